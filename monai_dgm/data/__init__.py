@@ -1,0 +1,1 @@
+"""Sources of radiographs as MONAI datalists, the decode-once cache, and the simulator."""

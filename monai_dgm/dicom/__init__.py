@@ -1,0 +1,1 @@
+"""DICOM in (and, later, DICOM out). Imports pydicom; nothing of ours but errors."""

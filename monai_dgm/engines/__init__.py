@@ -1,0 +1,1 @@
+"""The Ignite workflow: GAN steps, trainer, evaluator, checkpoints. May import everything above bundles."""

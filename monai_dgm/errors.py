@@ -1,0 +1,7 @@
+"""Exceptions that reach a user as one line."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Input that cannot be used: the message names the file, what was expected and what came, in one line."""

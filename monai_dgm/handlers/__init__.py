@@ -1,0 +1,1 @@
+"""Ignite handlers that neither MONAI nor Ignite has: collapse monitor, panels, history."""

@@ -1,0 +1,1 @@
+"""Pixels to model input and back, boxes, saliency, augmentation. Knows nothing of engines."""
