@@ -1,0 +1,154 @@
+"""The objective of encoders, decoders and head (paper, eq. 6): every term by name, weighed and added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from monai_dgm.losses.adversarial import generator_adversarial_loss
+from monai_dgm.losses.latent import kl_loss, latent_regression_loss
+from monai_dgm.losses.reconstruction import blank_residue_loss, l1_loss, residue_evidence_loss, weighted_l1_loss
+from monai_dgm.losses.total_variation import total_variation_loss
+
+__all__ = ["DGMObjective", "ObjectiveWeights"]
+
+
+@dataclass(frozen=True)
+class ObjectiveWeights:
+    """Weight of each term; the defaults are the paper's, and terms the paper does not have are 0.
+
+    Attributes:
+        adversarial: lambda_A of eq. 6, on l_A (eq. 1).
+        reconstruction: lambda_R of eq. 6, on l_R^1 + l_R^2 + l_R^3 (eq. 2 to 4).
+        total_variation: lambda_TV of eq. 6, on l_TV (eq. 5).
+        abnormality: on the head's binary cross entropy (section 4; its weight is not printed).
+        clean_normal: on mean |residue of y'|, through frozen copies of E_F and D_F: y' holds no disease.
+        healthy_normal: on the frozen head's cross entropy for y' being normal.
+        paired_normal, paired_residue: on L1 to the known truth, for superimposed opacities.
+        evidence: on :func:`monai_dgm.losses.reconstruction.residue_evidence_loss`.
+        kl, latent_regression: the losses the authors tried and left out (section 6).
+    """
+
+    adversarial: float = 10.0
+    reconstruction: float = 10.0
+    total_variation: float = 1.0
+    abnormality: float = 1.0
+    clean_normal: float = 0.0
+    healthy_normal: float = 0.0
+    paired_normal: float = 0.0
+    paired_residue: float = 0.0
+    evidence: float = 0.0
+    kl: float = 0.0
+    latent_regression: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value >= 0:
+                raise ValueError(f"{field.name}: expected a weight >= 0, got {value!r}")
+
+
+class DGMObjective:
+    """Weighs the terms of eq. 6 and its extensions.
+
+    Args:
+        weights: :class:`ObjectiveWeights`, or a mapping of its fields (as a bundle's configuration has it).
+        evidence_margin, evidence_fraction: of the evidence term.
+    """
+
+    def __init__(
+        self,
+        weights: ObjectiveWeights | dict[str, float] | None = None,
+        evidence_margin: float = 0.2,
+        evidence_fraction: float = 0.05,
+    ) -> None:
+        self.weights = weights if isinstance(weights, ObjectiveWeights) else ObjectiveWeights(**(weights or {}))
+        self.evidence_margin = evidence_margin
+        self.evidence_fraction = evidence_fraction
+
+    @property
+    def needs_second_pass(self) -> bool:
+        """Whether y' must be encoded again, through frozen copies."""
+        return self.weights.clean_normal > 0 or self.weights.healthy_normal > 0
+
+    def __call__(
+        self,
+        outputs: dict[str, Tensor],
+        batch: dict[str, Tensor],
+        fake_scores: Sequence[Tensor],
+        second_pass: dict[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """All terms, unweighted, by name, and their weighted sum as ``total``.
+
+        Args:
+            outputs: of :class:`monai_dgm.networks.dgm.DGM`, for the images of ``batch``.
+            batch: ``image`` (B, 1, S, S), ``label`` (B,), and, where opacities were superimposed, ``superimposed``
+                (B,) bool with ``true_normal`` (B, 1, S, S).
+            fake_scores: D(y') for each scale.
+            second_pass: ``residue`` (B, 1, S, S) and ``abnormality_logit`` (B, 1) of y' through frozen copies, and
+                ``normal_code``, ``residue_code`` of z'' for latent regression, where those terms have a weight.
+        """
+        image, label = batch["image"], batch["label"]
+        terms = {
+            "adversarial": generator_adversarial_loss(fake_scores),
+            "reconstruction": l1_loss(outputs["reconstruction"], image),
+            "blank_residue": blank_residue_loss(outputs["residue"], label),
+            "total_variation": total_variation_loss(outputs["normal"]),
+            "abnormality": self._abnormality(outputs["abnormality_logit"], batch),
+        }
+        if "joint_reconstruction" in outputs:
+            terms["joint_reconstruction"] = l1_loss(outputs["joint_reconstruction"], image)
+        if self.weights.evidence > 0:
+            terms["evidence"] = residue_evidence_loss(
+                outputs["residue"], label, self.evidence_margin, self.evidence_fraction
+            )
+        terms.update(self._paired_terms(outputs, batch))
+        terms.update(self._second_pass_terms(second_pass or {}))
+        terms.update(self._code_terms(outputs, second_pass or {}))
+        terms["total"] = torch.stack([self._weight(name) * term for name, term in terms.items()]).sum()
+        return terms
+
+    def _weight(self, term: str) -> float:
+        if term in ("reconstruction", "joint_reconstruction", "blank_residue"):
+            return self.weights.reconstruction
+        return float(getattr(self.weights, term))
+
+    @staticmethod
+    def _abnormality(logit: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Cross entropy of the head over images whose label is real: superimposed opacities do not teach it."""
+        each = F.binary_cross_entropy_with_logits(logit.float().squeeze(1), batch["label"].float(), reduction="none")
+        if "superimposed" not in batch:
+            return each.mean()
+        return (each * ~batch["superimposed"]).mean()
+
+    def _paired_terms(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "superimposed" not in batch:
+            return {}
+        known, true_normal = batch["superimposed"], batch["true_normal"]
+        return {
+            "paired_normal": weighted_l1_loss(outputs["normal"], true_normal, known),
+            "paired_residue": weighted_l1_loss(outputs["residue"], batch["image"] - true_normal, known),
+        }
+
+    def _second_pass_terms(self, second_pass: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "residue" not in second_pass:
+            return {}
+        logit = second_pass["abnormality_logit"].float()
+        return {
+            "clean_normal": second_pass["residue"].float().abs().mean(),
+            "healthy_normal": F.binary_cross_entropy_with_logits(logit, torch.zeros_like(logit)),
+        }
+
+    def _code_terms(self, outputs: dict[str, Tensor], second_pass: dict[str, Tensor]) -> dict[str, Tensor]:
+        terms = {}
+        if self.weights.kl > 0:
+            terms["kl"] = kl_loss(outputs["residue_code"])
+        if self.weights.latent_regression > 0:
+            terms["latent_regression"] = latent_regression_loss(
+                second_pass["normal_code"], outputs["normal_code"]
+            ) + latent_regression_loss(second_pass["residue_code"], outputs["residue_code"])
+        return terms

@@ -1,0 +1,92 @@
+"""The inference network: E_G, D_G, E_F, D_F and the head of a trained DGM, with fixed, named outputs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
+from monai_dgm.networks.dgm import DGM
+
+__all__ = ["OUTPUT_CHANNELS", "Decomposer", "bake_upsampling", "decomposer_state_dict", "split_prediction"]
+
+OUTPUT_CHANNELS = ("normal", "residue", "abnormality_probability")
+
+
+class Decomposer(nn.Module):
+    """Decomposes radiographs; no joint decoder, no discriminator, upsampling kernels folded once and stored.
+
+    The output is one tensor, as a MONAI bundle's network has it; :data:`OUTPUT_CHANNELS` names its channels and
+    :func:`split_prediction` takes it apart. TorchScript and ONNX export give the same numbers.
+
+    Args:
+        base_width, num_res_blocks, normal_skips, residue_skips: as in :class:`monai_dgm.networks.dgm.DGM`.
+    """
+
+    def __init__(
+        self, base_width: int = 64, num_res_blocks: int = 4, normal_skips: bool = False, residue_skips: bool = False
+    ) -> None:
+        super().__init__()
+        dgm = DGM(1, base_width, num_res_blocks, False, normal_skips, residue_skips)
+        self._take(dgm)
+
+    @classmethod
+    def from_dgm(cls, dgm: DGM) -> Decomposer:
+        """The inference network of a trained DGM; weights are copied."""
+        decomposer = cls.__new__(cls)
+        nn.Module.__init__(decomposer)
+        decomposer._take(dgm)
+        return decomposer.eval()
+
+    def _take(self, dgm: DGM) -> None:
+        self.normal_encoder = copy.deepcopy(dgm.normal_encoder)
+        self.residue_encoder = copy.deepcopy(dgm.residue_encoder)
+        self.normal_decoder = bake_upsampling(copy.deepcopy(dgm.normal_decoder))
+        self.residue_decoder = bake_upsampling(copy.deepcopy(dgm.residue_decoder))
+        self.abnormality_head = copy.deepcopy(dgm.abnormality_head)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Decompose.
+
+        Args:
+            image: (B, 1, S, S) in [-1, 1], S a multiple of 32.
+
+        Returns:
+            (B, 3, S, S): normal in [-1, 1], residue in [-1, 1], abnormality probability in [0, 1] (one value an
+            image, repeated over the pixels).
+        """
+        residue_features = self.residue_encoder(image)
+        normal = self.normal_decoder(self.normal_encoder(image), image)
+        residue = self.residue_decoder(residue_features, image)
+        probability = torch.sigmoid(self.abnormality_head(residue_features[-1]))
+        return torch.cat((normal, residue, probability[:, :, None, None].expand_as(normal)), dim=1)
+
+
+def split_prediction(prediction: Tensor) -> dict[str, Tensor]:
+    """(B, 3, S, S) of :class:`Decomposer` -> ``normal``, ``residue`` (B, 1, S, S), ``abnormality_probability`` (B,)."""
+    return {
+        "normal": prediction[:, 0:1],
+        "residue": prediction[:, 1:2],
+        "abnormality_probability": prediction[:, 2, 0, 0],
+    }
+
+
+def bake_upsampling(module: nn.Module) -> Any:
+    """Replace every :class:`UpsampleConv2d` inside ``module`` by its :class:`PhaseConv2d`, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, UpsampleConv2d):
+            setattr(module, name, PhaseConv2d.from_upsample(child))
+        else:
+            bake_upsampling(child)
+    return module
+
+
+def decomposer_state_dict(dgm_state: Mapping[str, Tensor], **network: Any) -> dict[str, Tensor]:
+    """State dict of the :class:`Decomposer` for the state dict of a DGM made with the same ``network`` settings."""
+    dgm = DGM(joint_decoder=any(name.startswith("joint_decoder.") for name in dgm_state), **network)
+    dgm.load_state_dict(dgm_state)
+    return Decomposer.from_dgm(dgm).state_dict()

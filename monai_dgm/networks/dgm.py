@@ -1,0 +1,225 @@
+"""The disentangled generative model (paper, section 3.2; Tables 1 and 2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from monai_dgm.networks.blocks import AdaptiveResidualBlock, ResidualBlock, UpsampleConv2d, make_norm
+
+__all__ = ["DGM", "AbnormalityHead", "Decoder", "Encoder", "JointDecoder"]
+
+_STAGE_WIDTHS = (1, 1, 2, 4, 8)  # multiples of base_width after each stride-2 convolution (Table 1)
+
+
+class Encoder(nn.Module):
+    """Five stride-2 convolutions and residual blocks at 1/32 of the side (Table 1).
+
+    Args:
+        norm: "instance" for E_G, "none" for E_F.
+        in_channels: channels of the radiograph.
+        base_width: filters of the first convolution (64 in the paper).
+        num_res_blocks: residual blocks (4 in Table 1; 1 gives the 7.5 M parameters of Table 4).
+    """
+
+    def __init__(self, norm: str, in_channels: int = 1, base_width: int = 64, num_res_blocks: int = 4) -> None:
+        super().__init__()
+        widths = [in_channels] + [m * base_width for m in _STAGE_WIDTHS]
+        self.stages = nn.ModuleList()
+        for i in range(5):
+            kernel, padding = (7, 3) if i == 0 else (4, 1)
+            conv = nn.Conv2d(widths[i], widths[i + 1], kernel, stride=2, padding=padding)
+            self.stages.append(nn.Sequential(conv, make_norm(norm, widths[i + 1]), nn.ReLU(inplace=True)))
+        self.res_blocks = nn.Sequential(*(ResidualBlock(widths[5], widths[5], norm) for _ in range(num_res_blocks)))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, C, S, S) -> features at S/2, S/4, S/8, S/16 and, last, the code (B, 8w, S/32, S/32)."""
+        features: list[Tensor] = []
+        x = image
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        features[-1] = self.res_blocks(x)
+        return features
+
+
+class Decoder(nn.Module):
+    """Residual blocks, four upsampling stages and a tanh output layer (Table 2).
+
+    Args:
+        out_channels: channels of the radiograph.
+        base_width, num_res_blocks: as in :class:`Encoder`.
+        skip_connections: add the encoder's features, through 1 x 1 convolutions, before each stage's normalisation,
+            and the image itself (as four half-resolution phases) to the last: not in the paper. What passes through
+            the 1/32 code alone is blurred.
+    """
+
+    def __init__(
+        self, out_channels: int = 1, base_width: int = 64, num_res_blocks: int = 4, skip_connections: bool = False
+    ) -> None:
+        super().__init__()
+        widths = [m * base_width for m in (8, 8, 4, 2, 1)]
+        self.res_blocks = nn.Sequential(*(ResidualBlock(widths[0], widths[0], "layer") for _ in range(num_res_blocks)))
+        self.up_convs = nn.ModuleList(UpsampleConv2d(widths[i], widths[i + 1], 5) for i in range(4))
+        self.norms = nn.ModuleList(make_norm("layer", widths[i + 1]) for i in range(4))
+        self.output = UpsampleConv2d(widths[4], out_channels, 7)
+        skip_widths = [4 * base_width, 2 * base_width, base_width, base_width + 4 * out_channels]
+        self.skips = nn.ModuleList(
+            nn.Conv2d(skip_widths[i], widths[i + 1], 1, bias=False) if skip_connections else nn.Identity()
+            for i in range(4)
+        )
+        self.skip_connections = skip_connections
+
+    def forward(self, features: list[Tensor], image: Tensor) -> Tensor:
+        """Features of :class:`Encoder` (only the last is used without skips) -> (B, C, S, S) in [-1, 1]."""
+        x = self.res_blocks(features[4])
+        for i, (up_conv, norm, skip) in enumerate(zip(self.up_convs, self.norms, self.skips, strict=True)):
+            x = up_conv(x)
+            if self.skip_connections:
+                side = features[3 - i] if i < 3 else torch.cat((features[0], F.pixel_unshuffle(image, 2)), dim=1)
+                x = x + skip(side)
+            x = F.relu(norm(x))
+        return torch.tanh(self.output(x))
+
+
+class JointDecoder(nn.Module):
+    """D_J: decodes both codes together; AdaIN parameters come from an MLP on the pooled residue code (as in MUNIT).
+
+    Args:
+        out_channels, base_width, num_res_blocks: as in :class:`Decoder`.
+        mlp_width: hidden units of the two hidden layers of the MLP.
+    """
+
+    def __init__(
+        self, out_channels: int = 1, base_width: int = 64, num_res_blocks: int = 4, mlp_width: int = 256
+    ) -> None:
+        super().__init__()
+        widths = [m * base_width for m in (8, 8, 4, 2, 1)]
+        self.res_blocks = nn.ModuleList(
+            AdaptiveResidualBlock(2 * widths[0] if i == 0 else widths[0], widths[0]) for i in range(num_res_blocks)
+        )
+        self.mlp = nn.Sequential(
+            nn.Linear(widths[0], mlp_width),
+            nn.ReLU(inplace=True),
+            nn.Linear(mlp_width, mlp_width),
+            nn.ReLU(inplace=True),
+            nn.Linear(mlp_width, num_res_blocks * 4 * widths[0]),
+        )
+        self.up_convs = nn.ModuleList(UpsampleConv2d(widths[i], widths[i + 1], 5) for i in range(4))
+        self.norms = nn.ModuleList(make_norm("layer", widths[i + 1]) for i in range(4))
+        self.output = UpsampleConv2d(widths[4], out_channels, 7)
+
+    def forward(self, normal_code: Tensor, residue_code: Tensor) -> Tensor:
+        """c_z, c_s: (B, 8w, S/32, S/32) each -> z'' (B, C, S, S) in [-1, 1]."""
+        batch, width = residue_code.shape[:2]
+        parameters = self.mlp(residue_code.mean(dim=(2, 3))).view(batch, len(self.res_blocks), 4, width)
+        x = torch.cat((normal_code, residue_code), dim=1)
+        for i, block in enumerate(self.res_blocks):
+            x = block(x, parameters[:, i])
+        for up_conv, norm in zip(self.up_convs, self.norms, strict=True):
+            x = F.relu(norm(up_conv(x)))
+        return torch.tanh(self.output(x))
+
+
+class AbnormalityHead(nn.Module):
+    """Global average pooling and one neuron on the residue code (section 4, normal versus abnormal).
+
+    Args:
+        channels: channels of the residue code (8 x base_width).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, 1)
+
+    def forward(self, residue_code: Tensor) -> Tensor:
+        """(B, 8w, S/32, S/32) -> logits (B, 1); their sigmoid is the abnormality probability."""
+        return self.linear(residue_code.mean(dim=(2, 3)))
+
+
+class DGM(nn.Module):
+    """Disentangled generative model: z -> y' = D_G(E_G(z)), a = D_F(E_F(z)), z'' = D_J(E_G(z), E_F(z)).
+
+    Args:
+        in_channels: channels of the radiograph.
+        base_width: filters of the first convolution; the code has 8 times as many channels. 64 in the paper.
+        num_res_blocks: residual blocks in every encoder and decoder; 4 in the paper.
+        joint_decoder: with D_J (the paper's full model) or without (its ablation).
+        normal_skips, residue_skips: skip connections from E_G to D_G, from E_F to D_F; the paper has none.
+
+    Raises:
+        ValueError: on an image whose sides are not multiples of 32 (at forward).
+
+    Source: Tang et al. 2021, section 3.2, Tables 1 and 2.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        base_width: int = 64,
+        num_res_blocks: int = 4,
+        joint_decoder: bool = True,
+        normal_skips: bool = False,
+        residue_skips: bool = False,
+    ) -> None:
+        super().__init__()
+        size = {"base_width": base_width, "num_res_blocks": num_res_blocks}
+        self.normal_encoder = Encoder("instance", in_channels, **size)
+        self.residue_encoder = Encoder("none", in_channels, **size)
+        self.normal_decoder = Decoder(in_channels, **size, skip_connections=normal_skips)
+        self.residue_decoder = Decoder(in_channels, **size, skip_connections=residue_skips)
+        self.joint_decoder = JointDecoder(in_channels, **size) if joint_decoder else None
+        self.abnormality_head = AbnormalityHead(8 * base_width)
+        self.apply(_initialise)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Decompose radiographs.
+
+        Args:
+            image: z, (B, C, S, S) in [-1, 1], sides multiples of 32.
+
+        Returns:
+            ``normal`` y', ``residue`` a, ``reconstruction`` z' = y' + a, all (B, C, S, S); ``joint_reconstruction``
+            z'' where there is a joint decoder; ``abnormality_logit`` (B, 1); the codes ``normal_code`` c_z and
+            ``residue_code`` c_s, (B, 8w, S/32, S/32).
+        """
+        check_image_size(image)
+        normal_features = self.normal_encoder(image)
+        residue_features = self.residue_encoder(image)
+        normal = self.normal_decoder(normal_features, image)
+        residue = self.residue_decoder(residue_features, image)
+        outputs = {
+            "normal": normal,
+            "residue": residue,
+            "reconstruction": normal + residue,
+            "abnormality_logit": self.abnormality_head(residue_features[-1]),
+            "normal_code": normal_features[-1],
+            "residue_code": residue_features[-1],
+        }
+        if self.joint_decoder is not None:
+            outputs["joint_reconstruction"] = self.joint_decoder(normal_features[-1], residue_features[-1])
+        return outputs
+
+
+def check_image_size(image: Tensor) -> None:
+    """Raise ``ValueError`` unless ``image`` is (B, C, H, W) with H and W multiples of 32."""
+    if image.dim() != 4 or image.shape[2] % 32 != 0 or image.shape[3] % 32 != 0:
+        raise ValueError(f"image: expected (B, C, H, W) with H and W multiples of 32, got {tuple(image.shape)}")
+
+
+def _initialise(module: nn.Module) -> None:
+    """Kaiming initialisation (MUNIT's; the paper is silent), zero biases, small output layers."""
+    if isinstance(module, nn.Conv2d | UpsampleConv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if isinstance(module, ResidualBlock) and isinstance(module.norm_2, nn.Identity):
+        with torch.no_grad():  # without a norm, four added branches would double the scale four times over
+            module.conv_2.weight.mul_(0.25)
+    if isinstance(module, AbnormalityHead):
+        nn.init.normal_(module.linear.weight, std=0.01)
+    if isinstance(module, Decoder | JointDecoder):
+        nn.init.normal_(module.output.weight, std=0.02)
+    if isinstance(module, JointDecoder):
+        nn.init.normal_(module.mlp[-1].weight, std=0.02)
