@@ -1,0 +1,80 @@
+"""Score maps that know nothing of the residue, printed beside its figures.
+
+Opacities lie in the lungs, lower more often than upper, and boxes cover much of a lung: a map that always says so scores
+well without looking. A residue is worth what it adds to these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from monai_dgm.transforms.boxes import box_of_mask, rasterise_boxes
+
+ScoreMap = NDArray[np.float32]
+
+
+def fit_mean_box_prior(masks: Sequence[ArrayLike]) -> ScoreMap:
+    """Share of the training set's opacity masks that cover each pixel.
+
+    Args:
+        masks: opacity masks (S, S) of TRAINING images with opacities; empty masks are left out.
+
+    Returns:
+        float32 (S, S) in [0, 1].
+
+    Raises:
+        ValueError: no mask marks anything, or shapes differ.
+    """
+    marked = [np.asarray(mask) != 0 for mask in masks]
+    marked = [mask for mask in marked if mask.any()]
+    if not marked:
+        raise ValueError("masks: expected at least one opacity mask with a marked pixel, got none")
+    if len({mask.shape for mask in marked}) > 1:
+        raise ValueError(f"masks: expected one shape, got {sorted({mask.shape for mask in marked})}")
+    total = np.zeros(marked[0].shape, dtype=np.float64)
+    for mask in marked:
+        total += mask
+    return (total / len(marked)).astype(np.float32)
+
+
+def fit_mean_lung_box(lung_masks: Sequence[ArrayLike]) -> NDArray[np.float32]:
+    """Median edges of the boxes around training lung masks: the lung box of an image without a lung mask.
+
+    Args:
+        lung_masks: (S, S) lung masks in model coordinates; empty masks are left out.
+
+    Returns:
+        float32 (4,) ``[xmin, ymin, xmax, ymax]``.
+
+    Raises:
+        ValueError: no mask marks anything.
+    """
+    boxes = [box for box in map(box_of_mask, lung_masks) if box is not None]
+    if not boxes:
+        raise ValueError("lung_masks: expected at least one lung mask with a marked pixel, got none")
+    return np.median(np.stack(boxes), axis=0).astype(np.float32)
+
+
+def lung_mask_score(lung_mask: ArrayLike) -> ScoreMap:
+    """1 in the lungs, 0 elsewhere; float32 (S, S)."""
+    return (np.asarray(lung_mask) != 0).astype(np.float32)
+
+
+def lung_box_score(lung_mask: ArrayLike) -> ScoreMap:
+    """1 in the bounding box of a lung mask (S, S), 0 elsewhere; all 0 for an empty mask."""
+    mask = np.asarray(lung_mask)
+    box = box_of_mask(mask)
+    return np.zeros(mask.shape, np.float32) if box is None else box_score(box, (mask.shape[0], mask.shape[1]))
+
+
+def box_score(box: ArrayLike, shape: tuple[int, int]) -> ScoreMap:
+    """1 in a box (4,), 0 elsewhere; float32 of ``shape``."""
+    return rasterise_boxes(np.asarray(box, dtype=np.float32).reshape(1, 4), shape).astype(np.float32)
+
+
+def brightness_score(image: ArrayLike) -> ScoreMap:
+    """The image itself as a score, moved from [-1, 1] to [0, 1]; float32 (S, S)."""
+    return ((np.asarray(image, dtype=np.float32) + 1) / 2).astype(np.float32)
