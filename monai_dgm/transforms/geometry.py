@@ -1,0 +1,215 @@
+"""From the pixels of one radiograph to the square the networks see, and back.
+
+One resampling path serves every native size: a triangle filter whose support grows with the reduction (Pillow's
+BILINEAR in mode F), so that a 1024 px and a 256 px version of one radiograph come out alike. Only numpy and Pillow are
+imported here: decoding processes start with this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from monai_dgm.errors import InputError
+
+FITS = ("pad", "stretch")
+DARKEST = -1.0  # the value of the border that "pad" adds, and of the lowest intensity
+
+
+def resize_antialiased(array: NDArray[Any], rows: int, cols: int) -> NDArray[np.float32]:
+    """Resample ``array`` (rows, cols) so that its outer edges stay its outer edges; float32 (``rows``, ``cols``)."""
+    source = np.ascontiguousarray(array, dtype=np.float32)
+    if source.shape == (rows, cols):
+        return source.copy()
+    resized = Image.fromarray(source).resize((cols, rows), resample=Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32).copy()
+
+
+@dataclass(frozen=True)
+class RadiographGeometry:
+    """How the pixels of one radiograph became a model input, and the way back.
+
+    Args:
+        rows: height of the original, in pixels.
+        cols: width of the original, in pixels.
+        size: side of the square model input, in pixels.
+        fit: "pad" keeps the aspect, centres and fills with -1; "stretch" fills the square.
+        low: original pixel value that became -1 (lower ones are clipped).
+        high: original pixel value that became 1 (higher ones are clipped).
+        pixel_spacing: (row, column) distance of the original's pixel centres in mm, or None where unknown.
+
+    Raises:
+        InputError: a size below 1, an unknown fit, or ``low`` not below ``high``.
+    """
+
+    rows: int
+    cols: int
+    size: int
+    fit: str = "pad"
+    low: float = 0.0
+    high: float = 1.0
+    pixel_spacing: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.rows, self.cols, self.size) < 1:
+            raise InputError(f"rows, cols and size must be at least 1, got {self.rows}, {self.cols}, {self.size}")
+        if self.fit not in FITS:
+            raise InputError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        if not self.low < self.high:
+            raise InputError(f"no contrast: low must be below high, got {self.low} and {self.high}")
+
+    @property
+    def content_shape(self) -> tuple[int, int]:
+        """(rows, cols) that the radiograph takes within the square."""
+        if self.fit == "stretch":
+            return self.size, self.size
+        longest = max(self.rows, self.cols)
+        # whole pixels, so that the content has a sharp edge; the scale of each axis below follows the rounding
+        return max(1, round(self.rows * self.size / longest)), max(1, round(self.cols * self.size / longest))
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """(top, left) corner of the radiograph within the square."""
+        rows, cols = self.content_shape
+        return (self.size - rows) // 2, (self.size - cols) // 2
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Model pixels per original pixel, (along y, along x)."""
+        rows, cols = self.content_shape
+        return rows / self.rows, cols / self.cols
+
+    def boxes_to_model(self, boxes: ArrayLike) -> NDArray[np.float32]:
+        """Boxes (N, 4) [xmin, ymin, xmax, ymax], continuous edges, from original pixels to model coordinates."""
+        (top, left), (scale_y, scale_x) = self.offset, self.scale
+        return _affine_boxes(boxes, (scale_x, scale_y), (left, top))
+
+    def boxes_to_original(self, boxes: ArrayLike) -> NDArray[np.float32]:
+        """Boxes (N, 4) from model coordinates to original pixels: the exact inverse of :meth:`boxes_to_model`."""
+        (top, left), (scale_y, scale_x) = self.offset, self.scale
+        return _affine_boxes(boxes, (1 / scale_x, 1 / scale_y), (-left / scale_x, -top / scale_y))
+
+    def map_to_original(self, array: ArrayLike) -> NDArray[np.float32]:
+        """A map (S, S) in model coordinates as float32 (rows, cols) over the original's pixels, bilinear.
+
+        The border that "pad" added is cut off before resampling, so it does not bleed in.
+        """
+        values = np.asarray(array, dtype=np.float32)
+        if values.shape != (self.size, self.size):
+            raise InputError(f"expected a map of shape {(self.size, self.size)}, got {values.shape}")
+        return resize_antialiased(self._crop(values), self.rows, self.cols)
+
+    def mask_to_model(self, mask: ArrayLike) -> NDArray[np.bool_]:
+        """A mask (rows, cols) over the original as bool (S, S): True where at least half of a pixel is covered."""
+        values = np.asarray(mask).astype(np.float32)
+        return self._place(self._resize(values), 0.0) >= 0.5
+
+    def pixels_to_model(self, pixels: ArrayLike) -> NDArray[np.float32]:
+        """Pixels (rows, cols) as float32 (1, S, S) in [-1, 1], on this geometry and this ``low`` and ``high``.
+
+        For images that belong to another one, such as the true normal image of a simulated patient.
+        """
+        return self._scale_and_place(self._resize(np.asarray(pixels, dtype=np.float32)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        values = asdict(self)
+        values["pixel_spacing"] = None if self.pixel_spacing is None else list(self.pixel_spacing)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RadiographGeometry:
+        """The geometry that :meth:`as_dict` wrote."""
+        spacing = values.get("pixel_spacing")
+        return cls(**{**values, "pixel_spacing": None if spacing is None else (float(spacing[0]), float(spacing[1]))})
+
+    def _resize(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if values.shape != (self.rows, self.cols):
+            raise InputError(f"expected {self.rows} x {self.cols} pixels, got an array of shape {values.shape}")
+        return resize_antialiased(values, *self.content_shape)
+
+    def _crop(self, values: NDArray[Any]) -> NDArray[Any]:
+        (top, left), (rows, cols) = self.offset, self.content_shape
+        return values[top : top + rows, left : left + cols]
+
+    def _place(self, content: NDArray[np.float32], fill: float) -> NDArray[np.float32]:
+        square = np.full((self.size, self.size), fill, dtype=np.float32)
+        self._crop(square)[...] = content
+        return square
+
+    def _scale_and_place(self, content: NDArray[np.float32]) -> NDArray[np.float32]:
+        unit = (content.astype(np.float64) - self.low) / (self.high - self.low)
+        scaled = np.clip(2.0 * unit - 1.0, -1.0, 1.0).astype(np.float32)
+        return self._place(scaled, DARKEST)[None]
+
+
+def prepare_radiograph(
+    pixels: ArrayLike,
+    size: int,
+    fit: str = "pad",
+    percentiles: tuple[float, float] | None = (0.5, 99.5),
+    pixel_spacing: tuple[float, float] | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float32], RadiographGeometry]:
+    """Turn the pixels of one radiograph into a model input.
+
+    The percentiles are taken after resampling: noise that only a large native size shows then cannot move the range,
+    and the range is that of what the network sees.
+
+    Args:
+        pixels: (rows, cols), bright = dense, any finite values.
+        size: side S of the model input in pixels.
+        fit: "pad" (aspect kept, centred, -1 around) or "stretch".
+        percentiles: (low, high) in percent, mapped to -1 and 1, values beyond are clipped; None maps the full range.
+        pixel_spacing: (row, column) mm, carried into the geometry.
+        valid: (rows, cols), False on pixels that are no radiograph (DICOM padding) and do not count for the range.
+
+    Returns:
+        float32 (1, S, S) in [-1, 1] and its geometry.
+
+    Raises:
+        InputError: not two-dimensional, not finite, or without contrast.
+    """
+    values = np.asarray(pixels, dtype=np.float32)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise InputError(f"expected pixels of shape (rows, cols), at least 2 x 2, got shape {values.shape}")
+    rows, cols = values.shape
+    frame = RadiographGeometry(rows, cols, size, fit)
+    content = frame._resize(values)
+    if not np.isfinite(content).all():  # one value that is not finite reaches at least one resampled pixel
+        raise InputError("expected finite pixel values, got NaN or infinity")
+    counted = content
+    if valid is not None:
+        covered = content[frame._resize(np.asarray(valid).astype(np.float32)) >= 0.5]
+        counted = covered if covered.size else content
+    low, high = _value_range(counted, percentiles)
+    geometry = RadiographGeometry(rows, cols, size, fit, low, high, pixel_spacing)
+    return geometry._scale_and_place(content), geometry
+
+
+def _value_range(values: NDArray[np.float32], percentiles: tuple[float, float] | None) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    if percentiles is not None:
+        if not 0 <= percentiles[0] < percentiles[1] <= 100:
+            raise InputError(f"percentiles must be 0 <= low < high <= 100, got {tuple(percentiles)}")
+        inner_low, inner_high = (float(value) for value in np.percentile(values, percentiles))
+        if inner_low < inner_high:  # else nearly all pixels are equal, and the full range is all there is
+            low, high = inner_low, inner_high
+    if not low < high:
+        raise InputError(f"no contrast: all pixels are {low:g}")
+    return low, high
+
+
+def _affine_boxes(
+    boxes: ArrayLike, scale: tuple[float, float], shift: tuple[float, float]
+) -> NDArray[np.float32]:
+    values = np.asarray(boxes, dtype=np.float64)
+    if values.size == 0:
+        return np.zeros((0, 4), dtype=np.float32)
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise InputError(f"expected boxes of shape (N, 4), got {values.shape}")
+    return (values * np.tile(scale, 2) + np.tile(shift, 2)).astype(np.float32)
