@@ -1,0 +1,53 @@
+# make train | test | test-slow | lint | clean. Everything runs in .venv, which is made from setup.cfg and constraints.txt
+# the first time and again when one of them changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TRAIN_CONFIG ?= bundles/dgm/configs/train.json
+# Extra arguments: `make train ARGS="--dataset_dir /data/rsna"`, `make test ARGS="tests/data -x"`.
+ARGS ?=
+# Worker processes of pytest. Each takes one torch thread, so that they do not fight over the cores.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help environment train test test-slow lint format clean
+
+help:
+	@echo "make train      environment, training on the embedded sample, report"
+	@echo "make test       environment, tests"
+	@echo "make test-slow  environment, the tests marked slow or service"
+	@echo "make lint       environment, ruff and mypy"
+	@echo "make format     environment, ruff's fixes and formatting"
+	@echo "make clean      remove the environment and the tools' caches (outputs stay)"
+
+environment: $(INSTALLED)
+
+# A constraint of the environment variable reaches pip's isolated builds too; `pip -c` does not.
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip check
+	touch $@
+
+train: $(INSTALLED)
+	$(BIN)/python -m monai.bundle run training --config_file $(TRAIN_CONFIG) $(ARGS)
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m "slow or service" $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
