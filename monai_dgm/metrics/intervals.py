@@ -126,7 +126,7 @@ def bootstrap_ranking(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike) 
     """
     values, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels).astype(bool)
     table = np.asarray(weights)
-    if values.size == 0:
+    if values.size == 0 or len(table) == 0:
         nothing = np.full(len(table), np.nan)
         return RankingSamples(nothing, nothing)
     order = np.argsort(-values, kind="stable")
