@@ -15,8 +15,8 @@ SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".nii", ".nii.gz")
 def list_radiographs(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """A datalist of one file, or of every radiograph in a folder and its subfolders, sorted by path.
 
-    In a folder, files are taken by suffix (.dcm .png .jpg .jpeg .nii .nii.gz), and files without a suffix when they carry
-    DICOM's magic word. Hidden files and folders are left out. Nothing is decoded.
+    In a folder, files are taken by suffix (.dcm .png .jpg .jpeg .nii .nii.gz), and files without a suffix when they
+    carry DICOM's magic word. Hidden files and folders are left out. Nothing is decoded.
 
     Args:
         path: file or folder.
@@ -45,8 +45,8 @@ def list_radiographs(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def unique_ids(paths: Sequence[str | PurePath]) -> list[str]:
     """One identifier a path, unique whatever the case, usable as a file name: the plainest form that is unique.
 
-    Tried in turn for the whole list: file name without suffix, the relative path without suffix, with suffix, and at last
-    that with its place in the list.
+    Tried in turn for the whole list: file name without suffix, the relative path without suffix, with suffix, and at
+    last that with its place in the list.
     """
     relative = [PurePath(path) for path in paths]
     stems = [file.name[: -len(_suffix(file.name))] if _suffix(file.name) else file.name for file in relative]

@@ -1,7 +1,7 @@
 """A folder of radiographs described by a CSV manifest, as a MONAI datalist.
 
-One row an image. Columns: ``image`` (path in the folder) and ``label`` (normal | lung_opacity | other_abnormal, or 0 | 1)
-are required; known besides: image_id, category, patient_id, width, height, opacity_boxes (JSON list of
+One row an image. Columns: ``image`` (path in the folder) and ``label`` (normal | lung_opacity | other_abnormal, or 0 |
+1) are required; known besides: image_id, category, patient_id, width, height, opacity_boxes (JSON list of
 [xmin, ymin, xmax, ymax] in pixels of the stored image), lung_mask, normal, opacity_mask (paths in the folder), fold,
 label_source, source, view, sex, age, upright_ok. Other columns are ignored.
 """

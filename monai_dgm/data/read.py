@@ -125,7 +125,7 @@ def _open_picture(name: str, kind: str, max_pixels: float) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # checked against max_pixels below
             picture = Image.open(name, formats=[kind.upper()])
     except Exception as error:  # decoders of hostile files fail in ways that no list of types holds
-        raise InputError(f"{name}: expected a {kind.upper()} image, its header is damaged ({one_line(error)})") from error
+        raise InputError(f"{name}: expected a whole {kind.upper()} image ({one_line(error)})") from error
     try:
         check_shape(name, picture.height, picture.width, max_pixels)
     except InputError:
@@ -189,8 +189,8 @@ def _nifti_plane(name: str, image: Any, max_pixels: float) -> tuple[int, int]:
 def _orient_nifti(image: Any, values: NDArray[np.float32]) -> Radiograph:
     """Turn array axes into rows and columns of the usual view: the patient's left on the right, head up.
 
-    NIfTI world axes are (right, anterior, superior), and a two-dimensional image has its y axis downwards as anterior to
-    posterior. Without an affine (both codes 0) axis 0 is x to the right and axis 1 is y downwards.
+    NIfTI world axes are (right, anterior, superior), and a two-dimensional image has its y axis downwards as anterior
+    to posterior. Without an affine (both codes 0) axis 0 is x to the right and axis 1 is y downwards.
     """
     import nibabel
 

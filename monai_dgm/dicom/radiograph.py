@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monai_dgm.errors import InputError
 
-MAX_PIXELS = 64_000_000  # largest radiograph decoded by default: twice the largest detectors of today, 256 MB as float32
+MAX_PIXELS = 64_000_000  # decoded by default: more than any detector has, and 256 MB as float32
 MIN_SIDE = 16  # anything smaller is no radiograph
 
 
@@ -47,7 +47,7 @@ def check_shape(name: str, rows: int, cols: int, max_pixels: float) -> None:
     if rows * cols > max_pixels:
         raise InputError(f"{name}: expected at most {max_pixels:.0f} pixels, got {rows} x {cols}")
     if min(rows, cols) < MIN_SIDE:
-        raise InputError(f"{name}: expected a radiograph of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {rows} x {cols}")
+        raise InputError(f"{name}: expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {rows} x {cols}")
 
 
 def check_pixels(name: str, pixels: NDArray[np.float32]) -> None:

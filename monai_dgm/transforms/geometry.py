@@ -204,9 +204,7 @@ def _value_range(values: NDArray[np.float32], percentiles: tuple[float, float] |
     return low, high
 
 
-def _affine_boxes(
-    boxes: ArrayLike, scale: tuple[float, float], shift: tuple[float, float]
-) -> NDArray[np.float32]:
+def _affine_boxes(boxes: ArrayLike, scale: tuple[float, float], shift: tuple[float, float]) -> NDArray[np.float32]:
     values = np.asarray(boxes, dtype=np.float64)
     if values.size == 0:
         return np.zeros((0, 4), dtype=np.float32)

@@ -1,0 +1,220 @@
+"""Decode once: radiographs prepared for one size, memory-mapped, keyed by what the files hold and by the settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from monai_dgm.data.cache_file import (
+    CacheWriter,
+    Description,
+    checksum,
+    no_space_as_input_error,
+    open_images,
+    read_description,
+)
+from monai_dgm.data.decode import Decoded, Settings, decode_files
+from monai_dgm.data.fingerprints import Fingerprints
+from monai_dgm.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1  # raise it when reading or preparing changes what comes out: older files are then not used
+Bad = tuple[str, str]  # (path, reason)
+
+
+@dataclass
+class CachedRadiographs:
+    """Prepared radiographs.
+
+    Args:
+        path: the cache file.
+        description: its footer.
+        kept: place in the datalist of each image.
+        bad: (path, reason) of the files that were left out.
+    """
+
+    path: Path
+    description: Description
+    kept: list[int]
+    bad: list[Bad]
+
+    def __post_init__(self) -> None:
+        self._images: NDArray[np.uint16] = open_images(self.path, self.description)
+        self.plain_images: NDArray[np.uint16] = np.asarray(
+            self._images
+        )  # the same memory, without memmap's slow slicing
+
+    @property
+    def images(self) -> NDArray[np.uint16]:
+        """uint16 (N, S, S), memory-mapped, read-only; 0..65535 stands for [-1, 1]."""
+        return self._images
+
+    @property
+    def geometries(self) -> list[Any]:
+        """The :class:`RadiographGeometry` of each image."""
+        return self.description.geometries
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a pickled memory map would carry all images into every loader process: they map the file themselves
+        return {name: value for name, value in self.__dict__.items() if name not in ("_images", "plain_images")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+
+class RadiographCache:
+    """Builds and opens cache files; safe when several processes do, or when one is killed.
+
+    A file's name holds the settings and the fingerprints of all images as hashes. It is written aside under a lock and
+    renamed when whole. Images that another file of the same settings holds are copied, not decoded again, so the
+    splits of one data set cost one decoding.
+
+    Args:
+        cache_dir: folder, made when missing.
+        size: side S of the images in pixels.
+        fit: "pad" or "stretch".
+        percentiles: see :func:`monai_dgm.transforms.radiograph.prepare_radiograph`.
+        num_workers: decoding processes, see :func:`monai_dgm.data.decode.decode_files`.
+    """
+
+    def __init__(
+        self,
+        cache_dir: str | os.PathLike[str],
+        size: int,
+        fit: str = "pad",
+        percentiles: tuple[float, float] | None = (0.5, 99.5),
+        num_workers: int | None = None,
+    ) -> None:
+        self.cache_dir = Path(cache_dir).absolute()
+        pair = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
+        self.settings = Settings(int(size), fit, pair)
+        self.num_workers = num_workers
+
+    def build(self, datalist: Sequence[dict[str, Any]], skip_bad: bool = False) -> CachedRadiographs:
+        """Open the cache file of ``datalist``, made first where it is missing, damaged, or its images changed.
+
+        Args:
+            datalist: dicts with "image", a path.
+            skip_bad: leave files out that cannot be used, and list them in ``bad``, instead of raising.
+
+        Raises:
+            InputError: files that cannot be used (the first is named, the others counted), none that can, or no space
+                in ``cache_dir``.
+        """
+        with no_space_as_input_error(self.cache_dir, self._num_bytes(len(datalist))):
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            prints, bad = self._fingerprint([str(item["image"]) for item in datalist])
+        if not skip_bad:
+            _raise_bad(bad, len(datalist))
+        kept = [place for place, fingerprint in enumerate(prints) if fingerprint]
+        paths = [str(datalist[place]["image"]) for place in kept]
+        wanted = [prints[place] for place in kept]
+        target = self._target(wanted)
+        description = self._open(target, wanted)
+        if description is None and wanted:
+            with FileLock(target.with_suffix(".lock")):
+                description = self._open(target, wanted)  # another process may have made it while this one waited
+                if description is None:
+                    target, good, undecoded = self._write(target, paths, wanted, skip_bad)
+                    kept = [kept[place] for place in good]
+                    bad += undecoded
+                    description = read_description(target) if good else None
+        if description is None:
+            _raise_bad(bad, len(datalist))
+            raise InputError(f"{self.cache_dir}: expected at least one radiograph to cache, got none")
+        return CachedRadiographs(target, description, kept, bad)
+
+    def _num_bytes(self, num_images: int) -> int:
+        return num_images * 2 * self.settings.size**2
+
+    def _fingerprint(self, paths: list[str]) -> tuple[list[str], list[Bad]]:
+        fingerprints = Fingerprints(self.cache_dir)
+        found: list[str] = []
+        bad: list[Bad] = []
+        for path in paths:
+            try:
+                found.append(fingerprints(path))
+            except InputError as error:
+                found.append("")
+                bad.append((path, str(error)))
+        fingerprints.save()
+        return found, bad
+
+    def _stem(self) -> str:
+        text = json.dumps({"format": FORMAT, **asdict(self.settings)}, sort_keys=True)
+        return f"radiographs-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def _target(self, fingerprints: list[str]) -> Path:
+        content = hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:32]
+        return self.cache_dir / f"{self._stem()}-{content}.u16"
+
+    def _open(self, target: Path, fingerprints: list[str]) -> Description | None:
+        description = read_description(target)
+        if description is None or description.fingerprints != fingerprints or description.size != self.settings.size:
+            return None
+        return description
+
+    def _write(
+        self, target: Path, paths: list[str], fingerprints: list[str], skip_bad: bool
+    ) -> tuple[Path, list[int], list[Bad]]:
+        """Write the images that can be decoded; returns the file, their places, and what was left out."""
+        good: list[int] = []
+        bad: list[Bad] = []
+        writer = CacheWriter(target.with_suffix(".partial"), self.settings.size, len(paths))
+        try:
+            for place, decoded in enumerate(self._prepared(paths, fingerprints)):
+                if decoded.image is None or decoded.geometry is None:
+                    bad.append((paths[place], str(decoded.reason)))
+                    continue
+                writer.append(decoded.image, decoded.geometry, fingerprints[place])
+                good.append(place)
+            if not skip_bad:
+                _raise_bad(bad, len(paths))
+            # images left out are not remembered as bad: a missing decoder may be there the next time
+            target = self._target([fingerprints[place] for place in good])
+            if good:
+                writer.finish(target)
+        finally:
+            writer.close()
+        return target, good, bad
+
+    def _prepared(self, paths: list[str], fingerprints: list[str]) -> Iterator[Decoded]:
+        known = self._known_images(set(fingerprints))
+        missing = [path for path, fingerprint in zip(paths, fingerprints, strict=True) if fingerprint not in known]
+        logger.info("preparing %d radiographs, %d of them to be decoded", len(paths), len(missing))
+        fresh = decode_files(missing, self.settings, self.num_workers)
+        for fingerprint in fingerprints:
+            yield known[fingerprint] if fingerprint in known else next(fresh)
+
+    def _known_images(self, wanted: set[str]) -> dict[str, Decoded]:
+        known: dict[str, Decoded] = {}
+        for path in sorted(self.cache_dir.glob(f"{self._stem()}-*.u16")):
+            description = read_description(path)
+            if description is None or wanted.isdisjoint(description.fingerprints):
+                continue
+            images = open_images(path, description)
+            for row, fingerprint in enumerate(description.fingerprints):
+                if fingerprint not in wanted or fingerprint in known:
+                    continue
+                if checksum(images[row]) == description.checksums[row]:
+                    known[fingerprint] = Decoded(images[row], description.geometries[row])
+        return known
+
+
+def _raise_bad(bad: list[Bad], total: int) -> None:
+    if not bad:
+        return
+    more = f" (and {len(bad) - 1} more of {total} files cannot be used)" if len(bad) > 1 else ""
+    raise InputError(bad[0][1] + more)

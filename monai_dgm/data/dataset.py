@@ -1,0 +1,138 @@
+"""Prepared radiographs as a torch data set, with the truth that is known about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from monai_dgm.data.cache import RadiographCache
+from monai_dgm.data.decode import to_float32
+from monai_dgm.data.manifest import check_boxes
+from monai_dgm.data.read import read_mask, read_radiograph
+from monai_dgm.errors import InputError
+from monai_dgm.transforms.geometry import RadiographGeometry
+
+
+class RadiographDataset(Dataset[dict[str, Any]]):
+    """Radiographs of a datalist, decoded once into ``cache_dir``.
+
+    Item i: "image" float32 (1, S, S) in [-1, 1], bright = dense; "label" float32 scalar, 0 normal or 1 abnormal (NaN
+    where the datalist has none); "index" int, for :meth:`truth`, ``items`` and ``geometries``.
+
+    Args:
+        datalist: dicts with "image", and "label" and more where known.
+        size: side S in pixels.
+        cache_dir: folder of the cache.
+        fit: "pad" (aspect kept) or "stretch".
+        percentiles: intensity percentiles mapped to -1 and 1; None for the full range.
+        num_workers: decoding processes while the cache is built; None decides by the work.
+        skip_bad: leave out files that cannot be used (listed in ``bad`` as (path, reason)) instead of raising.
+
+    Raises:
+        InputError: files that cannot be used, a label other than 0 and 1, a box outside its image.
+    """
+
+    def __init__(
+        self,
+        datalist: Sequence[dict[str, Any]],
+        size: int,
+        cache_dir: str | os.PathLike[str],
+        fit: str = "pad",
+        percentiles: tuple[float, float] | None = (0.5, 99.5),
+        num_workers: int | None = None,
+        skip_bad: bool = False,
+    ) -> None:
+        cached = RadiographCache(cache_dir, size, fit, percentiles, num_workers).build(datalist, skip_bad)
+        self._cached = cached
+        self.bad: list[tuple[str, str]] = cached.bad
+        self.items: list[dict[str, Any]] = [datalist[place] for place in cached.kept]
+        self.geometries: list[RadiographGeometry] = cached.geometries
+        self.labels: Tensor = torch.tensor([_label_of(item) for item in self.items], dtype=torch.float32)  # (N,)
+        for item, geometry in zip(self.items, self.geometries, strict=True):
+            boxes = np.asarray(item.get("opacity_boxes", ()), dtype=np.float64).reshape(-1, 4)
+            check_boxes(item["image"], boxes, geometry.rows, geometry.cols)
+
+    @property
+    def images(self) -> NDArray[np.uint16]:
+        """All images, uint16 (N, S, S), memory-mapped; 0..65535 stands for [-1, 1]."""
+        return self._cached.images
+
+    def __len__(self) -> int:
+        """Number of radiographs."""
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One radiograph."""
+        image = to_float32(self._cached.plain_images[index])[None]
+        return {"image": torch.from_numpy(image), "label": self.labels[index], "index": index}
+
+    def images_as_tensor(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Tensor:
+        """Several images at once, float32 (B, 1, S, S) in [-1, 1]."""
+        return torch.from_numpy(to_float32(self._cached.plain_images[np.asarray(indices, dtype=np.int64)])[:, None])
+
+    def truth(self, index: int) -> dict[str, Any]:
+        """What is known about an image, in model coordinates; keys whose truth is unknown are left out.
+
+        Returns:
+            "opacity_boxes" float32 (N, 4), always, (0, 4) where none is drawn; "opacity_mask" bool (S, S), from its
+            file, else from the boxes of a lung_opacity; "lung_mask" bool (S, S); "normal" float32 (1, S, S), the true
+            normal image on its radiograph's own intensity range, so that image - normal is the true residue.
+
+        Raises:
+            InputError: a mask or image that cannot be read or does not have its radiograph's size.
+        """
+        item, geometry = self.items[index], self.geometries[index]
+        boxes = geometry.boxes_to_model(item.get("opacity_boxes", ()))
+        known: dict[str, Any] = {"opacity_boxes": boxes}
+        for name in ("opacity_mask", "lung_mask"):
+            if item.get(name):
+                mask = read_mask(item[name])
+                _check_size(item[name], mask, geometry)
+                known[name] = geometry.mask_to_model(mask)
+        if "opacity_mask" not in known and len(boxes) and item.get("category") == "lung_opacity":
+            known["opacity_mask"] = rasterise_boxes(boxes, geometry.size)
+        if item.get("normal"):
+            normal = read_radiograph(item["normal"]).pixels
+            _check_size(item["normal"], normal, geometry)
+            known["normal"] = geometry.pixels_to_model(normal)
+        return known
+
+
+def rasterise_boxes(boxes: NDArray[np.float32], size: int) -> NDArray[np.bool_]:
+    """Boxes (N, 4) as bool (size, size): True where a pixel's centre is inside one; a box marks at least one pixel."""
+    mask = np.zeros((size, size), dtype=bool)
+    for xmin, ymin, xmax, ymax in np.asarray(boxes, dtype=np.float64):
+        (left, right), (top, bottom) = _pixel_range(xmin, xmax, size), _pixel_range(ymin, ymax, size)
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def _pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
+    # pixel i spans [i, i + 1], its centre is i + 1/2
+    first, last = int(np.ceil(low - 0.5)), int(np.floor(high - 0.5)) + 1
+    if last <= first:
+        first = int((low + high) / 2)
+        last = first + 1
+    return min(max(first, 0), size - 1), min(max(last, 1), size)
+
+
+def _label_of(item: dict[str, Any]) -> float:
+    label = item.get("label")
+    if label is None:
+        return float("nan")
+    if label not in (0, 1):
+        raise InputError(f"{item['image']}: expected a label of 0 (normal) or 1 (abnormal), got {label!r}")
+    return float(label)
+
+
+def _check_size(name: str, array: NDArray[Any], geometry: RadiographGeometry) -> None:
+    if array.shape != (geometry.rows, geometry.cols):
+        expected = f"{geometry.rows} x {geometry.cols} pixels as its radiograph"
+        raise InputError(f"{name}: expected {expected}, got {array.shape[0]} x {array.shape[1]}")

@@ -1,0 +1,140 @@
+"""From a file to the 16-bit square that is cached, in this process or in several.
+
+Light to import: each decoding process starts with this module, and torch and MONAI would cost it seconds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dgm.data.read import read_radiograph
+from monai_dgm.errors import InputError
+from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
+
+UINT16_MAX = 65535
+MIN_PARALLEL = 64  # fewer images than this are decoded before processes have started
+PATIENCE_SECONDS = 5.0  # work left in one process that does not pay for starting others
+_CHUNK = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What, beside its bytes, decides how a radiograph is prepared. See :func:`prepare_radiograph`."""
+
+    size: int
+    fit: str = "pad"
+    percentiles: tuple[float, float] | None = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One file, decoded: ``image`` uint16 (S, S) and its geometry, or the reason why there is none."""
+
+    image: NDArray[np.uint16] | None
+    geometry: RadiographGeometry | None
+    reason: str | None = None
+
+
+def to_uint16(image: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """[-1, 1] as 0..65535; the step, 3e-5, is finer than that of a 14-bit detector."""
+    return np.rint((image.astype(np.float64) + 1.0) * (UINT16_MAX / 2)).astype(np.uint16)
+
+
+def to_float32(image: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """0..65535 as [-1, 1], the inverse of :func:`to_uint16` to half a step."""
+    values = np.multiply(image, np.float32(2.0 / UINT16_MAX), dtype=np.float32)
+    values -= np.float32(1.0)
+    return values
+
+
+def decode_file(path: str, settings: Settings) -> Decoded:
+    """Read and prepare one file; input that cannot be used is returned as a reason, not raised."""
+    try:
+        radiograph = read_radiograph(path)
+    except InputError as error:
+        return Decoded(None, None, str(error))
+    try:
+        image, geometry = prepare_radiograph(
+            radiograph.pixels,
+            settings.size,
+            settings.fit,
+            settings.percentiles,
+            radiograph.pixel_spacing,
+            radiograph.valid,
+        )
+    except InputError as error:
+        return Decoded(None, None, f"{path}: {error}")
+    return Decoded(to_uint16(image[0]), geometry)
+
+
+def decode_files(paths: Sequence[str], settings: Settings, num_workers: int | None = None) -> Iterator[Decoded]:
+    """Decode files in order, in several processes where that is worth starting them.
+
+    Args:
+        paths: files.
+        settings: size, fit and percentiles.
+        num_workers: processes; 0 or 1 decodes in this one. None: up to 8, and only when more than 64 images and more
+            than a few seconds of work are left.
+
+    Raises:
+        RuntimeError: a decoding process died.
+    """
+    done = 0
+    workers = min(_available_cpus(), 8) if num_workers is None else num_workers
+    if workers < 2 or len(paths) <= MIN_PARALLEL:
+        workers = 0
+    begin = time.monotonic()
+    # with no number asked for, the first images tell what one costs
+    alone = len(paths) if workers == 0 else 2 * _CHUNK if num_workers is None else 0
+    while done < alone:
+        yield decode_file(paths[done], settings)
+        done += 1
+        if workers and done == alone and _seconds_left(begin, done, len(paths)) < PATIENCE_SECONDS:
+            alone = len(paths)
+    if done < len(paths):
+        yield from _decode_parallel(paths[done:], settings, workers)
+
+
+def _seconds_left(begin: float, done: int, total: int) -> float:
+    return (time.monotonic() - begin) / done * (total - done)
+
+
+def _available_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _decode_parallel(paths: Sequence[str], settings: Settings, workers: int) -> Iterator[Decoded]:
+    # spawn: a fork of a process in which torch has started threads can hang
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield from pool.map(decode_file, paths, [settings] * len(paths), chunksize=_CHUNK)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a decoding process died: out of memory, a decoder that crashes, or a main script without "
+            "`if __name__ == '__main__':`; num_workers=0 decodes in this process"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    # the processes of a pool wait for ever when their parent is killed: they would pile up
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

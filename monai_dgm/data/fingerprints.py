@@ -1,0 +1,72 @@
+"""What a file holds, as a SHA-256 of its bytes, remembered so that unchanged files are not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+from monai_dgm.errors import InputError
+from monai_dgm.utils.atomic import atomic_write
+
+SETTLED_SECONDS = 2.0  # a file written this recently may change again within the clock's tick: not remembered
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+class Fingerprints:
+    """Fingerprints of files, remembered by path, size and modification time in ``folder/fingerprints.json``.
+
+    Paths are kept as hashes only, for a file's name can tell a patient. A damaged memory is forgotten.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "fingerprints.json"
+        self._known = self._load()
+        self._changed = False
+
+    def __call__(self, path: str) -> str:
+        """The fingerprint of a file.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        try:
+            status = os.stat(path)
+            key = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+            state = f"{status.st_size}:{status.st_mtime_ns}"
+            known = self._known.get(key)
+            if known is not None and known[0] == state:
+                return known[1]
+            digest = hash_file(path)
+        except OSError as error:
+            raise InputError(f"{path}: expected a readable file ({error.strerror})") from error
+        if time.time() - status.st_mtime > SETTLED_SECONDS:
+            self._known[key] = (state, digest)
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        """Write what was learnt, together with what other processes wrote meanwhile."""
+        if not self._changed:
+            return
+        merged = {**self._load(), **self._known}
+        with atomic_write(self.path) as partial:
+            partial.write_text(json.dumps(merged), encoding="utf-8")
+        self._changed = False
+
+    def _load(self) -> dict[str, tuple[str, str]]:
+        try:
+            values = json.loads(self.path.read_text(encoding="utf-8"))
+            return {key: (str(state), str(digest)) for key, (state, digest) in values.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
