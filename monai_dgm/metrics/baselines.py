@@ -1,7 +1,7 @@
 """Score maps that know nothing of the residue, printed beside its figures.
 
-Opacities lie in the lungs, lower more often than upper, and boxes cover much of a lung: a map that always says so scores
-well without looking. A residue is worth what it adds to these.
+Opacities lie in the lungs, lower more often than upper, and boxes cover much of a lung: a map that always says so
+scores well without looking. A residue is worth what it adds to these.
 """
 
 from __future__ import annotations

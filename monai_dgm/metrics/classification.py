@@ -42,7 +42,9 @@ def undefined_reason(labels: ArrayLike, scores: ArrayLike) -> str:
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Area under the ROC curve of scores (N,) for labels (N,) in {0, 1}; NaN where undefined."""
-    return math.nan if undefined_reason(labels, scores) else float(roc_auc_score(np.asarray(labels), np.asarray(scores)))
+    if undefined_reason(labels, scores):
+        return math.nan
+    return float(roc_auc_score(np.asarray(labels), np.asarray(scores)))
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -89,7 +91,8 @@ def classification_figures(
     truth, scores = np.asarray(labels).astype(int), np.asarray(probabilities, dtype=np.float64)
     reason = undefined_reason(truth, scores)
     if reason:
-        return ClassificationFigures(*[math.nan] * 7, note=reason)
+        nan = math.nan
+        return ClassificationFigures(nan, nan, nan, nan, nan, nan, nan, note=reason)
     level = balanced_threshold(truth, scores) if threshold is None else threshold
     called = (scores >= level).astype(int)
     if positive_class == "normal":

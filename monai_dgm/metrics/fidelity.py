@@ -1,4 +1,4 @@
-"""Is the normal image the patient's own? Likeness, sharpness, spread over patients, and error against the true normal."""
+"""Is the normal image the patient's own? Likeness, sharpness, spread over patients, error against the truth."""
 
 from __future__ import annotations
 

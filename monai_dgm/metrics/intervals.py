@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds of the central 95 % of the resamples, and the resamples' standard deviation (NaN where none is defined)."""
+    """Bounds of the central 95 % of the resamples, and the resamples' standard deviation; NaN where undefined."""
 
     low: float
     high: float
@@ -44,7 +44,8 @@ def patient_weights(patients: Sequence[Hashable], num_bootstrap: int, seed: int 
         return np.zeros((num_bootstrap, 0), dtype=np.float32)
     numbers: dict[Hashable, int] = {}
     of_image = np.array([numbers.setdefault(patient, len(numbers)) for patient in patients])
-    counts = np.random.default_rng(seed).multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), num_bootstrap)
+    share = np.full(len(numbers), 1 / len(numbers))
+    counts = np.random.default_rng(seed).multinomial(len(numbers), share, num_bootstrap)
     return counts.astype(np.float32)[:, of_image]
 
 

@@ -1,16 +1,24 @@
-"""Does the residue lie where the opacity is? Pixel average precision and the pointing game, for any score map."""
+"""Does the residue lie where the opacity is? Pixel average precision and the pointing game, beside baselines."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from monai_dgm.metrics.baselines import box_score, brightness_score, lung_box_score, lung_mask_score
-from monai_dgm.metrics.records import DecompositionRecord
+from monai_dgm.metrics.cohort import Cohort
+from monai_dgm.metrics.intervals import PixelHistograms, pixel_histograms, weighted_mean
+from monai_dgm.metrics.records import DecompositionRecord, MetricRow
 from monai_dgm.transforms.saliency import smoothing_sigma
 
 ScoreMap = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 
 
 def residue_score(residue: ArrayLike) -> ScoreMap:
@@ -18,24 +26,24 @@ def residue_score(residue: ArrayLike) -> ScoreMap:
     return np.abs(np.asarray(residue, dtype=np.float32))
 
 
-def smoothed_residue_score(residue: ArrayLike) -> ScoreMap:
-    """|a| after a Gaussian of sigma S / 64, float32 (S, S): the map whose peak the pointing game reads."""
-    score = residue_score(residue)
-    return np.asarray(ndimage.gaussian_filter(score, smoothing_sigma(max(score.shape))), dtype=np.float32)
+def smoothed_score(score: ArrayLike) -> ScoreMap:
+    """A score map (S, S) after a Gaussian of sigma S / 64, float32: the map whose peak the pointing game reads."""
+    array = np.asarray(score, dtype=np.float32)
+    return np.asarray(ndimage.gaussian_filter(array, smoothing_sigma(max(array.shape))), dtype=np.float32)
 
 
 def pointing_hit(score: ArrayLike, area: ArrayLike) -> float:
-    """Pointing game (Zhang et al., 2018): is the maximum of the smoothed score inside the area?
+    """Pointing game (Zhang et al., IJCV 2018): is the maximum of the smoothed score inside the area?
 
     Args:
-        score: (S, S) score map; smoothed here with a Gaussian of sigma S / 64.
+        score: (S, S) score map, at least 0; smoothed here with a Gaussian of sigma S / 64.
         area: (S, S), nonzero in the boxes or mask.
 
     Returns:
         1 for a hit, 0 for a miss. Of a plateau, the share of its pixels that hit (a lung mask points at no single
         pixel). A map that is 0 everywhere points nowhere and misses.
     """
-    smoothed = smoothed_residue_score(score)
+    smoothed = smoothed_score(score)
     peak = float(smoothed.max())
     if not peak > 0:
         return 0.0
@@ -48,7 +56,7 @@ def baseline_scores(
 ) -> dict[str, ScoreMap]:
     """Score maps (S, S) of the baselines that exist for an image, by name."""
     shape = (record.image.shape[0], record.image.shape[1])
-    scores = {"image": brightness_score(record.image)}
+    scores = {"brightness": brightness_score(record.image)}
     if record.lung_mask is not None and np.any(record.lung_mask):
         scores["lung_mask"] = lung_mask_score(record.lung_mask)
         scores["lung_box"] = lung_box_score(record.lung_mask)
@@ -57,3 +65,85 @@ def baseline_scores(
     if mean_box_prior is not None:
         scores["mean_box_prior"] = np.asarray(mean_box_prior, dtype=np.float32)
     return scores
+
+
+@dataclass(frozen=True)
+class LocalisationScores:
+    """What the localisation figures of one kind of score map come from.
+
+    Attributes:
+        histograms: score histograms of N images.
+        hits: (N,) pointing game.
+    """
+
+    histograms: PixelHistograms
+    hits: FloatArray
+
+    @classmethod
+    def measure(cls, scores: Sequence[ScoreMap], areas: Sequence[Mask]) -> LocalisationScores:
+        """Measure N score maps (S, S) against N opacity areas (S, S)."""
+        hits = [pointing_hit(score, area) for score, area in zip(scores, areas, strict=True)]
+        return cls(pixel_histograms(scores, areas), np.array(hits, dtype=np.float64))
+
+    def take(self, index: Sequence[int]) -> LocalisationScores:
+        """The same on some of the images."""
+        part = PixelHistograms(self.histograms.inside[list(index)], self.histograms.outside[list(index)])
+        return LocalisationScores(part, self.hits[list(index)])
+
+    def figures(self, weights: NDArray[np.float32]) -> dict[str, tuple[float, FloatArray]]:
+        """Figures by name: the value, and its resamples (B,) under ``weights`` (B, N)."""
+        single = self.histograms.image_average_precision()
+        pooled = self.histograms.pooled_average_precision
+        return {
+            "residue_pixel_ap": (float(pooled()[0]), pooled(weights)),
+            "residue_pixel_ap_image_mean": (float(single.mean()), weighted_mean(single, weights)),
+            "pointing_game": (float(self.hits.mean()), weighted_mean(self.hits, weights)),
+        }
+
+
+def localisation_rows(
+    cohort: Cohort, mean_box_prior: ArrayLike | None = None, mean_lung_box: ArrayLike | None = None
+) -> list[MetricRow]:
+    """Figures of |a| on the images with an opacity area, then of each baseline on the images it exists for.
+
+    ``residue_pixel_ap`` pools the pixels of all these images; ``residue_pixel_ap_image_mean`` ranks the pixels of each
+    image by themselves and averages. The note of a baseline's row compares it with the residue on the same images in
+    the same resamples.
+
+    Args:
+        cohort: records and resamples.
+        mean_box_prior: (S, S), see :func:`monai_dgm.metrics.baselines.fit_mean_box_prior`.
+        mean_lung_box: (4,), see :func:`monai_dgm.metrics.baselines.fit_mean_lung_box`.
+    """
+    areas_of = [record.opacity_area() for record in cohort.records]
+    cohort = cohort.take([i for i, area in enumerate(areas_of) if area is not None])
+    areas = [area for area in areas_of if area is not None]
+    if not areas:
+        return []
+    residues = [residue_score(record.residue) for record in cohort.records]
+    ours = LocalisationScores.measure(residues, areas)
+    rows = [cohort.row(name, *figure) for name, figure in ours.figures(cohort.weights).items()]
+    smoothed = pixel_histograms([smoothed_score(score) for score in residues], areas).pooled_average_precision
+    rows.append(cohort.row("residue_pixel_ap_smoothed", float(smoothed()[0]), smoothed(cohort.weights)))
+    baselines = [baseline_scores(record, mean_box_prior, mean_lung_box) for record in cohort.records]
+    for name in sorted({name for scores in baselines for name in scores}):
+        index = [i for i, scores in enumerate(baselines) if name in scores]
+        theirs = LocalisationScores.measure([baselines[i][name] for i in index], [areas[i] for i in index])
+        rows += _baseline_rows(name, cohort.take(index), theirs, ours.take(index))
+    return rows
+
+
+def _baseline_rows(
+    baseline: str, cohort: Cohort, theirs: LocalisationScores, ours: LocalisationScores
+) -> list[MetricRow]:
+    residue = ours.figures(cohort.weights)
+    return [
+        cohort.row(f"{name}/baseline_{baseline}", value, samples, _compared(*residue[name], samples))
+        for name, (value, samples) in theirs.figures(cohort.weights).items()
+    ]
+
+
+def _compared(value: float, residue: FloatArray, baseline: FloatArray) -> str:
+    both = np.isfinite(residue) & np.isfinite(baseline)
+    share = float((residue[both] > baseline[both]).mean()) if both.any() else math.nan
+    return f"residue on these images {value:.3f}, above this in {share:.1%} of resamples"

@@ -54,7 +54,8 @@ class DecompositionRecord:
         for name in ("image", "normal", "residue", "opacity_mask", "lung_mask", "true_normal"):
             array = getattr(self, name)
             if array is not None and (array.ndim != 2 or array.shape != self.image.shape):
-                raise ValueError(f"{self.image_id}: expected {name} of shape {self.image.shape[-2:]}, got {array.shape}")
+                expected = self.image.shape if self.image.ndim == 2 else "(S, S)"
+                raise ValueError(f"{self.image_id}: expected {name} of shape {expected}, got {array.shape}")
 
     def opacity_area(self) -> Mask | None:
         """The opacity mask, else the area of the boxes; None where neither marks a pixel."""

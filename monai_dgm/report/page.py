@@ -53,7 +53,7 @@ def write_report(
         summary: what was run, on what, in plain words; an empty line parts paragraphs.
         settings: may be nested; shown folded.
         history: as in :func:`monai_dgm.report.curves.charts_of`.
-        metrics: rows of :func:`monai_dgm.metrics.decomposition.evaluate_decomposition`; the first group is the main one.
+        metrics: of :func:`monai_dgm.metrics.decomposition.evaluate_decomposition`; the first group is the main one.
         panels: radiographs to show, in order. Those beyond ``PANEL_BUDGET`` bytes are left out, and the page says so.
         warnings: what a reader must know before believing a figure; shown first.
         notes: shown last.
@@ -149,7 +149,7 @@ def _panels_html(panels: Sequence[Panel]) -> tuple[str, int]:
         caption = f"<figcaption>{escape(panel.caption)}<small>{where}</small></figcaption>"
         figures.append(f'<figure class="panel">{caption}<div class="cells" style="{grid}">{cells}</div></figure>')
     body = f'{_legend(panels, scale)}<div class="heads" style="{grid}">{heads}</div>{"".join(figures)}'
-    hint = "Image = normal + residue. Point at a saliency picture to lift the heat off the radiograph."
+    hint = "The input is about normal + residue. Point at a saliency picture to lift the heat off the radiograph."
     return _section("Radiographs taken apart", body, hint, "panels"), len(panels) - len(figures)
 
 
