@@ -1,0 +1,58 @@
+"""What all tests share: one torch thread, a fixed seed, and where data comes from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before torch is imported, and inherited by the processes that tests start: pytest-xdist's workers share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random state, whichever tests ran before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository's root."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real radiographs (cxr/manifest.csv, dicom/manifest.csv), which are not part of the repository.
+
+    Taken from the environment variable MONAI_DGM_REAL_DATA, else from ``shared/data`` beside the repository.
+    """
+    folder = Path(os.environ.get("MONAI_DGM_REAL_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "cxr" / "manifest.csv").is_file():
+        pytest.skip(f"no real radiographs in {folder} (set MONAI_DGM_REAL_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small embedded sample: 24 simulated patients at 64 px, with their truth. Read it, do not write into it."""
+    from monai_dgm.data.simulator.sample import write_sample
+
+    root = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # pytest-xdist: the workers' folders lie side by side, one sample serves all
+        root = root.parent
+    with FileLock(root / "sample.lock"):
+        return write_sample(root / "sample", num_patients=24, size=64, seed=0)

@@ -1,0 +1,157 @@
+"""The frame: which part may import which, what is declared, and that every module can be imported."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import monai_dgm
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "monai_dgm"
+
+# Part of the package -> the other parts it may import. `errors` and `utils` may be imported by all of them.
+# Imports point one way; a new folder needs a line here, and a thought about where it stands.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "utils": set(),
+    "dicom": set(),
+    "networks": set(),
+    "losses": set(),
+    "transforms": set(),
+    "metrics": {"transforms"},
+    "data": {"dicom", "transforms"},
+    "report": {"metrics", "transforms"},
+    "handlers": {"data", "losses", "metrics", "networks", "report", "transforms"},
+    "engines": {"data", "dicom", "handlers", "losses", "metrics", "networks", "report", "transforms"},
+}
+BASE = {"errors", "utils"}
+
+# Import name -> name of the distribution, where they differ.
+DISTRIBUTION = {"PIL": "pillow", "ignite": "pytorch-ignite", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+DISTRIBUTION |= {"yaml": "pyyaml", "openjpeg": "pylibjpeg-openjpeg", "jpeg_ls": "pyjpegls"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def part_of(module: str) -> str:
+    """Folder or top-level module below monai_dgm: "data" for monai_dgm.data.cache, "" for monai_dgm itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import statement, inside functions too.
+
+    ``from monai_dgm import x`` and ``from monai_dgm.part import x`` count as imports of ``monai_dgm.x`` and
+    ``monai_dgm.part.x`` where those are modules.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.relative_to(ROOT)}:{node.lineno}: write the import in full"
+            source = node.module or ""
+            for alias in node.names:
+                full = f"{source}.{alias.name}"
+                below = ROOT.joinpath(*full.split("."))
+                yield node.lineno, full if below.is_dir() or below.with_suffix(".py").is_file() else source
+
+
+def test_every_part_has_a_place_in_the_order() -> None:
+    parts = {part_of(module_name(path)) for path in FILES} - {""}
+    assert parts == set(MAY_IMPORT)
+
+
+def test_the_order_has_no_cycle() -> None:
+    rest = {part: allowed | BASE - {part} for part, allowed in MAY_IMPORT.items() if part not in BASE}
+    while rest:
+        free = {part for part, allowed in rest.items() if not allowed & rest.keys()}
+        assert free, f"these parts may import each other in a circle: {sorted(rest)}"
+        rest = {part: allowed for part, allowed in rest.items() if part not in free}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_one_way(path: Path) -> None:
+    part = part_of(module_name(path))
+    allowed = set(MAY_IMPORT) if part == "" else MAY_IMPORT[part] | BASE | {part, ""}
+    for line, module in imported_modules(path):
+        top = module.split(".")[0]
+        where = f"{path.relative_to(ROOT)}:{line}"
+        assert top not in {"bundles", "apps", "tests", "benchmarks"}, f"{where}: the package imports {module}"
+        assert top != "torchvision", f"{where}: the package runs without torchvision"
+        if top == "monai_dgm":
+            assert part_of(module) in allowed, f"{where}: {part or 'monai_dgm'} must not import {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_file_that_is_loaded_can_run_code(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            safe = any(keyword.arg == "weights_only" and ast.unparse(keyword.value) == "True" for keyword in node.keywords)
+            assert safe, f"{path.relative_to(ROOT)}:{node.lineno}: torch.load without weights_only=True"
+
+
+def test_imported_distributions_are_declared() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = config["options"]["install_requires"].split("\n")
+    declared = {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0].lower() for line in lines if line.strip()}
+    missing = {}
+    for path in FILES:
+        for _, module in imported_modules(path):
+            top = module.split(".")[0]
+            if top not in sys.stdlib_module_names and top != "monai_dgm":
+                name = DISTRIBUTION.get(top, top).lower()
+                if name not in declared:
+                    missing[name] = module_name(path)
+    assert not missing, f"imported but not in setup.cfg's install_requires: {missing}"
+
+
+def test_every_module_can_be_imported() -> None:
+    for module in pkgutil.walk_packages(monai_dgm.__path__, "monai_dgm."):
+        importlib.import_module(module.name)
+
+
+def test_importing_the_package_is_light() -> None:
+    script = "import sys, monai_dgm; sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=module_name)
+def test_every_folder_says_what_lives_there(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path.relative_to(ROOT)}: no docstring"
+
+
+def test_constraints_pin_everything_that_setup_cfg_asks_for() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    texts = [config["options"]["install_requires"], *dict(config["options.extras_require"]).values()]
+    asked = {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0] for line in "\n".join(texts).split("\n") if line.strip()}
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower()
+    pinned = {match[1].replace("_", "-") for match in re.finditer(r"(?m)^([a-z0-9_.-]+)==", pins)}
+    assert {name.lower() for name in asked} - {"monai-dgm"} <= pinned
+
+
+def test_version_is_in_the_changelog_and_the_installed_metadata() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"(?m)^## \[?{re.escape(monai_dgm.__version__)}\b", changelog)
+    try:
+        installed = importlib.metadata.version("monai-dgm")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("monai-dgm is not installed (pip install -e .)")
+    assert installed == monai_dgm.__version__
