@@ -52,7 +52,7 @@ def sample_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     from monai_dgm.data.simulator.sample import write_sample
 
     root = tmp_path_factory.getbasetemp()
-    if hasattr(request.config, "workerinput"):  # pytest-xdist: the workers' folders lie side by side, one sample serves all
+    if hasattr(request.config, "workerinput"):  # pytest-xdist: one sample serves all workers
         root = root.parent
     with FileLock(root / "sample.lock"):
         return write_sample(root / "sample", num_patients=24, size=64, seed=0)

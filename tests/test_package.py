@@ -102,8 +102,10 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_no_file_that_is_loaded_can_run_code(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
-            safe = any(keyword.arg == "weights_only" and ast.unparse(keyword.value) == "True" for keyword in node.keywords)
-            assert safe, f"{path.relative_to(ROOT)}:{node.lineno}: torch.load without weights_only=True"
+            keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert keywords.get("weights_only") == "True", (
+                f"{path.relative_to(ROOT)}:{node.lineno}: torch.load without weights_only=True"
+            )
 
 
 def test_imported_distributions_are_declared() -> None:
