@@ -1,0 +1,91 @@
+"""The order in which images are trained on, as a pure function of a seed, so that a resumed run goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+__all__ = ["BalancedBatchSampler"]
+
+
+class BalancedBatchSampler(Sampler[list[int]]):
+    """Batches with a fixed share of normal images; batch number n is the same however often the run was resumed.
+
+    Each class is an endless stream of shuffled passes over its images. With ``normal_fraction=None`` the batches are
+    plain shuffled passes over all images, as in the paper. With several processes each takes every
+    ``world_size``-th batch of the same sequence.
+
+    Args:
+        labels: 0 normal, 1 abnormal, one an image.
+        batch_size: images a batch (per process).
+        normal_fraction: share of normal images in a batch, or None for the data's own mixture.
+        num_real: extra normal images appended to each batch, for the discriminator alone (the paper's batch of one
+            image needs them).
+        epoch_length: batches an epoch per process; by default one pass over as many images as there are.
+        seed: of the whole sequence.
+        rank, world_size: of distributed training.
+
+    Raises:
+        ValueError: when a class that is asked for has no image.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int],
+        batch_size: int,
+        normal_fraction: float | None = 0.5,
+        num_real: int = 0,
+        epoch_length: int | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        label_array = np.asarray(labels)
+        self.normal, self.abnormal = np.flatnonzero(label_array == 0), np.flatnonzero(label_array == 1)
+        self.all = np.arange(len(label_array))
+        self.batch_size, self.num_real, self.seed = batch_size, num_real, seed
+        self.rank, self.world_size = rank, world_size
+        self.num_normal = None if normal_fraction is None else round(batch_size * normal_fraction)
+        needed = {"normal": len(self.normal), "abnormal": len(self.abnormal)}
+        if self.num_normal == batch_size:
+            needed.pop("abnormal")
+        for name, count in needed.items():
+            if count == 0:
+                raise ValueError(f"training needs normal and abnormal images, got no {name} one in {len(labels)} images")
+        self.epoch_length = epoch_length or max(1, len(label_array) // (batch_size * world_size))
+        self.next_batch = 0
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self.epoch_length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Batches up to the end of the epoch in which ``next_batch`` (set on resume) lies."""
+        end = (self.next_batch // self.epoch_length + 1) * self.epoch_length
+        for number in range(self.next_batch, end):
+            self.next_batch = number + 1
+            yield self.batch(number)
+
+    def batch(self, number: int) -> list[int]:
+        """Indices of batch ``number`` (counted from the start of training) of this process."""
+        position = number * self.world_size + self.rank
+        if self.num_normal is None:
+            indices = self._draw(0, self.all, position, self.batch_size)
+        else:
+            normal = self._draw(1, self.normal, position, self.num_normal)
+            indices = normal + self._draw(2, self.abnormal, position, self.batch_size - self.num_normal)
+        return indices + self._draw(3, self.normal, position, self.num_real)
+
+    def _draw(self, stream: int, members: np.ndarray, position: int, count: int) -> list[int]:
+        return [int(members[self._order(stream, k // len(members), len(members))[k % len(members)]])
+                for k in range(position * count, (position + 1) * count)]
+
+    def _order(self, stream: int, turn: int, length: int) -> np.ndarray:
+        key = (stream, turn)
+        if key not in self._orders:
+            for old in [k for k in self._orders if k[0] == stream and k[1] < turn - 1]:
+                del self._orders[old]
+            self._orders[key] = np.random.default_rng((self.seed, stream, turn)).permutation(length)
+        return self._orders[key]

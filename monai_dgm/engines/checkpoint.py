@@ -1,0 +1,184 @@
+"""Checkpoints of a whole training: state dicts only, written aside and renamed, resumed by the same command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from monai_dgm.data.sampler import BalancedBatchSampler
+from monai_dgm.errors import InputError
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["TrainingCheckpoint", "load_weights", "random_state", "save_weights", "set_random_state"]
+
+logger = logging.getLogger(__name__)
+
+
+def random_state() -> dict[str, Any]:
+    """State of torch's, NumPy's and Python's generators, as tensors and plain values that load without unpickling."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+        "python": random.getstate(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Put the generators back to a :func:`random_state`."""
+    torch.set_rng_state(state["torch"])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def save_weights(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Write a state dict: safetensors where the path ends so, else ``torch.save``; never half of it."""
+    with atomic_write(path) as partial:
+        if str(path).endswith(".safetensors"):
+            save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, partial)
+        else:
+            torch.save(dict(state_dict), partial)
+
+
+def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Load a state dict written by :func:`save_weights` into ``network`` and return it.
+
+    Raises:
+        InputError: when the file is missing, is no state dict, or belongs to another network.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: expected a file of trained weights, there is none; run training first")
+    try:
+        if str(path).endswith(".safetensors"):
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state)
+    except Exception as error:  # every reader has its own exceptions; the user needs the one line
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: expected weights of {type(network).__name__} as configured, got: {reason}") from error
+    return network
+
+
+class TrainingCheckpoint:
+    """Saves and resumes a training.
+
+    The file holds the state dicts of ``objects``, the engine's position, its best metric, the random states and, for
+    CPU training, all that makes a resumed run end with the same bits as one that was not interrupted. When training
+    starts and the file exists, it goes on from there; a training that is complete does no further step.
+
+    Attach it after all other handlers, so that what they did in an iteration is in the file.
+
+    Args:
+        path: file of the checkpoint.
+        objects: named things with ``state_dict`` and ``load_state_dict``: networks, optimisers, schedulers, histories.
+        sampler: told where to go on.
+        save_interval: iterations between two checkpoints; one is written after every epoch, too.
+        validator: its ``state.best_metric`` and ``best_metric_epoch`` are kept.
+        rank: of this process; only rank 0 writes.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        objects: Mapping[str, Any],
+        sampler: BalancedBatchSampler,
+        save_interval: int = 200,
+        validator: Engine | None = None,
+        rank: int = 0,
+    ) -> None:
+        self.path = Path(path)
+        self.objects = dict(objects)
+        self.sampler = sampler
+        self.save_interval = save_interval
+        self.validator = validator
+        self.rank = rank
+
+    def attach(self, engine: Engine) -> None:
+        """Resume at the start; save at intervals and after epochs."""
+        engine.add_event_handler(Events.STARTED, self.resume)
+        if self.rank == 0:
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.save_interval), self._save_within_epoch)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def _save_within_epoch(self, engine: Engine) -> None:
+        # The last iteration of an epoch is saved after the epoch's handlers, else a resumed run would miss them.
+        if engine.state.iteration % engine.state.epoch_length != 0:
+            self.save(engine)
+
+    def save(self, engine: Engine) -> None:
+        """Write the checkpoint aside and rename it."""
+        state: dict[str, Any] = {name: _plain(thing).state_dict() for name, thing in self.objects.items()}
+        state["engine"] = {"iteration": engine.state.iteration, "epoch_length": engine.state.epoch_length}
+        if self.validator is not None:
+            best = self.validator.state
+            state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
+        state["random"] = random_state()
+        with atomic_write(self.path) as partial:
+            torch.save(state, partial)
+
+    def resume(self, engine: Engine) -> None:
+        """Load the checkpoint, if there is one.
+
+        Raises:
+            InputError: when it belongs to other settings.
+        """
+        if not self.path.is_file():
+            return
+        state = self._read(engine)
+        for name, thing in self.objects.items():
+            try:
+                _plain(thing).load_state_dict(state[name])
+            except (KeyError, RuntimeError, ValueError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise InputError(f"{self._other(name)}: {reason}") from error
+        iteration = state["engine"]["iteration"]
+        engine.state.iteration = iteration
+        engine.state.epoch = iteration // engine.state.epoch_length
+        self.sampler.next_batch = iteration
+        if self.validator is not None and "best" in state:
+            self.validator.state.best_metric = state["best"]["metric"]
+            self.validator.state.best_metric_epoch = state["best"]["epoch"]
+        set_random_state(state["random"])
+        logger.info("resumed from %s at iteration %d", self.path, iteration)
+
+    def _read(self, engine: Engine) -> dict[str, Any]:
+        try:
+            state = torch.load(self.path, map_location=engine.state.device, weights_only=True)
+            length = state["engine"]["epoch_length"]
+        except Exception as error:
+            raise InputError(f"{self.path}: expected a training checkpoint, it cannot be read; remove it to start anew") from error
+        if length != engine.state.epoch_length:
+            raise InputError(f"{self._other('epoch_length')}: {length} there, {engine.state.epoch_length} here")
+        state["random"] = {k: v.cpu() if isinstance(v, Tensor) else v for k, v in state["random"].items()}
+        state["random"]["numpy"][1] = state["random"]["numpy"][1].cpu()
+        if "cuda" in state["random"]:
+            state["random"]["cuda"] = [s.cpu() for s in state["random"]["cuda"]]
+        return state
+
+    def _other(self, name: str) -> str:
+        return (
+            f"{self.path}: expected a checkpoint of this training, but it was made with other settings ({name}); "
+            "give another output_dir, or remove the file to start anew"
+        )
+
+
+def _plain(thing: Any) -> Any:
+    return thing.module if isinstance(thing, nn.parallel.DistributedDataParallel) else thing

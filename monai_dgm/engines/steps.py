@@ -1,0 +1,143 @@
+"""One alternation of the GAN: update encoders, decoders and head, then the discriminator (paper, section 5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from monai_dgm.losses.adversarial import discriminator_adversarial_loss, r1_penalty
+from monai_dgm.losses.objective import DGMObjective
+from monai_dgm.networks.dgm import DGM
+
+__all__ = ["AdversarialStep", "frozen"]
+
+BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def frozen(module: nn.Module) -> Callable[..., Any]:
+    """``module`` as a function whose parameters get no gradient, while its input does: a frozen copy without copying."""
+    state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
+    return lambda *args: functional_call(module, state, args)
+
+
+class AdversarialStep:
+    """Alternating generator and discriminator steps on one batch; the fakes are computed once and used for both.
+
+    Args:
+        network: the DGM (possibly wrapped for distributed training).
+        discriminator: D.
+        generator_optimizer, discriminator_optimizer: of their parameters.
+        objective: weighs the terms of the generator's loss.
+        batch_transforms: applied to a batch on the device, in order (variation, superimposed opacities).
+        autocast: dtype of autocast, e.g. ``torch.bfloat16``, or None for full precision.
+        max_grad_norm: clip the norm of all gradients of a network, None for no clipping.
+        r1_weight: weight of the R1 penalty on D; 0 in the paper.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        discriminator: nn.Module,
+        generator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        objective: DGMObjective,
+        batch_transforms: Sequence[BatchTransform] = (),
+        autocast: torch.dtype | None = None,
+        max_grad_norm: float | None = None,
+        r1_weight: float = 0.0,
+    ) -> None:
+        self.network = network
+        self.discriminator = discriminator
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.objective = objective
+        self.batch_transforms = tuple(batch_transforms)
+        self.autocast = autocast
+        self.max_grad_norm = max_grad_norm
+        self.r1_weight = r1_weight
+
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Train on one batch.
+
+        Args:
+            batch: ``image`` (B, 1, S, S) in [-1, 1] and ``label`` (B,) on the networks' device; where ``real_normal``
+                (R, 1, S, S) is given, D's real images are those, else the normal images of the batch.
+
+        Returns:
+            every loss term (detached scalars) by name, ``loss`` (the generator's total), ``discriminator``, D's mean
+            score on real and fake for each scale (``real_score_0``...), and the detached ``normal``, ``residue``,
+            ``abnormality_logit`` with the batch's ``image``, ``label`` and ``superimposed`` as trained on.
+        """
+        real_normal = batch["label"] == 0  # before opacities are superimposed
+        for transform in self.batch_transforms:
+            batch = transform(batch)
+        real = batch["real_normal"] if "real_normal" in batch else batch.get("true_normal", batch["image"])[real_normal]
+        terms, outputs = self._generator_step(batch)
+        scores = self._discriminator_step(real, outputs["normal"].detach())
+        report = {name: term.detach() for name, term in terms.items()}
+        report["loss"] = report.pop("total")
+        report.update(scores)
+        kept = {name: outputs[name].detach().float() for name in ("normal", "residue", "abnormality_logit")}
+        kept.update({name: batch[name] for name in ("image", "label", "superimposed") if name in batch})
+        return {**report, **kept}
+
+    def _amp(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, dtype=self.autocast, enabled=self.autocast is not None)
+
+    def _generator_step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        self.discriminator.requires_grad_(False)
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        with self._amp(batch["image"].device):
+            outputs = self.network(batch["image"])
+            fake_scores = self.discriminator(outputs["normal"])
+            terms = self.objective(outputs, batch, fake_scores, self._second_pass(outputs))
+        terms["total"].backward()
+        terms["generator_grad_norm"] = self._clip(self.network)
+        self.generator_optimizer.step()
+        return terms, outputs
+
+    def _second_pass(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """y' through frozen copies of E_F, D_F and the head, z'' through both encoders, as far as they have weight."""
+        dgm: DGM = getattr(self.network, "module", self.network)
+        second: dict[str, Tensor] = {}
+        if self.objective.needs_second_pass:
+            normal = outputs["normal"]
+            features = frozen(dgm.residue_encoder)(normal)
+            second["residue"] = frozen(dgm.residue_decoder)(features, normal)
+            second["abnormality_logit"] = frozen(dgm.abnormality_head)(features[-1])
+        if self.objective.weights.latent_regression > 0:
+            joint = outputs["joint_reconstruction"]
+            second["normal_code"] = dgm.normal_encoder(joint)[-1]
+            second["residue_code"] = dgm.residue_encoder(joint)[-1]
+        return second
+
+    def _discriminator_step(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        if real.shape[0] == 0:  # a batch without a normal image teaches D nothing about real ones
+            return {}
+        self.discriminator.requires_grad_(True)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        real = real.detach().requires_grad_(self.r1_weight > 0)
+        with self._amp(real.device):
+            real_scores, fake_scores = self.discriminator(real), self.discriminator(fake)
+            loss = discriminator_adversarial_loss(real_scores, fake_scores)
+        report = {"discriminator": loss.detach()}
+        if self.r1_weight > 0:
+            penalty = r1_penalty(real_scores, real)
+            report["r1"] = penalty.detach()
+            loss = loss + self.r1_weight * penalty
+        loss.backward()
+        report["discriminator_grad_norm"] = self._clip(self.discriminator)
+        self.discriminator_optimizer.step()
+        for i, (on_real, on_fake) in enumerate(zip(real_scores, fake_scores, strict=True)):
+            report[f"real_score_{i}"] = on_real.detach().float().mean()
+            report[f"fake_score_{i}"] = on_fake.detach().float().mean()
+        return report
+
+    def _clip(self, module: nn.Module) -> Tensor:
+        limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
+        return nn.utils.clip_grad_norm_(module.parameters(), limit).detach()

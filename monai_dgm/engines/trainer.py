@@ -1,0 +1,87 @@
+"""The trainer: MONAI's workflow around one adversarial step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.engines import Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from monai_dgm.engines.steps import AdversarialStep
+
+__all__ = ["DGMTrainer", "prepare_dgm_batch"]
+
+
+def prepare_dgm_batch(
+    batch: dict[str, Tensor], device: torch.device, non_blocking: bool = False, num_real: int = 0, channels_last: bool = False
+) -> dict[str, Tensor]:
+    """Move a batch to the device and split off the images that only the discriminator sees.
+
+    Args:
+        batch: ``image`` (B + R, 1, S, S) in [-1, 1], ``label`` (B + R,); the last R = ``num_real`` images are normal.
+        device, non_blocking: as in ``Tensor.to``.
+        num_real: R.
+        channels_last: memory format of the images.
+
+    Returns:
+        ``image``, ``label`` of the first B images, and ``real_normal`` (R, 1, S, S) where R > 0.
+    """
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    image = batch["image"].to(device, non_blocking=non_blocking, memory_format=memory_format)
+    label = batch["label"].to(device, non_blocking=non_blocking).float()
+    if num_real == 0:
+        return {"image": image, "label": label}
+    return {"image": image[:-num_real], "label": label[:-num_real], "real_normal": image[-num_real:]}
+
+
+class DGMTrainer(Trainer):
+    """Trains a DGM and its discriminator, alternating between them on every batch.
+
+    Args:
+        device: where the networks are.
+        max_epochs: epochs in all.
+        train_data_loader: yields ``image`` and ``label``; see :class:`monai_dgm.data.sampler.BalancedBatchSampler`.
+        step: the alternation.
+        num_real: images at the end of each batch that only the discriminator sees.
+        handlers: Ignite or MONAI handlers.
+        prepare_batch: by default :func:`prepare_dgm_batch`.
+
+    ``engine.state.output`` is a dictionary: ``loss`` and every named term (scalars), and the images of the step.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        max_epochs: int,
+        train_data_loader: DataLoader,
+        step: AdversarialStep,
+        num_real: int = 0,
+        handlers: Sequence[Any] | None = None,
+        prepare_batch: Callable[..., dict[str, Tensor]] = prepare_dgm_batch,
+    ) -> None:
+        self.step = step
+        self.num_real = num_real
+        super().__init__(
+            device=torch.device(device),
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            epoch_length=len(train_data_loader),
+            non_blocking=torch.device(device).type == "cuda",
+            prepare_batch=prepare_batch,
+            handlers=handlers,
+            decollate=False,
+        )
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+        batch = self.prepare_batch(
+            batchdata,
+            engine.state.device,
+            engine.non_blocking,
+            num_real=self.num_real,
+            channels_last=self.step.autocast is not None,
+        )
+        self.step.network.train()
+        return self.step(batch)

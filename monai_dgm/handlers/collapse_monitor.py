@@ -1,0 +1,155 @@
+"""Watches a GAN training for the ways in which it stops decomposing while its total loss looks well.
+
+Three failures were met in trials and are invisible in the total loss: the residue dies (D cannot tell anything, y' is a
+blurred copy of z), one normal image serves everybody (y' no longer follows the patient), and the head is gamed (it is
+inverted). Each has a figure here, and a warning in words.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc
+
+from monai_dgm.handlers.history import TrainingHistory
+
+__all__ = ["CollapseMonitor", "Window", "collapse_figures", "collapse_warnings"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Window:
+    """What the figures need from the iterations of an interval.
+
+    Attributes:
+        residue, label, probability: mean |a|, label and abnormality probability of each image, (n,).
+        normal_sum, normal_square, image_sum, image_square: sums over images of 1/8-size y' and z, and of their squares.
+        count: images summed.
+        scores: sums of D's mean scores, and how many: {"real_score_0": (sum, n), ...}.
+    """
+
+    residue: list[Tensor] = field(default_factory=list)
+    label: list[Tensor] = field(default_factory=list)
+    probability: list[Tensor] = field(default_factory=list)
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, output: dict[str, Tensor]) -> None:
+        """Take in the output of one training step; images with superimposed opacities have no label of their own."""
+        label = output["label"]
+        real = ~output["superimposed"] if "superimposed" in output else torch.ones_like(label, dtype=torch.bool)
+        self.residue.append(output["residue"].abs().mean(dim=(1, 2, 3))[real].cpu())
+        self.label.append(label[real].cpu())
+        self.probability.append(torch.sigmoid(output["abnormality_logit"].float()).squeeze(1)[real].cpu())
+        for name in ("normal", "image"):
+            small = torch.nn.functional.adaptive_avg_pool2d(output[name].float(), 16).cpu()
+            for power in (1, 2):
+                key = f"{name}_{power}"
+                self.sums[key] = self.sums.get(key, torch.zeros(())) + (small**power).sum(dim=0)
+        self.count += len(output["label"])
+
+
+def collapse_figures(window: Window) -> dict[str, float]:
+    """Figures of an interval.
+
+    Returns:
+        ``residue_normal``, ``residue_abnormal``: mean |a|; ``normal_spread``: standard deviation of y' over images
+        relative to that of z (per pixel of a 16 x 16 thumbnail, then averaged); ``head_auc``. A figure whose class
+        is absent is left out.
+    """
+    residue, label = torch.cat(window.residue), torch.cat(window.label)
+    figures: dict[str, float] = {}
+    for name, value in (("normal", 0), ("abnormal", 1)):
+        if (label == value).any():
+            figures[f"residue_{name}"] = float(residue[label == value].mean())
+    if len(label.unique()) == 2:
+        figures["head_auc"] = float(binary_auroc(torch.cat(window.probability), label.long()))
+    if window.count > 1:
+        spread = {}
+        for name in ("normal", "image"):
+            mean = window.sums[f"{name}_1"] / window.count
+            spread[name] = (window.sums[f"{name}_2"] / window.count - mean**2).clamp(min=0).sqrt().mean()
+        figures["normal_spread"] = float(spread["normal"] / spread["image"].clamp(min=1e-6))
+    return figures
+
+
+def collapse_warnings(figures: dict[str, float], scores: dict[str, float]) -> list[str]:
+    """Warnings in words for the figures of an interval.
+
+    Args:
+        figures: of :func:`collapse_figures`.
+        scores: D's mean score by name, ``real_score_<scale>`` and ``fake_score_<scale>``.
+    """
+    warnings = []
+    abnormal, normal = figures.get("residue_abnormal"), figures.get("residue_normal")
+    if abnormal is not None and normal is not None and (abnormal < 0.003 or abnormal < 1.1 * normal):
+        warnings.append(
+            f"the residue is dying: mean |a| {abnormal:.4f} on abnormal images, {normal:.4f} on normal ones; "
+            "strengthen D (its learning rate) or the terms on the residue"
+        )
+    if figures.get("normal_spread", 1.0) < 0.5:
+        warnings.append(
+            f"one normal for everybody: y' varies {figures['normal_spread']:.2f} times as much as the images; "
+            "lower lambda_A or D's learning rate"
+        )
+    if figures.get("head_auc", 1.0) < 0.45:
+        warnings.append(f"the head is inverted: AUC {figures['head_auc']:.2f}; no gradient of 'y' is normal' may reach E_F")
+    gaps = [abs(scores[name] - scores[name.replace("real", "fake")]) for name in scores if name.startswith("real")]
+    if gaps and max(gaps) < 0.01:
+        warnings.append("D sees no difference between real and synthesised normals at any scale: its scores give no signal")
+    if gaps and min(gaps) > 0.9:
+        warnings.append("D tells real from synthesised normals perfectly at every scale: its gradients may vanish")
+    return warnings
+
+
+class CollapseMonitor:
+    """Adds ``collapse/...`` figures to the history every interval and warns in words.
+
+    Args:
+        history: gets the figures.
+        interval: iterations an interval.
+        grace: iterations before the first warning: an untrained network looks collapsed.
+    """
+
+    def __init__(self, history: TrainingHistory, interval: int = 100, grace: int = 500) -> None:
+        self.history = history
+        self.interval = interval
+        self.grace = grace
+        self.window = Window()
+        self.warnings: list[str] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Watch each iteration."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._watch)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._judge)
+
+    def _watch(self, engine: Engine) -> None:
+        self.window.add(engine.state.output)
+
+    def _judge(self, engine: Engine) -> None:
+        figures, self.window = collapse_figures(self.window), Window()
+        self.history.add(engine, {f"collapse/{name}": value for name, value in figures.items()})
+        if engine.state.iteration < self.grace:
+            return
+        scores = {
+            name: float(value) for name, value in engine.state.output.items() if name.startswith(("real_score", "fake_score"))
+        }
+        for warning in collapse_warnings(figures, scores):
+            message = f"iteration {engine.state.iteration}: {warning}"
+            logger.warning(message)
+            self.warnings.append(message)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Warnings so far and the interval under way."""
+        return {"warnings": list(self.warnings), "window": dict(vars(self.window))}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.warnings = list(state["warnings"])
+        self.window = Window(**state["window"])

@@ -1,0 +1,76 @@
+"""Random variation of position and exposure, a batch at a time on the training device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["RandRadiographVariation"]
+
+
+class RandRadiographVariation:
+    """Rotate, scale, shift and re-expose the images of a batch; never flip them (laterality means something).
+
+    The parameters are those that vary between exposures of one patient. Sampling uses torch's global random state, so
+    a resumed training repeats it.
+
+    Args:
+        prob: probability for each image.
+        rotation: largest angle, degrees.
+        scale: largest relative change of size.
+        shift: largest shift, fraction of the side.
+        contrast: largest relative change of contrast about mid grey.
+        brightness: largest change of brightness, [-1, 1] scale.
+        gamma: largest change of log gamma.
+    """
+
+    def __init__(
+        self,
+        prob: float = 0.9,
+        rotation: float = 6.0,
+        scale: float = 0.08,
+        shift: float = 0.04,
+        contrast: float = 0.15,
+        brightness: float = 0.1,
+        gamma: float = 0.2,
+    ) -> None:
+        self.prob = prob
+        self.rotation = rotation
+        self.scale = scale
+        self.shift = shift
+        self.contrast = contrast
+        self.brightness = brightness
+        self.gamma = gamma
+
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Vary ``image`` (B, 1, S, S) in [-1, 1]; what lies beyond the border is -1 (air)."""
+        image = batch["image"]
+        count, device = image.shape[0], image.device
+        chosen = torch.rand(count, device=device) < self.prob
+        varied = self._expose(self._move(image))
+        return {**batch, "image": torch.where(chosen[:, None, None, None], varied, image)}
+
+    def _uniform(self, count: int, limit: float, device: torch.device) -> Tensor:
+        return limit * (2 * torch.rand(count, device=device) - 1)
+
+    def _move(self, image: Tensor) -> Tensor:
+        count, device = image.shape[0], image.device
+        angle = self._uniform(count, math.radians(self.rotation), device)
+        zoom = 1 + self._uniform(count, self.scale, device)
+        shift = 2 * torch.stack((self._uniform(count, self.shift, device), self._uniform(count, self.shift, device)), 1)
+        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+        matrix = torch.stack((torch.stack((cos, -sin), 1), torch.stack((sin, cos), 1)), 1)
+        grid = F.affine_grid(torch.cat((matrix, shift[:, :, None]), 2), list(image.shape), align_corners=False)
+        # Shifted by 1, so that the zero padding of grid_sample is air.
+        return F.grid_sample(image.float() + 1, grid, mode="bilinear", align_corners=False) - 1
+
+    def _expose(self, image: Tensor) -> Tensor:
+        count, device = image.shape[0], image.device
+        gamma = torch.exp(self._uniform(count, self.gamma, device))[:, None, None, None]
+        contrast = 1 + self._uniform(count, self.contrast, device)[:, None, None, None]
+        brightness = self._uniform(count, self.brightness, device)[:, None, None, None]
+        image = 2 * ((image + 1) / 2).clamp(0, 1) ** gamma - 1
+        return (image * contrast + brightness).clamp(-1, 1)
