@@ -93,9 +93,7 @@ def grey_png(levels: NDArray[np.uint8]) -> bytes:
     return _png(Image.fromarray(levels, mode="L"))
 
 
-def palette_png(
-    index: NDArray[np.uint8], colours: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None
-) -> bytes:
+def palette_png(index: NDArray[np.uint8], colours: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> bytes:
     """Palette PNG of colour numbers (rows, cols) into ``colours`` (256, 3), with an opacity (256,) each if given."""
     image = Image.fromarray(index, mode="P")
     image.putpalette(colours.tobytes())

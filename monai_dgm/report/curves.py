@@ -190,7 +190,7 @@ def _caption(chart: Chart) -> str:
     for i, series in enumerate(drawn):
         name = "" if alone else f"{escape(series.name.replace('_', ' '))} "
         legend.append(f'<span style="color:{COLOURS[i % len(COLOURS)]}">{name}<b>{series.y[-1]:.4g}</b></span>')
-    return f'<figcaption>{escape(chart.title.replace("_", " "))}<span>{" ".join(legend)}</span></figcaption>'
+    return f"<figcaption>{escape(chart.title.replace('_', ' '))}<span>{' '.join(legend)}</span></figcaption>"
 
 
 def lost_points(history: Sequence[Mapping[str, Any]]) -> list[str]:

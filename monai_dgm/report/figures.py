@@ -10,8 +10,13 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.metrics.records import DecompositionRecord
@@ -121,6 +126,36 @@ def panel_picture(panel: Panel, column: str, scale: float) -> NDArray[np.uint8] 
     return grey_levels(plane)[..., None].repeat(3, axis=-1)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Places on the figure, all in inches; ``fraction`` turns them into matplotlib's."""
+
+    columns: int
+    rows: int
+    title: bool
+    cell: float = 1.9
+    caption: float = 0.22
+    bar: float = 0.75
+    foot: float = 0.28
+
+    @property
+    def head(self) -> float:
+        return 0.62 if self.title else 0.3
+
+    @property
+    def size(self) -> tuple[float, float]:
+        height = self.head + self.rows * (self.caption + self.cell) + self.foot
+        return self.columns * self.cell + self.bar, height
+
+    def bottom(self, row: int) -> float:
+        """Lower edge of a row's cells."""
+        return self.size[1] - self.head - (row + 1) * (self.caption + self.cell)
+
+    def fraction(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+        across, up = self.size
+        return left / across, bottom / up, width / across, height / up
+
+
 def panel_figure(panels: Sequence[Panel], path: str | os.PathLike[str] | None = None, title: str = "") -> bytes:
     """Draw panels one a row, with true boxes, a shared residue scale and its colour bar, and the disclaimer.
 
@@ -137,70 +172,64 @@ def panel_figure(panels: Sequence[Panel], path: str | os.PathLike[str] | None = 
     """
     if not panels:
         raise ValueError("panels: expected at least one, got none")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # only here, so that a page needs no matplotlib
-    from matplotlib.figure import Figure
-
     columns, scale = panel_columns(panels), panels_scale(panels)
-    inch, bar, head, caption = 1.9, 0.75, 0.62 if title else 0.34, 0.2
-    width = inch * len(columns) + bar
-    height = (inch + caption) * len(panels) + head + 0.26
-    figure = Figure(figsize=(width, height), facecolor="white")
-    for row, panel in enumerate(panels):
-        bottom = height - head - (row + 1) * (inch + caption)
-        for col, name in enumerate(columns):
-            axes = figure.add_axes(
-                (
-                    (col * inch + 0.02) / width,
-                    (bottom + 0.02) / height,
-                    (inch - 0.04) / width,
-                    (inch - 0.04) / height,
-                )
-            )
-            _draw_cell(axes, panel, name, scale)
-            if row == 0:
-                axes.text(0.5, 1.13, column_title(name), transform=axes.transAxes, ha="center", fontsize=9, weight="bold")
-        where = f"  ({LUNG_BOX_WORDS[panel.lung_box_source]})"
-        figure.text(0.04 / width, (bottom + inch + 0.03) / height, panel.caption + where, fontsize=6.5, color="#444")
-    _draw_colour_bar(figure, scale, width, height, inch * len(columns), inch, head + caption)
-    if title:
-        figure.text(0.04 / width, 1 - 0.2 / height, title, fontsize=11, weight="bold")
-    figure.text(0.04 / width, 0.08 / height, DISCLAIMER, fontsize=7, color="#666")
-    buffer = io.BytesIO()
+    layout = _Layout(len(columns), len(panels), bool(title))
+    figure = Figure(figsize=layout.size, facecolor="white")
     FigureCanvasAgg(figure)
+    for row, panel in enumerate(panels):
+        for col, name in enumerate(columns):
+            left, side = col * layout.cell + 0.02, layout.cell - 0.04
+            _draw_cell(
+                figure.add_axes(layout.fraction(left, layout.bottom(row) + 0.02, side, side)), panel, name, scale
+            )
+        words = f"{panel.caption}   ({LUNG_BOX_WORDS[panel.lung_box_source]})"
+        _write(figure, layout, 0.04, layout.bottom(row) + layout.cell + 0.03, words, fontsize=6.5, color="#444")
+    top = layout.size[1] - layout.head + 0.06
+    for col, name in enumerate(columns):
+        _write(figure, layout, (col + 0.5) * layout.cell, top, column_title(name), ha="center", weight="bold")
+    _draw_colour_bar(figure, layout, scale)
+    if title:
+        _write(figure, layout, 0.04, layout.size[1] - 0.24, title, fontsize=11, weight="bold")
+    _write(figure, layout, 0.04, 0.09, DISCLAIMER, fontsize=7, color="#666")
+    buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    png = buffer.getvalue()
     if path is not None:
         with atomic_write(path) as partial:
-            partial.write_bytes(png)
-    return png
+            partial.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
-def _draw_cell(axes: object, panel: Panel, name: str, scale: float) -> None:
-    from matplotlib.patches import Rectangle
+def _write(figure: Figure, layout: _Layout, x: float, y: float, words: str, **style: Any) -> None:
+    """Text at (x, y) inches; ``$`` is a dollar sign and not mathematics."""
+    across, up = layout.size
+    figure.text(x / across, y / up, words, **{"fontsize": 9, "parse_math": False, **style})
 
-    axes.set_axis_off()  # type: ignore[attr-defined]
+
+def _draw_cell(axes: Axes, panel: Panel, name: str, scale: float) -> None:
+    axes.set_axis_off()
     picture = panel_picture(panel, name, scale)
     if picture is None:
-        axes.text(0.5, 0.5, "not known", ha="center", va="center", fontsize=7, color="#999")  # type: ignore[attr-defined]
+        axes.text(0.5, 0.5, "not known", ha="center", va="center", fontsize=7, color="#999")
         return
     rows, cols = picture.shape[:2]
-    axes.imshow(picture, extent=(0, cols, rows, 0), interpolation="bilinear")  # type: ignore[attr-defined]
+    axes.imshow(picture, extent=(0, cols, rows, 0), interpolation="bilinear")
     if name not in ("image", "saliency"):
         return
-    for xmin, ymin, xmax, ymax in panel.boxes:
-        box = Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, fill=False, edgecolor=BOX_COLOUR, linewidth=1.2)
-        axes.add_patch(box)  # type: ignore[attr-defined]
+    for box in panel.boxes:
+        axes.add_patch(_rectangle(box, edgecolor=BOX_COLOUR, linewidth=1.2))
     if name == "saliency" and panel.lung_box is not None:
-        xmin, ymin, xmax, ymax = panel.lung_box
-        style = {"fill": False, "edgecolor": "white", "linewidth": 0.6, "linestyle": (0, (3, 3)), "alpha": 0.6}
-        axes.add_patch(Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, **style))  # type: ignore[attr-defined]
+        axes.add_patch(_rectangle(panel.lung_box, edgecolor="white", linewidth=0.6, linestyle=(0, (3, 3)), alpha=0.6))
 
 
-def _draw_colour_bar(
-    figure: object, scale: float, width: float, height: float, left: float, inch: float, top: float
-) -> None:
-    rect = ((left + 0.14) / width, (height - top - inch + 0.1) / height, 0.11 / width, (inch - 0.2) / height)
-    axes = figure.add_axes(rect)  # type: ignore[attr-defined]
+def _rectangle(box: NDArray[np.float32], **style: Any) -> Rectangle:
+    xmin, ymin, xmax, ymax = (float(edge) for edge in box)
+    return Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, fill=False, **style)
+
+
+def _draw_colour_bar(figure: Figure, layout: _Layout, scale: float) -> None:
+    """Beside the first row."""
+    left, bottom = layout.columns * layout.cell + 0.14, layout.bottom(0) + 0.1
+    axes = figure.add_axes(layout.fraction(left, bottom, 0.11, layout.cell - 0.3))
     axes.imshow(RESIDUE_COLOURS[::-1, None, :], aspect="auto", extent=(0, 1, -scale, scale))
     axes.set_xticks([])
     axes.yaxis.tick_right()

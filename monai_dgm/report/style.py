@@ -58,11 +58,14 @@ tbody tr:last-child td { border-bottom: 0; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
 .main { font-weight: 650; }
 .nowrap { white-space: nowrap; font-variant-numeric: tabular-nums; color: var(--soft); }
-.metrics td:first-child { min-width: 250px; }
+.metrics td:first-child { min-width: 260px; }
+.metrics .section td { background: #f7f8fa; font-size: 12px; text-transform: uppercase; letter-spacing: .06em;
+  color: var(--soft); font-weight: 600; padding: 7px 8px; }
 .meaning, .note { display: block; font-size: 12px; color: var(--soft); }
 .note { color: #b35900; }
 .arrow { color: var(--soft); }
 .chip { display: block; font-size: 12px; color: var(--soft); white-space: nowrap; font-variant-numeric: tabular-nums; }
+.chip i { color: #b35900; font-style: normal; }
 .chip b { color: var(--ink); font-weight: 600; }
 .bar { width: 120px; height: 18px; }
 .bar .axis { stroke: var(--line); stroke-width: 2; }
@@ -77,9 +80,9 @@ summary small { color: var(--soft); font-weight: 400; margin-left: 6px; }
 .settings td:first-child { color: var(--soft); width: 34%; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 14px 18px; }
 .charts figure { margin: 0; }
-.charts figcaption { font-size: 13px; font-weight: 600; display: flex; justify-content: space-between; gap: 8px; }
-.charts figcaption > span { font-weight: 400; font-size: 12px; text-align: right; font-variant-numeric: tabular-nums; }
-.charts figcaption > span > span { margin-left: 8px; white-space: nowrap; }
+.charts figcaption { font-size: 13px; font-weight: 600; }
+.charts figcaption > span { font-weight: 400; font-size: 12px; font-variant-numeric: tabular-nums; display: block; }
+.charts figcaption > span > span { margin-right: 10px; white-space: nowrap; }
 .chart { width: 100%; display: block; }
 .chart text { font-size: 9.5px; fill: #7b8491; }
 .chart .y { text-anchor: end; }
