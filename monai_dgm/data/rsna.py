@@ -1,0 +1,145 @@
+"""The RSNA Pneumonia Detection Challenge (2018) as downloaded: the paper's data, with its hold-out rebuilt.
+
+The folder holds ``stage_2_train_images/*.dcm``, ``stage_2_train_labels.csv`` (a row a box, or one without a box: patientId,
+x, y, width, height, Target) and ``stage_2_detailed_class_info.csv`` (patientId, class). ``stage_2_test_images`` has no
+labels and is not used. The challenge's patientId is one an image.
+
+The 1,000 images that the paper holds out are the challenge's first-stage test set, which its second stage appended to the
+labels: the last 1,000 patients in the order of the file, 353 of them with opacities.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_dgm.errors import InputError
+
+LABELS = "stage_2_train_labels.csv"
+CLASSES = "stage_2_detailed_class_info.csv"
+IMAGES = "stage_2_train_images"
+NUM_HOLD_OUT = 1000
+CATEGORY_OF_CLASS = {
+    "Normal": "normal",
+    "Lung Opacity": "lung_opacity",
+    "No Lung Opacity / Not Normal": "other_abnormal",
+}
+
+
+def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) -> list[dict[str, Any]]:
+    """The challenge's training images as a datalist, in the order of its label file.
+
+    Args:
+        folder: the unpacked download.
+        num_hold_out: patients at the end of the label file that make the section "hold_out"; 1,000 in the paper.
+
+    Returns:
+        a dict an image: image, image_id and patient_id (the challenge's patientId), label, category, opacity_boxes float32
+        (N, 4), label_source, source, section ("development" or "hold_out").
+
+    Raises:
+        InputError: a missing file or column, a class that is not known, files that contradict each other, an image that
+            is missing, or not more patients than ``num_hold_out``; names file and expectation.
+    """
+    root = Path(folder).absolute()
+    boxes = read_boxes(root / LABELS)
+    categories = read_categories(root / CLASSES)
+    held = hold_out(list(boxes), num_hold_out)
+    datalist = []
+    for patient, patient_boxes in boxes.items():
+        if patient not in categories:
+            raise InputError(f"{root / CLASSES}: expected a class for every patient of {LABELS}, {patient} has none")
+        category = categories[patient]
+        if (category == "lung_opacity") != (len(patient_boxes) > 0):
+            raise InputError(
+                f"{root / LABELS}: expected boxes where {CLASSES} says Lung Opacity, {patient} contradicts"
+            )
+        image = root / IMAGES / f"{patient}.dcm"
+        if not image.is_file():
+            raise InputError(f"{image}: no such file, expected the image of a patient in {LABELS}")
+        datalist.append(
+            {
+                "image": str(image),
+                "image_id": patient,
+                "patient_id": patient,
+                "label": int(category != "normal"),
+                "category": category,
+                "opacity_boxes": np.asarray(patient_boxes, dtype=np.float32).reshape(-1, 4),
+                "label_source": "RSNA radiologists",
+                "source": "rsna",
+                "section": "hold_out" if patient in held else "development",
+            }
+        )
+    return datalist
+
+
+def hold_out(patients: list[str], number: int = NUM_HOLD_OUT) -> set[str]:
+    """The last ``number`` of the ``patients``, which are in the order of the challenge's label file.
+
+    Raises:
+        InputError: not more patients than that.
+    """
+    if not 0 < number < len(patients):
+        raise InputError(f"expected more than {number} patients, to hold {number} out, got {len(patients)}")
+    return set(patients[-number:])
+
+
+def read_boxes(path: Path) -> dict[str, list[list[float]]]:
+    """Boxes [xmin, ymin, xmax, ymax] in original pixels by patient, patients in the order of the label file.
+
+    Raises:
+        InputError: no such file, a missing column, or a row that contradicts itself.
+    """
+    boxes: dict[str, list[list[float]]] = {}
+    for line, row in _rows(path, ("patientId", "x", "y", "width", "height", "Target")):
+        patient_boxes = boxes.setdefault(row["patientId"], [])
+        if row["Target"] not in ("0", "1"):
+            raise InputError(f"{path}, row {line}: expected Target 0 or 1, got {row['Target']!r}")
+        if row["Target"] == "0":
+            continue
+        try:
+            x, y, width, height = (float(row[key]) for key in ("x", "y", "width", "height"))
+        except ValueError:
+            raise InputError(f"{path}, row {line}: expected a box as x, y, width and height in pixels") from None
+        if not (x >= 0 and y >= 0 and 0 < width < float("inf") and 0 < height < float("inf")):
+            raise InputError(f"{path}, row {line}: expected a box inside the image, got {[x, y, width, height]}")
+        patient_boxes.append([x, y, x + width, y + height])
+    return boxes
+
+
+def read_categories(path: Path) -> dict[str, str]:
+    """Category by patient.
+
+    Raises:
+        InputError: no such file, a missing column, a class that is not known, or two for one patient.
+    """
+    categories: dict[str, str] = {}
+    for line, row in _rows(path, ("patientId", "class")):
+        category = CATEGORY_OF_CLASS.get(row["class"])
+        if category is None:
+            known = ", ".join(f'"{name}"' for name in CATEGORY_OF_CLASS)
+            raise InputError(f"{path}, row {line}: expected a class of {known}, got {row['class']!r}")
+        if categories.setdefault(row["patientId"], category) != category:
+            raise InputError(f"{path}, row {line}: expected one class a patient, {row['patientId']} has two")
+    return categories
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = [column for column in columns if column not in (reader.fieldnames or [])]
+            if missing:
+                raise InputError(f"{path}: expected the columns {', '.join(columns)}, missing: {', '.join(missing)}")
+            rows = [(reader.line_num, {column: (row[column] or "").strip() for column in columns}) for row in reader]
+    except OSError as error:
+        raise InputError(f"{path}: expected a file of the RSNA challenge ({error.strerror})") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a CSV file in UTF-8 ({error})") from error
+    if not rows:
+        raise InputError(f"{path}: expected rows, found none")
+    return rows
