@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 __all__ = [
     "AdaptiveInstanceNorm",
+    "AdaptiveResidualBlock",
+    "InstanceNorm",
     "PhaseConv2d",
     "ResidualBlock",
     "UpsampleConv2d",
@@ -33,12 +35,22 @@ def make_norm(norm: str, channels: int) -> nn.Module:
         channels: number of channels C.
     """
     if norm == "instance":
-        return nn.InstanceNorm2d(channels)
+        return InstanceNorm()
     if norm == "layer":
         return nn.GroupNorm(1, channels)
     if norm == "none":
         return nn.Identity()
     raise ValueError(f"norm: expected 'instance', 'layer' or 'none', got {norm!r}")
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation without parameters; a 1 x 1 map (side 32, at the code) has no spread and passes as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        if x.shape[2] == 1 and x.shape[3] == 1:
+            return x
+        return F.instance_norm(x)
 
 
 def phase_layout(kernel_size: int) -> tuple[Tensor, tuple[int, int], int]:
@@ -175,10 +187,11 @@ class AdaptiveInstanceNorm(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
+        self.norm = InstanceNorm()
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """(B, C, H, W) features, (B, C) scale (1 is neutral) and (B, C) shift -> (B, C, H, W)."""
-        return F.instance_norm(x) * scale[:, :, None, None] + shift[:, :, None, None]
+        return self.norm(x) * scale[:, :, None, None] + shift[:, :, None, None]
 
 
 class ResidualBlock(nn.Module):

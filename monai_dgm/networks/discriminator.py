@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from monai_dgm.networks.blocks import InstanceNorm
+
 __all__ = ["MultiScaleDiscriminator"]
 
 
@@ -42,7 +44,7 @@ class MultiScaleDiscriminator(nn.Module):
             nn.init.normal_(conv.weight, std=0.02)
             layers.append(spectral_norm(conv) if norm == "spectral" else conv)
             if norm == "instance" and i > 0:
-                layers.append(nn.InstanceNorm2d(width))
+                layers.append(InstanceNorm())
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             width_in = width
         last = nn.Conv2d(width_in, 1, 1)

@@ -1,0 +1,111 @@
+"""Where a training's radiographs come from, decided from the folder: sample, manifest, or the RSNA challenge."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.manifest import load_manifest
+from monai_dgm.data.rsna import is_rsna_folder, load_rsna
+from monai_dgm.data.simulator.sample import write_sample
+from monai_dgm.data.splits import check_disjoint, rsna_split, select_folds, split_by_patient
+from monai_dgm.errors import InputError
+from monai_dgm.metrics.baselines import fit_mean_box_prior, fit_mean_lung_box
+
+__all__ = ["Baselines", "Splits", "fit_baselines", "load_splits"]
+
+Datalist = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three datalists with no patient in two of them, and what they are in words."""
+
+    training: Datalist
+    validation: Datalist
+    test: Datalist
+    description: str
+
+
+def load_splits(
+    dataset_dir: str | os.PathLike[str] | None,
+    sample_dir: str | os.PathLike[str],
+    fold: int = 0,
+    validation_fraction: float = 0.1,
+    sample_patients: int = 600,
+    sample_size: int = 256,
+    seed: int = 0,
+) -> Splits:
+    """Training, validation and test datalists.
+
+    Args:
+        dataset_dir: the RSNA challenge as downloaded (the paper's protocol: 1,000 patients held out, the rest split
+            95 / 5 by patient; ``fold`` 0 to 4 is the split), or a folder with a ``manifest.csv`` (images of ``fold``
+            are the test, or, without a column ``fold``, a fifth of the patients), or None for the embedded sample,
+            written into ``sample_dir`` when it is not there yet.
+        sample_dir: folder of the embedded sample.
+        fold: test fold, or RSNA split.
+        validation_fraction: share of the patients that are not in the test; the RSNA protocol has its own, 5 %.
+        sample_patients, sample_size: of the embedded sample.
+        seed: of the splits and the sample.
+
+    Raises:
+        InputError: when the folder is neither of these.
+    """
+    if dataset_dir is None:
+        folder = write_sample(sample_dir, num_patients=sample_patients, size=sample_size, seed=seed)
+        name = f"the embedded sample (simulated radiographs of {sample_patients} patients; no real data)"
+    elif not Path(dataset_dir).is_dir():
+        raise InputError(f"{dataset_dir}: expected a folder with a manifest.csv or the RSNA challenge, there is no folder")
+    elif is_rsna_folder(dataset_dir):
+        training, validation, test = rsna_split(load_rsna(dataset_dir), fold, seed)
+        return Splits(training, validation, test, f"the RSNA challenge, the paper's hold-out, split {fold}")
+    else:
+        folder, name = Path(dataset_dir), f"the radiographs of {Path(dataset_dir).name}/manifest.csv"
+    datalist = load_manifest(folder)
+    if any(item.get("fold") is not None for item in datalist):
+        test = select_folds(datalist, [fold])
+        rest = [item for item in datalist if item.get("fold") != fold]
+        how = f"fold {fold} as the test"
+    else:
+        rest, test = split_by_patient(datalist, 0.2, seed)
+        how = "a fifth of the patients as the test"
+    training, validation = split_by_patient(rest, validation_fraction, seed + 1)
+    check_disjoint(training, validation, test)
+    return Splits(training, validation, test, f"{name}, {how}")
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What a localisation must beat: a prior that never looks at the image, and the mean lung box (None: unknown)."""
+
+    mean_box_prior: np.ndarray | None
+    mean_lung_box: np.ndarray | None
+
+
+def fit_baselines(dataset: RadiographDataset, limit: int = 400) -> Baselines:
+    """Fit the baselines on a training set.
+
+    Args:
+        dataset: training images; their opacity masks and lung masks are used as far as they are known.
+        limit: at most that many masks of each kind.
+    """
+    opacity_masks: list[np.ndarray] = []
+    lung_masks: list[np.ndarray] = []
+    for index, item in enumerate(dataset.items):
+        wanted = len(item.get("opacity_boxes", ())) or item.get("opacity_mask") or item.get("lung_mask")
+        if not wanted or (len(opacity_masks) >= limit and len(lung_masks) >= limit):
+            continue
+        truth = dataset.truth(index)
+        for name, masks in (("opacity_mask", opacity_masks), ("lung_mask", lung_masks)):
+            if name in truth and truth[name].any() and len(masks) < limit:
+                masks.append(truth[name])
+    return Baselines(
+        fit_mean_box_prior(opacity_masks) if opacity_masks else None,
+        fit_mean_lung_box(lung_masks) if lung_masks else None,
+    )

@@ -1,0 +1,139 @@
+"""Evaluation of a decomposition: a MONAI evaluator, the records it leaves, and its figures as an Ignite metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ignite.metrics import Metric
+from monai.engines import Evaluator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.sources import Baselines
+from monai_dgm.metrics.decomposition import evaluate_decomposition
+from monai_dgm.metrics.records import DecompositionRecord, MetricRow, groups_by_source
+
+__all__ = ["DGMEvaluator", "DecompositionFigures", "as_prediction", "record_of"]
+
+
+def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
+    """Outputs of a DGM (dictionary) or of a Decomposer (tensor) as (B, 3, S, S): normal, residue, probability."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    normal = outputs["normal"]
+    probability = torch.sigmoid(outputs["abnormality_logit"].float())[:, :, None, None].expand_as(normal)
+    return torch.cat((normal.float(), outputs["residue"].float(), probability), dim=1)
+
+
+class DGMEvaluator(Evaluator):
+    """Runs a DGM or a Decomposer over a data set of radiographs.
+
+    Args:
+        device: where the network is.
+        val_data_loader: yields ``image`` (B, 1, S, S) and ``index`` (B,), in the order of the data set.
+        network: DGM or Decomposer; used in evaluation mode, full precision.
+        key_val_metric, additional_metrics: Ignite metrics by name; they see the output below.
+        val_handlers: Ignite or MONAI handlers.
+
+    ``engine.state.output`` is ``{"image", "pred" (B, 3, S, S), "index"}``.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        val_data_loader: DataLoader,
+        network: nn.Module,
+        key_val_metric: dict[str, Metric] | None = None,
+        additional_metrics: dict[str, Metric] | None = None,
+        val_handlers: Sequence[Any] | None = None,
+    ) -> None:
+        self.network = network
+        super().__init__(
+            device=torch.device(device),
+            val_data_loader=val_data_loader,
+            key_val_metric=key_val_metric,
+            additional_metrics=additional_metrics,
+            val_handlers=val_handlers,
+            decollate=False,
+        )
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+        image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
+        self.network.eval()
+        with torch.inference_mode():
+            prediction = as_prediction(self.network(image))
+        return {"image": image, "pred": prediction, "index": batchdata["index"]}
+
+
+def record_of(dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor) -> DecompositionRecord:
+    """One evaluated radiograph with what the data set knows of it.
+
+    Args:
+        dataset: where it comes from.
+        index: which.
+        image: z, (1, S, S).
+        prediction: (3, S, S).
+    """
+    item, truth = dataset.items[index], dataset.truth(index)
+    normal = truth.get("normal")
+    return DecompositionRecord(
+        image_id=str(item.get("image_id", index)),
+        patient_id=str(item.get("patient_id", index)),
+        source=str(item.get("source") or "unknown"),
+        label=int(item["label"]),
+        category=str(item.get("category") or ("abnormal" if item["label"] else "normal")),
+        image=image[0].cpu().numpy(),
+        normal=prediction[0].cpu().numpy(),
+        residue=prediction[1].cpu().numpy(),
+        probability=float(prediction[2, 0, 0]),
+        opacity_mask=truth.get("opacity_mask"),
+        opacity_boxes=truth["opacity_boxes"],
+        lung_mask=truth.get("lung_mask"),
+        true_normal=None if normal is None else normal[0],
+    )
+
+
+class DecompositionFigures(Metric):
+    """Figures of a decomposition over a data set.
+
+    ``compute`` returns the values of group "all" by name, so they appear in ``engine.state.metrics``; ``rows`` and
+    ``records`` keep everything for reports.
+
+    Args:
+        dataset: that the evaluator runs over.
+        baselines: of the training set, printed beside.
+        num_bootstrap: resamples of the intervals; few suffice while training.
+    """
+
+    def __init__(
+        self, dataset: RadiographDataset, baselines: Baselines | None = None, num_bootstrap: int = 1000, device: str = "cpu"
+    ) -> None:
+        self.dataset = dataset
+        self.baselines = baselines or Baselines(None, None)
+        self.num_bootstrap = num_bootstrap
+        self.records: list[DecompositionRecord] = []
+        self.rows: list[MetricRow] = []
+        super().__init__(output_transform=lambda output: output, device=device)
+
+    def reset(self) -> None:
+        """Forget the records."""
+        self.records = []
+
+    def update(self, output: dict[str, Tensor]) -> None:
+        """Take in the output of :class:`DGMEvaluator`."""
+        for image, prediction, index in zip(output["image"], output["pred"], output["index"], strict=True):
+            self.records.append(record_of(self.dataset, int(index), image, prediction))
+
+    def compute(self) -> dict[str, float]:
+        """Figures by name; those that are not defined on this data are left out."""
+        self.rows = evaluate_decomposition(
+            self.records,
+            num_bootstrap=self.num_bootstrap,
+            groups=groups_by_source(self.records),
+            mean_box_prior=self.baselines.mean_box_prior,
+            mean_lung_box=self.baselines.mean_lung_box,
+        )
+        return {row.name: row.value for row in self.rows if row.group == "all" and row.value == row.value}
