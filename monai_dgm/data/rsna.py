@@ -1,11 +1,11 @@
 """The RSNA Pneumonia Detection Challenge (2018) as downloaded: the paper's data, with its hold-out rebuilt.
 
-The folder holds ``stage_2_train_images/*.dcm``, ``stage_2_train_labels.csv`` (a row a box, or one without a box: patientId,
+The folder holds ``stage_2_train_images/*.dcm``, ``stage_2_train_labels.csv`` (a row a box, or one without: patientId,
 x, y, width, height, Target) and ``stage_2_detailed_class_info.csv`` (patientId, class). ``stage_2_test_images`` has no
 labels and is not used. The challenge's patientId is one an image.
 
-The 1,000 images that the paper holds out are the challenge's first-stage test set, which its second stage appended to the
-labels: the last 1,000 patients in the order of the file, 353 of them with opacities.
+The 1,000 images that the paper holds out are the first-stage test set of the challenge, appended in its second stage to
+the labels: the last 1,000 patients in the order of the file, 353 of them with opacities.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) 
         num_hold_out: patients at the end of the label file that make the section "hold_out"; 1,000 in the paper.
 
     Returns:
-        a dict an image: image, image_id and patient_id (the challenge's patientId), label, category, opacity_boxes float32
-        (N, 4), label_source, source, section ("development" or "hold_out").
+        a dict an image: image, image_id and patient_id (the challenge's patientId), label, category, opacity_boxes
+        float32 (N, 4), label_source, source, section ("development" or "hold_out").
 
     Raises:
         InputError: a missing file or column, a class that is not known, files that contradict each other, an image that
