@@ -47,9 +47,9 @@ HEAT_COLOURS = _colour_table(_HEAT_ANCHORS)
 
 def residue_scale(residues: Iterable[ArrayLike]) -> float:
     """|a| drawn in full colour, one for all ``residues`` (S, S): the 99.5th percentile of the strongest of them."""
-    peaks = [float(np.nanquantile(np.abs(np.asarray(residue)), 0.995)) for residue in residues]
-    finite = [peak for peak in peaks if np.isfinite(peak)]
-    return max([LEAST_SCALE, *finite])
+    strengths = [np.abs(np.asarray(residue)) for residue in residues]
+    finite = [strength[np.isfinite(strength)] for strength in strengths]  # a diverged network gives NaN
+    return max([LEAST_SCALE, *(float(np.quantile(values, 0.995)) for values in finite if values.size)])
 
 
 def grey_levels(image: ArrayLike) -> NDArray[np.uint8]:
@@ -90,12 +90,12 @@ def overlay(image: ArrayLike, heat: ArrayLike) -> NDArray[np.uint8]:
 
 def grey_png(levels: NDArray[np.uint8]) -> bytes:
     """8-bit grey PNG of levels (rows, cols)."""
-    return _png(Image.fromarray(levels, mode="L"))
+    return _png(Image.fromarray(levels))
 
 
 def palette_png(index: NDArray[np.uint8], colours: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> bytes:
     """Palette PNG of colour numbers (rows, cols) into ``colours`` (256, 3), with an opacity (256,) each if given."""
-    image = Image.fromarray(index, mode="P")
+    image = Image.fromarray(index)
     image.putpalette(colours.tobytes())
     return _png(image, transparency=alpha.tobytes()) if alpha is not None else _png(image)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 WIDTH, HEIGHT = 320, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 8, 22
 COLOURS = ("#2563eb", "#e8590c", "#2f9e44", "#9c36b5", "#0c8599", "#a61e4d", "#5c5f66", "#e0a800")
+_PARTNERS = {"normal": "abnormal", "abnormal": "normal", "real": "fake", "fake": "real"}
 _MOST_POINTS = 300
 _SMOOTH_FROM = 60
 
@@ -40,7 +41,9 @@ def charts_of(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
     """Charts of a history, in the order in which names first appear.
 
     A name ``group/quantity`` has a chart of its own; names ``group/quantity/part`` that differ in the last part only
-    share one. Names without a slash belong to the group "run". ``iteration`` is the x axis; ``epoch`` is not drawn.
+    share one, and so do two that differ by normal and abnormal, or real and fake (``loss/real_score_0`` and
+    ``loss/fake_score_0``). Names without a slash belong to the group "run". ``iteration`` is the x axis; ``epoch`` is
+    not drawn.
 
     Args:
         history: points in time, ``{"iteration": int, "epoch": int, name: number, ...}``; names may be missing.
@@ -53,19 +56,23 @@ def charts_of(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
                 names.setdefault(name, []).append((float(x), float(value)))
     grouped: dict[tuple[str, str], list[Series]] = {}
     for name, points in names.items():
-        group, title, part = _split(name)
+        group, title, part = _split(name, names)
         grouped.setdefault((group, title), []).append(_series(part, points))
     return [Chart(group, title, tuple(series)) for (group, title), series in grouped.items()]
 
 
-def _split(name: str) -> tuple[str, str, str]:
-    """Group, chart title and series name."""
+def _split(name: str, names: Collection[str]) -> tuple[str, str, str]:
+    """Group, chart title and series name of one of ``names``."""
     parts = name.split("/")
-    if len(parts) == 1:
-        return "run", name, name
-    if len(parts) == 2:
-        return parts[0], parts[1], parts[1]
-    return parts[0], " ".join(parts[1:-1]), parts[-1]
+    if len(parts) > 2:
+        return parts[0], " ".join(parts[1:-1]), parts[-1]
+    group, quantity = ("run", name) if len(parts) == 1 else (parts[0], parts[1])
+    words = quantity.split("_")
+    for i, word in enumerate(words):
+        partner = "_".join([*words[:i], _PARTNERS.get(word, ""), *words[i + 1 :]])
+        if word in _PARTNERS and "/".join([*parts[:-1], partner]) in names and len(words) > 1:
+            return group, "_".join([*words[:i], *words[i + 1 :]]), word
+    return group, quantity, quantity
 
 
 def _series(name: str, points: Sequence[tuple[float, float]]) -> Series:

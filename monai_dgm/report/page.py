@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from html import escape
@@ -119,8 +120,19 @@ def _list(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
 
 
+def condensed(warnings: Sequence[str]) -> list[str]:
+    """Warnings that differ in their numbers only become one, the latest, with how often it came before."""
+    alike: dict[str, list[str]] = {}
+    for warning in warnings:
+        alike.setdefault(re.sub(r"\d+(\.\d+)?", "#", warning), []).append(warning)
+    return [same[-1] + (f" ({len(same) - 1} earlier like it)" if len(same) > 1 else "") for same in alike.values()]
+
+
 def _warnings_html(warnings: Sequence[str]) -> str:
-    return _section("Warnings", _list(warnings), kind="warnings") or '<p class="fine">✓ No warning in this run.</p>'
+    return (
+        _section("Warnings", _list(condensed(warnings)), kind="warnings")
+        or '<p class="fine">✓ No warning in this run.</p>'
+    )
 
 
 def _notes_html(notes: Sequence[str]) -> str:
@@ -202,5 +214,5 @@ def _reduced(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     if longest <= _MOST_PIXELS:
         return plane
     size = tuple(max(1, round(side * _MOST_PIXELS / longest)) for side in plane.shape)
-    picture = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32), mode="F")
+    picture = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BOX), dtype=np.float32)
