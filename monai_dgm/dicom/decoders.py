@@ -18,6 +18,7 @@ JPEG_BASELINE, JPEG_EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51
 JPEG_LOSSLESS, JPEG_LOSSLESS_SV1 = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
 JPEG_LS, JPEG_LS_NEAR = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
 JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 # packages that decode what numpy cannot; pylibjpeg-libjpeg does too, but is GPL
 _NEEDED = {
     JPEG_BASELINE: "Pillow",
@@ -45,9 +46,11 @@ def decode_pixels(name: str, dataset: pydicom.Dataset, max_pixels: float) -> NDA
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     rows, cols = int(dataset.Rows), int(dataset.Columns)
-    compressed = syntax.is_transfer_syntax and syntax.is_compressed
-    if not syntax.is_transfer_syntax or (not compressed and dataset["PixelData"].is_undefined_length):
-        raise InputError(f"{name}: expected a known transfer syntax, got {syntax or 'none'} with compressed pixels")
+    compressed = syntax in _NEEDED
+    if not compressed and syntax not in _PLAIN:
+        raise InputError(f"{name}: expected a transfer syntax of still images, got {syntax.name[:80]!r}")
+    if not compressed and dataset["PixelData"].is_undefined_length:
+        raise InputError(f"{name}: expected a transfer syntax of compressed images, got {syntax.name}")
     if compressed:
         _check_stream(name, dataset, max_pixels)
     try:
@@ -78,11 +81,9 @@ def _check_stream(name: str, dataset: pydicom.Dataset, max_pixels: float) -> Non
 
 def _why(dataset: pydicom.Dataset, syntax: UID) -> str:
     kind = f"{syntax.name}, {dataset.BitsStored} bits"
-    needed = _NEEDED.get(syntax)
-    if not syntax.is_compressed:
+    if syntax in _PLAIN:
         return f"expected whole pixel data ({kind}), got {len(dataset.PixelData)} bytes"
-    if needed is None:
-        return f"expected a compression for still images, got {kind}"
+    needed = _NEEDED[syntax]
     if not _has_decoder(dataset, syntax):
         return f"no installed package decodes its pixel data ({kind}), needs {needed}"
     return f"its pixel data cannot be decoded ({kind}), the stream is damaged or {needed} cannot read it"

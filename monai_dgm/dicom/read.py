@@ -36,6 +36,36 @@ try:  # pydicom 3
 except ImportError:  # pydicom 2
     from pydicom.pixel_data_handlers.util import apply_modality_lut, apply_voi_lut
 
+# pydicom parses an element when it is first looked at, and raises then: these are looked at in one place
+_USED = (
+    # fmt: off
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "PresentationLUTShape",
+    "Modality",
+    "BodyPartExamined",
+    "ViewPosition",
+    "PixelData",
+    # fmt: on
+)
 MIN_SHARE = 0.25  # of the pixels that a VOI transformation must leave between its ends to be used
 
 
@@ -55,6 +85,8 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
         warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
         dataset = _read_dataset(name)
         try:
+            for keyword in _USED:
+                dataset.get(keyword)
             _check_header(name, dataset, max_pixels)
         except InputError:
             raise
