@@ -32,8 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"transforms"},
     "data": {"dicom", "metrics", "transforms"},
     "report": {"metrics", "transforms"},
-    "handlers": {"data", "losses", "metrics", "networks", "report", "transforms"},
-    "engines": {"data", "dicom", "handlers", "losses", "metrics", "networks", "report", "transforms"},
+    "engines": {"data", "dicom", "losses", "metrics", "networks", "transforms"},
+    "handlers": {"data", "engines", "losses", "metrics", "networks", "report", "transforms"},
 }
 BASE = {"errors", "utils"}
 
