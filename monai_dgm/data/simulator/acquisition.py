@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from monai_dgm.data.simulator.anatomy import Anatomy
-from monai_dgm.data.simulator.grid import FloatArray, Grid, noise_field, tube
+from monai_dgm.data.simulator.grid import BoolArray, FloatArray, Grid, noise_field, tube
 from monai_dgm.data.simulator.patient import Patient, stream
 
 SOFT_PER_CM = 0.19  # water at the effective energy of a chest exposure, about 70 keV
@@ -41,20 +41,27 @@ class Film:
 def sample_film(seed: int, study: int, portable: bool) -> Film:
     """Draw the exposure and film settings of a radiograph."""
     rng = stream(seed, "film", study)
-    lung = rng.normal(-0.28, 0.16) + (0.08 if portable else 0)
-    span = float(np.clip(rng.normal(0.92, 0.16), 0.55, 1.2)) * (0.9 if portable else 1)
+    lung = rng.normal(-0.19, 0.2) + (0.1 if portable else 0)
+    span = float(np.clip(rng.normal(0.9, 0.18), 0.5, 1.25)) * (0.9 if portable else 1)
     return Film(
         scatter=rng.uniform(0.25, 0.6) * (1.3 if portable else 1),
-        lung_grey=float(np.clip(lung, -0.6, 0.1)),
-        soft_grey=float(np.clip(lung + span, 0.3, 0.84)),
+        lung_grey=float(np.clip(lung, -0.6, 0.25)),
+        soft_grey=float(np.clip(lung + span, 0.35, 0.85)),
         toe=rng.uniform(0.6, 1.6),
-        noise=rng.uniform(0.008, 0.028) * (1.25 if portable else 1),
-        blur=rng.uniform(0.05, 0.13),
+        noise=rng.uniform(0.003, 0.012) * (1.25 if portable else 1),
+        blur=rng.uniform(0.02, 0.09),
         corner=(rng.normal(0, 0.03), rng.normal(0, 0.03)),
     )
 
 
-def attenuation(anatomy: Anatomy, bone: FloatArray, vessels: FloatArray, density: float, filled: FloatArray | float = 0.0, added: FloatArray | float = 0.0) -> FloatArray:
+def attenuation(
+    anatomy: Anatomy,
+    bone: FloatArray,
+    vessels: FloatArray,
+    density: float,
+    filled: FloatArray | float = 0.0,
+    added: FloatArray | float = 0.0,
+) -> FloatArray:
     """Line integral of attenuation (dimensionless).
 
     Args:
@@ -75,8 +82,10 @@ class Camera:
     nowhere else, so that the true residue has a support.
     """
 
-    def __init__(self, normal: FloatArray, lung: FloatArray, film: Film, grid: Grid, rng: np.random.Generator) -> None:
-        self._film, self._sigma = film, film.blur / grid.pixel_cm
+    def __init__(self, normal: FloatArray, lung: BoolArray, film: Film, grid: Grid, rng: np.random.Generator) -> None:
+        self._film = film
+        # At least half a pixel: a detector averages over its pixels, and the drawn clouds of points need it.
+        self._sigma = max(film.blur / grid.pixel_cm, 0.55)
         primary = np.exp(-normal)
         reduce = max(grid.size // 64, 1)
         coarse = uniform_filter(primary, reduce)[reduce // 2 :: reduce, reduce // 2 :: reduce]
@@ -97,11 +106,15 @@ class Camera:
         relative = np.minimum(np.sqrt(0.2 / np.maximum(exposure, 1e-3)), 4)
         uneven = noise_field(rng, grid.size, 2, octaves=1) * 0.02
         ramp = self._film.corner[0] * (grid.x - grid.centre[0]) + self._film.corner[1] * (grid.y - grid.centre[1])
-        return self._film.noise * relative * white * np.float32(grid.size / 256) ** 0.5 + uneven + ramp * np.float32(2 / grid.field_cm)
+        return (
+            self._film.noise * relative * white * np.float32(grid.size / 256) ** 0.5
+            + uneven
+            + ramp * np.float32(2 / grid.field_cm)
+        )
 
     def _log_signal(self, total: FloatArray) -> FloatArray:
         sharp = -np.log(np.exp(-total) + self._scatter)
-        return gaussian_filter(sharp, self._sigma, truncate=3) if self._sigma > 0.3 else sharp
+        return gaussian_filter(sharp, self._sigma, truncate=3)
 
     def expose(self, total: FloatArray) -> FloatArray:
         """Grey values about [-1, 1], not yet clipped, of an attenuation map."""
@@ -135,7 +148,12 @@ def marker_overlay(grid: Grid, patient: Patient, rng: np.random.Generator) -> Fl
             draw.ellipse((x - 0.35 * height, y - 0.02 * height, x + 0.95 * height, y + 1.3 * height), outline=255)
     if patient.view == "AP" and rng.random() < 0.5:
         small = ImageFont.load_default(max(0.45 * height, 5))
-        draw.text((x - 0.9 * height, y + 1.6 * height), str(rng.choice(["PORTABLE", "AP", "SUPINE", "ERECT"])), fill=255, font=small)
+        draw.text(
+            (x - 0.9 * height, y + 1.6 * height),
+            str(rng.choice(["PORTABLE", "AP", "SUPINE", "ERECT"])),
+            fill=255,
+            font=small,
+        )
     if rng.random() < 0.5:
         letters = letters.rotate(rng.normal(0, 9), resample=Image.Resampling.BILINEAR, center=(x, y))
     strength = np.asarray(letters, dtype=np.float32) / 255
@@ -161,16 +179,26 @@ def cables(grid: Grid, patient: Patient, rng: np.random.Generator) -> FloatArray
     for _ in range(int(rng.integers(1, 5))):
         x = rng.uniform(-0.8, 0.8) * thorax.half_width
         end = np.array([x, rng.uniform(thorax.apex + 3, thorax.dome)])
-        start = np.array([rng.choice([-1, 1]) * rng.uniform(0.3, 1.3) * thorax.half_width, rng.choice([thorax.apex - 8, thorax.base + 9])])
+        start = np.array(
+            [
+                rng.choice([-1, 1]) * rng.uniform(0.3, 1.3) * thorax.half_width,
+                rng.choice([thorax.apex - 8, thorax.base + 9]),
+            ]
+        )
         bend = (start + end) / 2 + rng.normal(0, 4.5, 2)
         bend2 = (start + end) / 2 + rng.normal(0, 4.5, 2)
-        path = (1 - along) ** 3 * start + 3 * (1 - along) ** 2 * along * bend + 3 * (1 - along) * along**2 * bend2 + along**3 * end
-        metal += rng.uniform(2, 5) * grid.splat(*tube(path, 0.11, 3))
+        path = (
+            (1 - along) ** 3 * start
+            + 3 * (1 - along) ** 2 * along * bend
+            + 3 * (1 - along) * along**2 * bend2
+            + along**3 * end
+        )
+        metal += rng.uniform(2, 5) * grid.splat(tube(path, 0.11, 3))
         disc = ((grid.x - end[0]) ** 2 + (grid.y - end[1]) ** 2) / rng.uniform(0.35, 0.75) ** 2
         metal += 0.9 * np.exp(-((disc - 0.6) ** 2) * 3) + 0.6 * (disc < 0.15)
     if rng.random() < 0.4:
         tip = thorax.apex + rng.uniform(6, 12)
         knots = np.array([[-5.5, thorax.apex - 6], [-4.2, thorax.apex - 1], [-2.4, thorax.apex + 3], [-2.0, tip]])
         path = np.stack([np.interp(along[:, 0] * 3, range(4), knots[:, axis]) for axis in (0, 1)], axis=-1)
-        metal += 1.6 * grid.splat(*tube(gaussian_filter(path, (25, 0), mode="nearest"), 0.13, 4, shell=0.4))
+        metal += 1.6 * grid.splat(tube(gaussian_filter(path, (25, 0), mode="nearest"), 0.13, 4, shell=0.4))
     return metal

@@ -71,8 +71,8 @@ class Site:
         return np.zeros_like(self.grid.x)
 
     def blob(self, centre: tuple[float, float], radii: tuple[float, float], edge: float, rough: float) -> FloatArray:
-        """A patch in [0, 1], about elliptical with an uneven outline; ``edge`` is the share of its radius that fades."""
-        noise = noise_field(self.rng, self.grid.size, self.grid.field_cm / (0.55 * min(radii)) * 0.6, octaves=3)
+        """A patch in [0, 1], about elliptical, of uneven outline; ``edge``: the share of its radius that fades."""
+        noise = noise_field(self.rng, self.grid.size, self.grid.field_cm / (1.3 * min(radii)), octaves=3)
         angle = self.rng.uniform(0, np.pi)
         dx, dy = self.grid.x - centre[0], self.grid.y - centre[1]
         u = (np.cos(angle) * dx + np.sin(angle) * dy) / radii[0]
@@ -83,10 +83,10 @@ class Site:
 def _bronchogram(site: Site) -> FloatArray:
     """Air-filled bronchi (cm of air) that show in a consolidated lung."""
     trees = lung_trees(site.patient, site.rng, share=0.62, levels=4)
-    total = site.blank()
-    for level, (paths, radii) in enumerate(trees[0 if site.side < 0 else 1]):
-        total += site.grid.splat(*tube(paths, np.maximum(radii, 0.1), max(7 - level, 3)))
-    return total
+    tree = trees[0 if site.side < 0 else 1]
+    return site.grid.splat(
+        *(tube(paths, np.maximum(radii, 0.1), max(7 - k, 3)) for k, (paths, radii) in enumerate(tree))
+    )
 
 
 def lobar_consolidation(site: Site) -> Lesion:
@@ -96,17 +96,25 @@ def lobar_consolidation(site: Site) -> Lesion:
     slope, sag = rng.normal(0, 0.12), rng.uniform(-0.02, 0.02)
     lateral = side * grid.x
     above = fissure + slope * (lateral - 6) + sag * (lateral - 6) ** 2 - grid.y
-    lobe = str(rng.choice(["upper", "middle", "lower"]))
+    lobe = str(rng.choice(["upper", "middle", "lower"] if side < 0 else ["upper", "lower"]))
     noise = noise_field(rng, grid.size, 5, octaves=3)
     if lobe == "upper":
         shape = smoothstep(above / 0.3 + 0.5) * smoothstep((rng.uniform(5.5, 9) - above + 1.1 * noise) / 2.5)
+        if rng.random() < 0.5:  # one segment only, next to the hilum or to the side
+            inner = rng.random() < 0.5
+            shape = shape * smoothstep(
+                (rng.uniform(0.8, 2.5) + (8 - lateral if inner else lateral - 5) + 1.1 * noise) / 3.0
+            )
     elif lobe == "middle":
-        reach = rng.uniform(5, 9) + 0.9 * noise
-        shape = smoothstep(-above / 0.3 + 0.5) * smoothstep((reach - lateral) / 2.0) * smoothstep((rng.uniform(5, 8) + above) / 2.5)
+        reach = rng.uniform(8, 13) + 1.3 * noise
+        wedge = smoothstep((reach - lateral - 0.5 * np.abs(above)) / 3.5)
+        shape = smoothstep(-above / 0.3 + 0.5) * wedge * smoothstep((rng.uniform(4.5, 8) + 1.2 * noise + above) / 3.0)
     else:
         height = rng.uniform(4, 7.5)
-        shape = smoothstep((grid.y - (site.patient.thorax.base - height) + 0.8 * noise + 0.25 * (8 - lateral)) / rng.uniform(1.2, 3.2))
-    strength = rng.uniform(0.35, 0.9)
+        shape = smoothstep(
+            (grid.y - (site.patient.thorax.base - height) + 0.8 * noise + 0.25 * (8 - lateral)) / rng.uniform(1.2, 3.2)
+        )
+    strength = rng.uniform(0.45, 0.95)
     filled = strength * shape * np.clip(0.92 + 0.1 * noise, 0.55, 1) * site.own
     air = _bronchogram(site)
     filled = filled * (1 - np.clip(0.5 * air, 0, 0.45) * shape)
@@ -117,20 +125,20 @@ def bronchopneumonia(site: Site) -> Lesion:
     """Many patches about the branches of one region, running together."""
     rng = site.rng
     centre = site.point(0.3, 1.0)
-    spread = rng.uniform(1.2, 2.6)
+    spread = rng.uniform(1.8, 3.6)
     clear = np.ones_like(site.grid.x)
-    for _ in range(int(rng.integers(4, 9))):
+    for _ in range(int(rng.integers(6, 12))):
         at = (centre[0] + rng.normal(0, spread), centre[1] + rng.normal(0, spread))
-        radii = (rng.uniform(0.7, 2.0), rng.uniform(0.7, 1.6))
-        clear *= 1 - rng.uniform(0.25, 0.6) * site.blob(at, radii, edge=rng.uniform(0.7, 1.1), rough=0.3)
+        radii = (rng.uniform(1.3, 3.2), rng.uniform(1.2, 2.6))
+        clear *= 1 - rng.uniform(0.3, 0.7) * site.blob(at, radii, edge=rng.uniform(0.9, 1.3), rough=0.2)
     return Lesion("Pneumonia", (1 - clear) * site.own, site.blank())
 
 
 def focal_pneumonia(site: Site) -> Lesion:
     """One ill-defined dense patch."""
     rng = site.rng
-    radii = (rng.uniform(2.2, 5.0), rng.uniform(1.8, 3.8))
-    patch = site.blob(site.point(0.15, 1.0), radii, edge=rng.uniform(0.6, 1.1), rough=0.28)
+    radii = (rng.uniform(3.4, 7.5), rng.uniform(3.0, 6.0))
+    patch = site.blob(site.point(0.15, 1.0), radii, edge=rng.uniform(0.7, 1.15), rough=0.2)
     strands = 1 + 0.16 * noise_field(rng, site.grid.size, 30, octaves=2)
     filled = rng.uniform(0.4, 0.85) * patch * np.clip(strands, 0.5, 1.4) * site.own
     return Lesion("Pneumonia", np.clip(filled, 0, 0.97).astype(np.float32), site.blank())
@@ -139,10 +147,10 @@ def focal_pneumonia(site: Site) -> Lesion:
 def ground_glass(site: Site) -> Lesion:
     """A broad haze through which vessels stay visible."""
     rng = site.rng
-    radii = (rng.uniform(3.5, 7.0), rng.uniform(3.0, 5.0))
-    haze = site.blob(site.point(0.2, 0.95), radii, edge=rng.uniform(0.9, 1.3), rough=0.3)
+    radii = (rng.uniform(4.5, 8.5), rng.uniform(3.8, 6.5))
+    haze = site.blob(site.point(0.2, 0.95), radii, edge=rng.uniform(0.9, 1.3), rough=0.22)
     uneven = 1 + 0.2 * noise_field(rng, site.grid.size, 9, octaves=3)
-    filled = rng.uniform(0.22, 0.42) * haze * np.clip(uneven, 0.4, 1.5) * site.own
+    filled = rng.uniform(0.25, 0.48) * haze * np.clip(uneven, 0.4, 1.5) * site.own
     return Lesion("Ground glass", filled.astype(np.float32), site.blank())
 
 
@@ -164,7 +172,7 @@ def reticular(site: Site) -> Lesion:
     for cells, weight in ((rng.uniform(30, 40), 1.0), (rng.uniform(18, 24), 0.8)):
         lines = noise_field(rng, grid.size, cells)
         net += weight * np.exp(-((lines / 0.22) ** 2))
-    radii = (rng.uniform(3.5, 6.0), rng.uniform(3.0, 5.0))
+    radii = (rng.uniform(4.5, 7.5), rng.uniform(4.0, 6.0))
     zone = site.blob(site.point(0.45, 1.0), radii, edge=1.0, rough=0.25) * site.own
     share = np.clip(site.anatomy.lung / 5, 0, 1)
     added = rng.uniform(1.0, 2.0) * net * zone * share
@@ -176,25 +184,29 @@ def band_atelectasis(site: Site) -> Lesion:
     rng, added = site.rng, site.blank()
     x, y = site.point(0.55, 0.95)
     for _ in range(int(rng.integers(1, 4))):
-        angle, half = rng.normal(0, 0.35), rng.uniform(1.8, 4.0)
+        angle, half = rng.normal(0, 0.3), rng.uniform(2.5, 5.0)
         along = np.linspace(-1, 1, 120)
         bow = rng.normal(0, 0.4)
         path = np.stack([x + half * along * np.cos(angle), y + half * along * np.sin(angle) + bow * along**2], axis=-1)
-        wide = rng.uniform(0.22, 0.5) * np.sqrt(1.02 - along**2)
-        added += rng.uniform(3, 6) * site.grid.splat(*tube(path, wide, 9))
-        y += rng.uniform(0.9, 2.0)
+        wide = rng.uniform(0.16, 0.36) * (1.02 - along**2) ** 0.35
+        added += rng.uniform(3.5, 7) * site.grid.splat(tube(path, wide, 9))
+        x, y = x + rng.normal(0, 1.0), y + rng.uniform(1.2, 2.6)
     return Lesion("Atelectasis", site.blank(), (added * np.clip(site.anatomy.lung / 3, 0, 1)).astype(np.float32))
 
 
 def nodule(site: Site) -> Lesion:
     """A nodule or mass: round or lobed, denser than its own size would be for the larger ones."""
     rng, grid = site.rng, site.grid
-    radius = float(np.clip(rng.lognormal(0.15, 0.45), 0.55, 3.0))
+    radius = float(np.clip(rng.lognormal(0.25, 0.45), 0.75, 2.8))
     x, y = site.point(0.05, 0.95)
     outline = 1 + rng.uniform(0.03, 0.14) * noise_field(rng, grid.size, grid.field_cm / (1.2 * radius))
     chord = 2 * radius * half_chord(1 - ((grid.x - x) ** 2 + (grid.y - y) ** 2) / (radius * outline) ** 2)
     lung = np.clip(site.anatomy.lung / 3, 0, 1)
-    return Lesion("Mass" if radius > 1.5 else "Nodule", site.blank(), (rng.uniform(1.1, 1.7) * chord**0.85 * lung).astype(np.float32))
+    return Lesion(
+        "Mass" if radius > 1.5 else "Nodule",
+        site.blank(),
+        (rng.uniform(1.2, 1.8) * chord**0.72 * lung).astype(np.float32),
+    )
 
 
 def pleural_effusion(site: Site) -> Lesion:
@@ -214,7 +226,12 @@ def cardiomegaly(site: Site) -> Lesion:
     """A heart grown to the left, and to the right a little: lung that gave way to it."""
     rng, patient = site.rng, site.patient
     grown = rng.uniform(1.22, 1.45)
-    heart = replace(patient.heart, left=patient.heart.left * grown, right=patient.heart.right * rng.uniform(1.05, 1.25), depth=patient.heart.depth * 1.08)
+    heart = replace(
+        patient.heart,
+        left=patient.heart.left * grown,
+        right=patient.heart.right * rng.uniform(1.05, 1.25),
+        depth=patient.heart.depth * 1.08,
+    )
     now = lung_path(site.grid, patient, heart)
     lost = np.clip(1 - now / np.maximum(site.anatomy.lung, 0.05), 0, 1) * (site.anatomy.lung > 0.3)
     larger = heart_chord(site.grid, patient, heart) - heart_chord(site.grid, patient, patient.heart)
@@ -236,10 +253,20 @@ OTHER_ABNORMALITIES: tuple[tuple[Maker, float], ...] = (
     (cardiomegaly, 0.2),
     (band_atelectasis, 0.15),
 )
-BILATERAL_SHARE = {bronchopneumonia: 0.35, ground_glass: 0.5, perihilar_oedema: 0.85, reticular: 0.75, focal_pneumonia: 0.2, pleural_effusion: 0.2, nodule: 0.2}
+BILATERAL_SHARE: dict[Maker, float] = {
+    bronchopneumonia: 0.35,
+    ground_glass: 0.5,
+    perihilar_oedema: 0.85,
+    reticular: 0.75,
+    focal_pneumonia: 0.2,
+    pleural_effusion: 0.2,
+    nodule: 0.2,
+}
 
 
-def sample_lesions(grid: Grid, patient: Patient, anatomy: Anatomy, rng: np.random.Generator) -> tuple[str, list[Lesion]]:
+def sample_lesions(
+    grid: Grid, patient: Patient, anatomy: Anatomy, rng: np.random.Generator
+) -> tuple[str, list[Lesion]]:
     """Draw the disease of an abnormal radiograph.
 
     Returns:

@@ -37,7 +37,7 @@ class Thorax:
         """Inner half width of the rib cage at height y; 0 above the apex."""
         up = np.clip((self.base - y) / (self.base - self.apex), 0, 1)
         widening = 1 - 0.05 * np.clip((y - self.base) / 6, 0, 1)
-        return self.half_width * np.sqrt(np.maximum(1 - up**2.35, 0)) * widening
+        return self.half_width * np.maximum(1 - up**4, 0) ** 0.42 * (1 - 0.12 * up) * widening
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def sample_patient(seed: int, study: int = 0) -> Patient:
         neck=rng.uniform(5.0, 6.2) * (1.08 if sex == "M" else 0.95) + 0.35 * fat,
     )
     position = stream(seed, "position", study)
-    field = 2 * thorax.half_width / position.uniform(0.64, 0.83)
-    top = thorax.apex - field * position.uniform(0.07, 0.17)
+    field = 2 * thorax.half_width / position.uniform(0.64, 0.92)
+    top = thorax.apex - field * position.uniform(0.03, 0.17)
     return Patient(
         sex=sex,
         age=age,
@@ -141,5 +141,5 @@ def sample_patient(seed: int, study: int = 0) -> Patient:
         rotation=position.normal(0, 0.9 if portable else 0.4),
         tilt=position.normal(0, 0.035 if portable else 0.015),
         field_cm=field,
-        centre=(position.normal(0, 0.02) * field, top + field / 2),
+        centre=(position.normal(0, 0.03) * field, top + field / 2),
     )

@@ -22,9 +22,11 @@ from monai_dgm.data.simulator.opacity import Lesion, sample_lesions
 from monai_dgm.data.simulator.patient import Patient, sample_patient, stream
 from monai_dgm.data.simulator.vessels import build_vessels
 
+Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax
+
 RESIDUE_THRESHOLD = 0.04  # of the [-1, 1] scale: below, a reader sees nothing in the noise
-_MIN_AREA_SHARE = 0.0004  # of the image: smaller specks are not an opacity
-_MERGE_SHARE = 0.012  # of the side: parts closer than this are one opacity
+_MIN_AREA_SHARE = 0.0006  # of the image: smaller specks are not an opacity
+_MERGE_SHARE = 0.02  # of the side: parts closer than this are one opacity
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class SimulatedRadiograph:
         normal: the same patient and exposure without the disease; equal to ``image`` in a normal radiograph.
         opacity_mask: bool (size, size), where ``residue`` is not 0.
         lung_mask: bool (size, size), both lung fields.
-        opacity_boxes: float32 (N, 4) [xmin, ymin, xmax, ymax] in pixels, one around each connected opacity;
-            (0, 4) unless category is "lung_opacity".
+        opacity_boxes: float32 (N, 4) [xmin, ymin, xmax, ymax] in pixels, one around each connected opacity, overlapping
+            ones joined; (0, 4) unless category is "lung_opacity".
         category: "normal", "lung_opacity" or "other_abnormal".
         label: 0 normal, 1 abnormal.
         findings: names of the lesions.
@@ -79,14 +81,29 @@ def connected_opacities(residue: FloatArray) -> tuple[BoolArray, FloatArray]:
     parts, count = label(binary_dilation(seen, iterations=reach))
     parts = parts * seen
     area = np.bincount(parts.ravel(), minlength=count + 1)
-    keep = area >= max(_MIN_AREA_SHARE * size * size, 4)
-    keep[0] = False
+    area[0] = 0
+    keep = area >= max(_MIN_AREA_SHARE * size * size, 0.06 * area.max(), 4)
+    found = find_objects(parts, count)
     boxes = [
         (where[1].start, where[0].start, where[1].stop, where[0].stop)
-        for index, where in enumerate(find_objects(parts, count), start=1)
+        for index, where in enumerate(found, start=1)
         if where is not None and keep[index]
     ]
-    return keep[parts], np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    return keep[parts], np.array(_join_overlapping(boxes), dtype=np.float32).reshape(-1, 4)
+
+
+def _join_overlapping(boxes: list[Box]) -> list[Box]:
+    """Replace boxes that overlap by the one around them, as a reader would draw it, until none do."""
+    joined: list[Box] = []
+    for box in boxes:
+        apart = []
+        for other in joined:
+            if max(box[0], other[0]) < min(box[2], other[2]) and max(box[1], other[1]) < min(box[3], other[3]):
+                box = (min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3]))
+            else:
+                apart.append(other)
+        joined = [*apart, box]
+    return joined if len(joined) == len(boxes) else _join_overlapping(joined)
 
 
 class _Scene:
@@ -130,7 +147,9 @@ def _diseased(scene: _Scene, lesions: list[Lesion]) -> tuple[FloatArray, BoolArr
     return np.where(mask, image, scene.normal), mask, boxes
 
 
-def simulate_radiograph(seed: int, size: int = 256, abnormal: bool | None = None, study: int = 0) -> SimulatedRadiograph:
+def simulate_radiograph(
+    seed: int, size: int = 256, abnormal: bool | None = None, study: int = 0
+) -> SimulatedRadiograph:
     """Simulate a frontal chest radiograph; the same arguments give the same bits.
 
     Args:
@@ -150,7 +169,7 @@ def simulate_radiograph(seed: int, size: int = 256, abnormal: bool | None = None
     if abnormal is None:
         abnormal = bool(stream(seed, "label", study).random() < 0.5)
     image, mask, boxes = scene.normal, np.zeros((size, size), dtype=bool), np.zeros((0, 4), dtype=np.float32)
-    category, findings = "normal", ()
+    category, findings = "normal", tuple[str, ...]()
     if abnormal:
         category, lesions = sample_lesions(scene.grid, patient, scene.anatomy, stream(seed, "disease", study))
         findings = tuple(sorted({lesion.finding for lesion in lesions}))

@@ -24,7 +24,7 @@ from PIL import Image
 from monai_dgm.data.simulator.radiograph import simulate_radiograph
 from monai_dgm.errors import InputError
 
-SIMULATOR_VERSION = 1  # raise it when the same seed gives another picture
+SIMULATOR_VERSION = 2  # raise it when the same seed gives another picture
 NUM_FOLDS = 5
 SECOND_STUDY_SHARE = 0.15
 MANIFEST_COLUMNS = (
@@ -75,7 +75,9 @@ def _write_one(job: _Job) -> dict[str, object]:
     file = f"sim_{job.patient:06d}_{job.study}.png"
     image = _save(encode_grey(shot.image), job.folder, f"images/{file}")
     normal = _save(encode_grey(shot.normal), job.folder, f"normals/{file}") if shot.label else image
-    boxes = json.dumps([[round(float(v), 2) for v in box] for box in shot.opacity_boxes]) if len(shot.opacity_boxes) else ""
+    boxes = (
+        json.dumps([[round(float(v), 2) for v in box] for box in shot.opacity_boxes]) if len(shot.opacity_boxes) else ""
+    )
     values = (
         image, settings.size, settings.size, settings.size, "simulated", f"sim_{job.patient:06d}", shot.view, shot.sex,
         shot.age, shot.category, "simulator", "|".join(shot.findings) or "No Finding", boxes,
@@ -145,12 +147,21 @@ def _is_there(target: Path, settings: SampleSettings) -> bool:
     try:
         found = json.loads((target / "settings.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{target}: expected a simulated sample or an empty folder, got one without a readable settings.json") from error
+        raise InputError(
+            f"{target}: expected a simulated sample or an empty folder, got one without a readable settings.json"
+        ) from error
     expected = asdict(settings)
     if found != expected:
         other = found if isinstance(found, dict) else {}
-        differ = ", ".join(f"{key} {other.get(key)!r} instead of {value!r}" for key, value in expected.items() if other.get(key) != value)
-        raise InputError(f"{target}: expected the sample asked for, got one with {differ or 'other settings'}; remove it or name another folder")
+        differ = ", ".join(
+            f"{key} {other.get(key)!r} instead of {value!r}"
+            for key, value in expected.items()
+            if other.get(key) != value
+        )
+        raise InputError(
+            f"{target}: expected the sample asked for, got one with {differ or 'other settings'}; "
+            "remove it or name another folder"
+        )
     return True
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_dgm.data.simulator.grid import FloatArray, Grid, noise_field, tube
+from monai_dgm.data.simulator.grid import Cloud, FloatArray, Grid, noise_field, tube
 from monai_dgm.data.simulator.patient import Patient, stream
 
-_SAMPLES = 6
+_SAMPLES = 22
 
 
 def hilum(patient: Patient, side: float) -> tuple[float, float]:
@@ -34,13 +34,13 @@ def branch_tree(
         one (paths (n, points, 2), radii (n, points)) a generation.
     """
     out = []
-    along = np.linspace(0, 1, _SAMPLES)
     for level in range(levels):
+        along = np.linspace(0, 1, max(_SAMPLES - 3 * level, 8))
         count = len(angle)
         reach = length * 0.86**level * rng.uniform(0.65, 1.35, count)
-        turn = rng.normal(0, 0.28, count)
+        turn = rng.normal(0, 0.38, count)
         heading = angle[:, None] + turn[:, None] * along
-        step = reach[:, None] / (_SAMPLES - 1)
+        step = reach[:, None] / (len(along) - 1)
         move = np.stack([np.cos(heading), np.sin(heading)], axis=-1) * step[..., None]
         paths = start[:, None, :] + np.concatenate([np.zeros((count, 1, 2)), np.cumsum(move[:, :-1], axis=1)], axis=1)
         radii = radius[:, None] * (1 - 0.22 * along)
@@ -67,8 +67,10 @@ def lung_trees(patient: Patient, rng: np.random.Generator, share: float = 1.0, l
         count = len(fan)
         wide = np.interp(fan, [-1.5, 0, 0.9, 1.5], [0.26, 0.24, 0.36, 0.36]) * rng.uniform(0.75, 1.25, count)
         angle = fan if side > 0 else np.pi - fan
-        start = np.stack([x + side * rng.uniform(-0.6, 1.0, count), y + 1.8 * np.sin(fan) + rng.normal(0, 0.3, count)], axis=-1)
-        out.append(branch_tree(rng, start, angle, wide * share * scale, 2.75 * scale, levels))
+        start = np.stack(
+            [x + side * rng.uniform(-0.6, 1.0, count), y + 1.8 * np.sin(fan) + rng.normal(0, 0.3, count)], axis=-1
+        )
+        out.append(branch_tree(rng, start, angle, wide * 1.5 * share * scale, 2.75 * scale, levels))
     return out
 
 
@@ -76,18 +78,22 @@ def build_vessels(grid: Grid, patient: Patient, lung: FloatArray, seed: int) -> 
     """Path through vessels (cm) inside the aerated lung, and the finer texture that they sum up to."""
     rng = stream(seed, "vessels")
     levels = 6 if grid.size >= 192 else 5
-    points: list[tuple[np.ndarray, ...]] = []
+    clouds: list[Cloud] = []
     for tree in lung_trees(patient, rng, levels=levels):
-        for level, (paths, radii) in enumerate(tree):
-            cloud = tube(paths, radii, across=max(9 - 2 * level, 2))
-            points.append(tuple(part.ravel() for part in cloud))
+        clouds += [tube(paths, radii, across=max(9 - 2 * level, 2)) for level, (paths, radii) in enumerate(tree)]
     for side in (-1.0, 1.0):
         x, y = hilum(patient, side)
-        artery = np.linspace([x - side * 1.2, y - 0.6], [x + side * rng.uniform(0.7, 1.3), y + 3.6], 40)
-        artery[:, 0] += side * 0.7 * np.sin(np.linspace(0, np.pi, 40))
-        points.append(tuple(part.ravel() for part in tube(artery, np.linspace(0.95, 0.5, 40), 14)))
-    x, y, volume = (np.concatenate(parts) for parts in zip(*points, strict=True))
-    vessels = grid.splat(x, y, volume)
+        artery = np.linspace([x - side * 1.0, y - 0.8], [x + side * rng.uniform(1.0, 1.7), y + 3.8], 60)
+        artery[:, 0] += side * 0.7 * np.sin(np.linspace(0, np.pi, 60))
+        clouds.append(tube(artery, np.linspace(1.05, 0.55, 60), 24))
+        # Vessels seen end-on about the hilum, and the lymph nodes between them.
+        centre = np.stack([x + side * rng.uniform(-0.4, 1.6, 9), y + rng.normal(0.6, 1.4, 9)], axis=-1)
+        across = np.sqrt(1 - np.linspace(-0.98, 0.98, 14) ** 2)
+        size = rng.uniform(0.25, 0.6, 9)[:, None]
+        blobs = centre[:, None, :] + size[..., None] * np.linspace(-1, 1, 14)[None, :, None] * np.array([0.0, 1.0])
+        clouds.append(tube(blobs, size * across, 12, weight=1.1))
+    vessels = grid.splat(*clouds)
     texture = noise_field(rng, grid.size, 42, octaves=2)
     fine = 0.012 * lung * texture
-    return (vessels + fine) * np.clip(lung / 4.0, 0, 1)
+    inside: FloatArray = np.clip(lung / 4.0, 0, 1)
+    return (vessels + fine) * inside
