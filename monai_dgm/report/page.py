@@ -56,8 +56,8 @@ def write_report(
         history: as in :func:`monai_dgm.report.curves.charts_of`.
         metrics: of :func:`monai_dgm.metrics.decomposition.evaluate_decomposition`; the first group is the main one.
         panels: radiographs to show, in order. Those beyond ``PANEL_BUDGET`` bytes are left out, and the page says so.
-        warnings: what a reader must know before believing a figure; shown first.
-        notes: shown last.
+        warnings: what a reader must know before believing a figure; shown first, notes last.
+        notes: one line each.
 
     Returns:
         The file written.
@@ -80,7 +80,7 @@ def write_report(
             _notes_html(remarks),
             _settings_section(settings),
             "</main>",
-            f"<footer><div><strong>{escape(DISCLAIMER)}</strong> monai-dgm {escape(__version__)}</div></footer>",
+            _FOOTER,
         ],
     )
     with atomic_write(target) as partial:
@@ -92,6 +92,8 @@ _FIGURES_HINT = (
     "Brackets: 95 % bootstrap interval, patients resampled; ±: standard deviation of the resamples. "
     "Baselines (orange ticks) never look at the residue."
 )
+
+_FOOTER = f"<footer><div><strong>{escape(DISCLAIMER)}</strong> monai-dgm {escape(__version__)}</div></footer>"
 
 
 def _document(title: str, parts: Sequence[str]) -> str:
@@ -195,9 +197,14 @@ def _cell(panel: Panel, name: str, scale: float, image_id: str) -> str:
         body = f'<image {identity}{box} href="{png}"/>'
     if name in ("image", "saliency"):
         body += _rectangles(panel.boxes, "box")
+    # Where the page is too narrow for the columns' headings, each picture bears its own name.
+    place = (
+        f'x="{0.03 * cols:.1f}" y="{0.08 * rows:.1f}" font-size="{0.06 * rows:.1f}" stroke-width="{0.01 * rows:.2f}"'
+    )
+    label = f'<text class="name" {place}>{escape(column_title(name))}</text>'
     return (
         f'<svg class="cell" role="img" aria-label="{escape(column_title(name))}" '
-        f'viewBox="0 0 {cols} {rows}">{body}</svg>'
+        f'viewBox="0 0 {cols} {rows}">{body}{label}</svg>'
     )
 
 

@@ -43,9 +43,11 @@ h3:first-of-type { margin-top: 0; }
 .cell rect { fill: none; vector-effect: non-scaling-stroke; }
 .cell .box { stroke: var(--box); stroke-width: 1.8; }
 .cell .lungs { stroke: #fff; stroke-opacity: .55; stroke-width: 1; stroke-dasharray: 5 4; }
+.cell .name { display: none; fill: #fff; paint-order: stroke; stroke: #08090c; }
 .cell .heat { transition: opacity .15s; }
 .cell:hover .heat { opacity: 0; }
-.scale { display: flex; align-items: center; gap: 8px; font-size: 12px; color: #c3cad4; margin: 0 0 14px; }
+.scale { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; font-size: 12px; color: #c3cad4;
+  margin: 0 0 14px; }
 .scale img { width: 220px; height: 12px; border-radius: 3px; image-rendering: auto; }
 .scale .key { display: inline-block; width: 15px; height: 11px; border: 2px solid var(--box); margin-left: 20px; }
 .scale .key.lungs { border: 1px dashed #fff; opacity: .7; }
@@ -95,6 +97,7 @@ summary small { color: var(--soft); font-weight: 400; margin-left: 6px; }
 footer { color: var(--soft); font-size: 13px; padding: 6px 0 34px; }
 footer strong { color: var(--ink); }
 @media (max-width: 720px) { main, header > div, footer > div { padding: 0 12px; } section { padding: 14px; }
-  .cells { grid-template-columns: repeat(2, 1fr) !important; } .heads { display: none; } }
+  .cells { grid-template-columns: repeat(2, 1fr) !important; } .heads { display: none; }
+  .cell .name { display: inline; } }
 @media print { section, .panel, .charts figure { break-inside: avoid; } body { background: #fff; } }
 """

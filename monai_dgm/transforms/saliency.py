@@ -18,12 +18,12 @@ from monai.transforms import MapTransform
 from monai.utils import ensure_tuple_rep
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from skimage.filters import threshold_otsu
+from skimage.filters import threshold_li, threshold_otsu
 
 from monai_dgm.transforms.boxes import box_of_mask, check_boxes, rasterise_boxes
 
 LungBoxSource = Literal["lung_mask", "whole_image", "given"]
-ThresholdRule = Literal["otsu", "quantile"]
+ThresholdRule = Literal["otsu", "li", "quantile"]
 
 RESIDUE_FLOOR = 0.04
 """Least |a| that may be called salient: 2 % of the [-1, 1] scale, 5 of 256 grey levels."""
@@ -85,7 +85,8 @@ def compute_saliency(
     Args:
         residue: (S, S) residue map a in the [-1, 1] scale of the image (values up to +-2 are possible).
         lung_box: ``[xmin, ymin, xmax, ymax]`` in model coordinates, when known.
-        threshold: "otsu"; "quantile" (the 95th percentile of |a| in the lung box); or a fixed |a|, to which the floor
+        threshold: "otsu"; "li" (minimum cross-entropy: lower, keeps the faint parts of a lesion whose strength varies,
+            and more noise); "quantile" (the 95th percentile of |a| in the lung box); or a fixed |a|, to which the floor
             does not apply.
         sigma: Gaussian smoothing of |a| in pixels; None is S / 64, 0 none.
         lung_mask: (S, S), nonzero in the lungs; its bounding box is taken when ``lung_box`` is None.
@@ -131,13 +132,14 @@ def _threshold(strength: NDArray[np.float32], rule: ThresholdRule | float, floor
         return float(rule)
     if strength.size == 0:
         return floor
-    if rule == "otsu":
+    if rule in ("otsu", "li"):
         flat = float(strength.max()) == float(strength.min())
-        adaptive = float(strength.max()) if flat else float(threshold_otsu(strength))
+        find = threshold_otsu if rule == "otsu" else threshold_li
+        adaptive = float(strength.max()) if flat else float(find(strength))
     elif rule == "quantile":
         adaptive = float(np.quantile(strength, QUANTILE))
     else:
-        raise ValueError(f"threshold: expected 'otsu', 'quantile' or a number, got {rule!r}")
+        raise ValueError(f"threshold: expected 'otsu', 'li', 'quantile' or a number, got {rule!r}")
     return max(adaptive, floor)
 
 

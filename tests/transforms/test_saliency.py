@@ -50,7 +50,7 @@ def test_lung_mask_gives_its_bounding_box_and_an_empty_one_is_no_lung_mask() -> 
     assert compute_saliency(residue_with_spots(), lung_mask=lungs * 0).lung_box_source == "whole_image"
 
 
-@pytest.mark.parametrize("threshold", ["otsu", "quantile"])
+@pytest.mark.parametrize("threshold", ["otsu", "li", "quantile"])
 @pytest.mark.parametrize("noise", [0.0, 0.01, 0.02])
 def test_blank_residue_has_an_empty_mask(threshold: str, noise: float) -> None:
     residue = np.random.default_rng(1).normal(0, noise, (SIZE, SIZE)).astype(np.float32)
@@ -85,6 +85,13 @@ def test_a_marker_outside_the_lungs_does_not_set_the_threshold() -> None:
     assert compute_saliency(residue, LUNG_BOX).mask[25, 30]
 
 
+def test_li_keeps_the_faint_part_of_a_lesion_that_otsu_drops() -> None:
+    residue = np.zeros((SIZE, SIZE), dtype=np.float32)
+    residue[20:40, 10:20], residue[20:40, 20:40] = 0.6, 0.2
+    assert not compute_saliency(residue, threshold="otsu").mask[30, 35]
+    assert compute_saliency(residue, threshold="li").mask[30, 35]
+
+
 def test_a_fixed_threshold_is_taken_as_it_is() -> None:
     residue = np.full((SIZE, SIZE), 0.02, dtype=np.float32)
     assert compute_saliency(residue, threshold=0.01).mask.all()
@@ -96,7 +103,7 @@ def test_a_fixed_threshold_is_taken_as_it_is() -> None:
     [
         (np.zeros((1, 8, 8)), {}, r"\(S, S\)"),
         (np.full((8, 8), np.nan), {}, "finite"),
-        (np.ones((8, 8)), {"threshold": "adaptive"}, "'otsu', 'quantile' or a number"),
+        (np.ones((8, 8)), {"threshold": "adaptive"}, "'otsu', 'li', 'quantile' or a number"),
         (np.ones((8, 8)), {"lung_mask": np.ones((4, 4))}, "lung_mask"),
         (np.ones((8, 8)), {"lung_box": [4, 4, 2, 8]}, "no area"),
     ],
