@@ -18,7 +18,8 @@ JPEG_BASELINE, JPEG_EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51
 JPEG_LOSSLESS, JPEG_LOSSLESS_SV1 = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
 JPEG_LS, JPEG_LS_NEAR = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
 JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
-_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _BIG_ENDIAN)
 # packages that decode what numpy cannot; pylibjpeg-libjpeg does too, but is GPL
 _NEEDED = {
     JPEG_BASELINE: "Pillow",
@@ -46,13 +47,11 @@ def decode_pixels(name: str, dataset: pydicom.Dataset, max_pixels: float) -> NDA
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     rows, cols = int(dataset.Rows), int(dataset.Columns)
-    compressed = syntax in _NEEDED
-    if not compressed and syntax not in _PLAIN:
+    if syntax in _PLAIN:
+        return _used_bits(dataset, _plain_pixels(name, dataset))
+    if syntax not in _NEEDED:
         raise InputError(f"{name}: expected a transfer syntax of still images, got {syntax.name[:80]!r}")
-    if not compressed and dataset["PixelData"].is_undefined_length:
-        raise InputError(f"{name}: expected a transfer syntax of compressed images, got {syntax.name}")
-    if compressed:
-        _check_stream(name, dataset, max_pixels)
+    _check_stream(name, dataset, max_pixels)
     try:
         pixels = np.asarray(dataset.pixel_array)
     except Exception as error:  # every decoder has its own exceptions for damaged streams
@@ -62,7 +61,26 @@ def decode_pixels(name: str, dataset: pydicom.Dataset, max_pixels: float) -> NDA
         pixels = other
     if pixels.shape != (rows, cols):
         raise InputError(f"{name}: expected {rows} x {cols} pixels as its header says, got {pixels.shape}")
-    return pixels if compressed else _used_bits(dataset, pixels)
+    return pixels
+
+
+def _plain_pixels(name: str, dataset: pydicom.Dataset) -> NDArray[Any]:
+    # not by pydicom: its versions differ in what they do with bits above Bits Stored
+    syntax, data = dataset.file_meta.TransferSyntaxUID, dataset.PixelData
+    if dataset["PixelData"].is_undefined_length or not isinstance(data, bytes):
+        raise InputError(f"{name}: expected a transfer syntax of compressed images, got {syntax.name}")
+    bits, (rows, cols) = int(dataset.BitsAllocated), (int(dataset.Rows), int(dataset.Columns))
+    expected = rows * cols * bits // 8
+    if len(data) < expected:
+        raise InputError(
+            f"{name}: expected {expected} bytes of pixel data ({syntax.name}, {bits} bits), got {len(data)}"
+        )
+    big = syntax == _BIG_ENDIAN
+    if big and bits == 8 and dataset["PixelData"].VR == "OW":
+        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()  # two pixels a word, swapped with it
+    dtype = f"{'>' if big else '<'}{'i' if int(dataset.get('PixelRepresentation') or 0) else 'u'}{bits // 8}"
+    values = np.frombuffer(data, dtype, count=rows * cols).reshape(rows, cols)
+    return values.astype(values.dtype.newbyteorder("="))
 
 
 def _check_stream(name: str, dataset: pydicom.Dataset, max_pixels: float) -> None:
@@ -81,8 +99,6 @@ def _check_stream(name: str, dataset: pydicom.Dataset, max_pixels: float) -> Non
 
 def _why(dataset: pydicom.Dataset, syntax: UID) -> str:
     kind = f"{syntax.name}, {dataset.BitsStored} bits"
-    if syntax in _PLAIN:
-        return f"expected whole pixel data ({kind}), got {len(dataset.PixelData)} bytes"
     needed = _NEEDED[syntax]
     if not _has_decoder(dataset, syntax):
         return f"no installed package decodes its pixel data ({kind}), needs {needed}"

@@ -38,7 +38,6 @@ except ImportError:  # pydicom 2
 
 # pydicom parses an element when it is first looked at, and raises then: these are looked at in one place
 _USED = (
-    # fmt: off
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -64,7 +63,6 @@ _USED = (
     "BodyPartExamined",
     "ViewPosition",
     "PixelData",
-    # fmt: on
 )
 MIN_SHARE = 0.25  # of the pixels that a VOI transformation must leave between its ends to be used
 

@@ -65,10 +65,9 @@ def write_dicom(tmp_path: Path) -> DicomWriter:
         if "PixelData" in dataset:
             dataset["PixelData"].VR = "OB" if bits == 8 or stream is not None else "OW"
             dataset["PixelData"].is_undefined_length = stream is not None
-        if int(pydicom.__version__.partition(".")[0]) < 3 or not meta:
-            dataset.is_little_endian = syntax != "1.2.840.10008.1.2.2"
-            dataset.is_implicit_VR = syntax == "1.2.840.10008.1.2"
-        dataset.save_as(str(path))
+        dataset.is_little_endian = syntax != "1.2.840.10008.1.2.2"
+        dataset.is_implicit_VR = syntax == "1.2.840.10008.1.2"
+        pydicom.dcmwrite(str(path), dataset)
         return path
 
     return write
