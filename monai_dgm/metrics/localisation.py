@@ -20,6 +20,8 @@ ScoreMap = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
+FIGURES = ("residue_pixel_ap", "residue_pixel_ap_image_mean", "pointing_game")
+
 
 def residue_score(residue: ArrayLike) -> ScoreMap:
     """|a|, float32 (S, S): the residue map as a score of disease."""
@@ -94,11 +96,12 @@ class LocalisationScores:
         """Figures by name: the value, and its resamples (B,) under ``weights`` (B, N)."""
         single = self.histograms.image_average_precision()
         pooled = self.histograms.pooled_average_precision
-        return {
-            "residue_pixel_ap": (float(pooled()[0]), pooled(weights)),
-            "residue_pixel_ap_image_mean": (float(single.mean()), weighted_mean(single, weights)),
-            "pointing_game": (float(self.hits.mean()), weighted_mean(self.hits, weights)),
-        }
+        values = (
+            (float(pooled()[0]), pooled(weights)),
+            (float(single.mean()), weighted_mean(single, weights)),
+            (float(self.hits.mean()), weighted_mean(self.hits, weights)),
+        )
+        return dict(zip(FIGURES, values, strict=True))
 
 
 def localisation_rows(
@@ -121,6 +124,8 @@ def localisation_rows(
     if not areas:
         return []
     residues = [residue_score(record.residue) for record in cohort.records]
+    if not all(np.isfinite(residue).all() for residue in residues):
+        return [cohort.row(name, math.nan, [], "a residue is not finite: the network diverged") for name in FIGURES]
     ours = LocalisationScores.measure(residues, areas)
     rows = [cohort.row(name, *figure) for name, figure in ours.figures(cohort.weights).items()]
     smoothed = pixel_histograms([smoothed_score(score) for score in residues], areas).pooled_average_precision

@@ -75,8 +75,12 @@ def panel_from_record(
     threshold: ThresholdRule | float = "otsu",
     lung_box: ArrayLike | None = None,
 ) -> Panel:
-    """Panel of an evaluated record: its saliency from the residue, its lung box from the lung mask where known."""
-    saliency = compute_saliency(record.residue, lung_box, threshold, lung_mask=record.lung_mask)
+    """Panel of an evaluated record: its saliency from the residue, its lung box from the lung mask where known.
+
+    A residue that is not finite has no saliency, so that the report of a diverged training can still be drawn.
+    """
+    residue = record.residue if np.isfinite(record.residue).all() else np.zeros_like(record.residue)
+    saliency = compute_saliency(residue, lung_box, threshold, lung_mask=record.lung_mask)
     boxes = np.zeros((0, 4), np.float32) if record.opacity_boxes is None else record.opacity_boxes
     truth = record.true_normal
     return Panel(

@@ -182,6 +182,14 @@ def test_a_diverged_head_is_named() -> None:
     assert math.isnan(found["head_auc"].value) and "finite" in found["head_auc"].note
 
 
+def test_a_diverged_network_gives_nan_and_no_crash() -> None:
+    nan = np.full((SIZE, SIZE), np.nan, dtype=np.float32)
+    found = figures([replace(r, normal=nan, residue=nan, probability=math.nan) for r in RECORDS])
+    for name, row in found.items():
+        assert math.isnan(row.value) or name == "lesion_l1_image", name  # which is about the input
+    assert "diverged" in found["residue_pixel_ap"].note
+
+
 def test_single_and_no_records() -> None:
     assert evaluate_decomposition([], 10) == []
     assert math.isnan(figures(RECORDS[:1])["head_auc"].value)

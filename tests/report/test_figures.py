@@ -127,3 +127,5 @@ def test_panel_of_a_record_has_its_saliency_and_true_residue() -> None:
     truth = panel_from_record(replace(record, true_normal=panel.normal, lung_mask=None))
     np.testing.assert_allclose(truth.true_residue, panel.residue, atol=1e-6)
     assert truth.lung_box_source == "whole_image" and truth.lung_box is None
+    diverged = panel_from_record(replace(record, residue=panel.residue * np.nan))
+    assert not diverged.saliency.any() and panel_figure([diverged])
