@@ -8,8 +8,9 @@ INSTALLED := $(VENV)/.installed
 TRAIN_CONFIG ?= bundles/dgm/configs/train.json
 # Extra arguments: `make train ARGS="--dataset_dir /data/rsna"`, `make test ARGS="tests/data -x"`.
 ARGS ?=
-# Worker processes of pytest. Each takes one torch thread, so that they do not fight over the cores.
-WORKERS ?= 2
+# Worker processes of pytest; each takes one torch thread (tests/conftest.py). On two cores none is fastest: a worker's
+# imports of torch cost more than it brings.
+WORKERS ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help environment train test test-slow lint format clean
@@ -35,7 +36,7 @@ train: $(INSTALLED)
 	$(BIN)/python -m monai.bundle run training --config_file $(TRAIN_CONFIG) $(ARGS)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m "slow or service" $(ARGS)
