@@ -124,7 +124,8 @@ class RadiographCache:
         target = self._target(wanted)
         description = self._open(target, wanted)
         if description is None and wanted:
-            with FileLock(target.with_suffix(".lock")):
+            space = no_space_as_input_error(self.cache_dir, self._num_bytes(len(wanted)))
+            with space, FileLock(target.with_suffix(".lock")):
                 description = self._open(target, wanted)  # another process may have made it while this one waited
                 if description is None:
                     target, good, undecoded = self._write(target, paths, wanted, skip_bad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
         raise InputError(f"{name}: no such file, expected {EXPECTED}") from None
     except IsADirectoryError:
         raise InputError(f"{name}: is a folder, expected a file ({EXPECTED})") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{name}: cannot be read ({one_line(error)}), expected {EXPECTED}") from error
     if not head:
         raise InputError(f"{name}: empty file, expected {EXPECTED}")
