@@ -27,6 +27,8 @@ environment: $(INSTALLED)
 
 # A constraint of the environment variable reaches pip's isolated builds too; `pip -c` does not.
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+	  { echo "expected Python 3.10 to 3.12, got $$($(PYTHON) --version); name one as in make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[test]'
 	$(BIN)/python -m pip check
@@ -41,14 +43,15 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
 
+# All three speak before it fails.
 lint: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@status=0; for check in "ruff check ." "ruff format --check ." mypy; do \
+	  echo "$$check"; $(BIN)/python -m $$check || status=1; \
+	done; exit $$status
 
 format: $(INSTALLED)
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
