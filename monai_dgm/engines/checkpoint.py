@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from monai_dgm.data.sampler import BalancedBatchSampler
+from monai_dgm.engines.steps import unwrapped
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
@@ -125,7 +126,7 @@ class TrainingCheckpoint:
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoint aside and rename it."""
-        state: dict[str, Any] = {name: _plain(thing).state_dict() for name, thing in self.objects.items()}
+        state: dict[str, Any] = {name: unwrapped(thing).state_dict() for name, thing in self.objects.items()}
         state["engine"] = {"iteration": engine.state.iteration, "epoch_length": engine.state.epoch_length}
         if self.validator is not None:
             best = self.validator.state
@@ -145,7 +146,7 @@ class TrainingCheckpoint:
         state = self._read(engine)
         for name, thing in self.objects.items():
             try:
-                _plain(thing).load_state_dict(state[name])
+                unwrapped(thing).load_state_dict(state[name])
             except (KeyError, RuntimeError, ValueError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise InputError(f"{self._other(name)}: {reason}") from error
@@ -157,6 +158,8 @@ class TrainingCheckpoint:
             self.validator.state.best_metric = state["best"]["metric"]
             self.validator.state.best_metric_epoch = state["best"]["epoch"]
         set_random_state(state["random"])
+        if self.rank > 0:  # the file has the first process's state; the others vary images in their own way
+            torch.manual_seed(torch.initial_seed() + 1_000_003 * self.rank + iteration)
         logger.info("resumed from %s at iteration %d", self.path, iteration)
 
     def _read(self, engine: Engine) -> dict[str, Any]:
@@ -180,5 +183,3 @@ class TrainingCheckpoint:
         )
 
 
-def _plain(thing: Any) -> Any:
-    return thing.module if isinstance(thing, nn.parallel.DistributedDataParallel) else thing

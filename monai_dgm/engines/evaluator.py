@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from ignite.metrics import Metric
+from ignite.metrics import Metric, MetricsLambda
 from monai.engines import Evaluator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -26,46 +26,6 @@ def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
     normal = outputs["normal"]
     probability = torch.sigmoid(outputs["abnormality_logit"].float())[:, :, None, None].expand_as(normal)
     return torch.cat((normal.float(), outputs["residue"].float(), probability), dim=1)
-
-
-class DGMEvaluator(Evaluator):
-    """Runs a DGM or a Decomposer over a data set of radiographs.
-
-    Args:
-        device: where the network is.
-        val_data_loader: yields ``image`` (B, 1, S, S) and ``index`` (B,), in the order of the data set.
-        network: DGM or Decomposer; used in evaluation mode, full precision.
-        key_val_metric, additional_metrics: Ignite metrics by name; they see the output below.
-        val_handlers: Ignite or MONAI handlers.
-
-    ``engine.state.output`` is ``{"image", "pred" (B, 3, S, S), "index"}``.
-    """
-
-    def __init__(
-        self,
-        device: torch.device | str,
-        val_data_loader: DataLoader,
-        network: nn.Module,
-        key_val_metric: dict[str, Metric] | None = None,
-        additional_metrics: dict[str, Metric] | None = None,
-        val_handlers: Sequence[Any] | None = None,
-    ) -> None:
-        self.network = network
-        super().__init__(
-            device=torch.device(device),
-            val_data_loader=val_data_loader,
-            key_val_metric=key_val_metric,
-            additional_metrics=additional_metrics,
-            val_handlers=val_handlers,
-            decollate=False,
-        )
-
-    def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
-        image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
-        self.network.eval()
-        with torch.inference_mode():
-            prediction = as_prediction(self.network(image))
-        return {"image": image, "pred": prediction, "index": batchdata["index"]}
 
 
 def record_of(dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor) -> DecompositionRecord:
@@ -116,19 +76,23 @@ class DecompositionFigures(Metric):
         self.num_bootstrap = num_bootstrap
         self.records: list[DecompositionRecord] = []
         self.rows: list[MetricRow] = []
-        super().__init__(output_transform=lambda output: output, device=device)
+        super().__init__(output_transform=lambda out: (out["image"], out["pred"], out["index"]), device=device)
 
     def reset(self) -> None:
         """Forget the records."""
         self.records = []
 
-    def update(self, output: dict[str, Tensor]) -> None:
-        """Take in the output of :class:`DGMEvaluator`."""
-        for image, prediction, index in zip(output["image"], output["pred"], output["index"], strict=True):
+    def update(self, output: Sequence[Tensor]) -> None:
+        """Take in images, predictions and indices of a batch of :class:`DGMEvaluator`."""
+        for image, prediction, index in zip(*output, strict=True):
             self.records.append(record_of(self.dataset, int(index), image, prediction))
 
     def compute(self) -> dict[str, float]:
-        """Figures by name; those that are not defined on this data are left out."""
+        """Figures by name; those that are not defined on this data are left out.
+
+        ``decomposition_score`` is their summary by which models are chosen: the mean of the head's AUC, the AUC of
+        mean |a| and the SSIM of y' to z on normals. It needs image-level labels only.
+        """
         self.rows = evaluate_decomposition(
             self.records,
             num_bootstrap=self.num_bootstrap,
@@ -136,4 +100,49 @@ class DecompositionFigures(Metric):
             mean_box_prior=self.baselines.mean_box_prior,
             mean_lung_box=self.baselines.mean_lung_box,
         )
-        return {row.name: row.value for row in self.rows if row.group == "all" and row.value == row.value}
+        figures = {row.name: row.value for row in self.rows if row.group == "all" and row.value == row.value}
+        parts = [figures[name] for name in ("head_auc", "residue_auc", "normal_ssim") if name in figures]
+        return {**figures, "decomposition_score": sum(parts) / max(1, len(parts))}
+
+
+def _score_of(figures: dict[str, float]) -> float:
+    return figures["decomposition_score"]
+
+
+class DGMEvaluator(Evaluator):
+    """Runs a DGM or a Decomposer over a data set of radiographs.
+
+    Args:
+        device: where the network is.
+        val_data_loader: yields ``image`` (B, 1, S, S) and ``index`` (B,), in the order of the data set.
+        network: DGM or Decomposer; used in evaluation mode, full precision.
+        figures: computed at the end of a run; ``decomposition_score`` is the key metric.
+        val_handlers: Ignite or MONAI handlers.
+
+    ``engine.state.output`` is ``{"image", "pred" (B, 3, S, S), "index"}``.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        val_data_loader: DataLoader,
+        network: nn.Module,
+        figures: DecompositionFigures,
+        val_handlers: Sequence[Any] | None = None,
+    ) -> None:
+        self.network = network
+        super().__init__(
+            device=torch.device(device),
+            val_data_loader=val_data_loader,
+            key_val_metric={"decomposition": MetricsLambda(_score_of, figures)},
+            additional_metrics={"figures": figures},
+            val_handlers=val_handlers,
+            decollate=False,
+        )
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+        image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
+        self.network.eval()
+        with torch.inference_mode():
+            prediction = as_prediction(self.network(image))
+        return {"image": image, "pred": prediction, "index": batchdata["index"]}

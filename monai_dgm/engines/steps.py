@@ -14,7 +14,7 @@ from monai_dgm.losses.adversarial import discriminator_adversarial_loss, r1_pena
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 
-__all__ = ["AdversarialStep", "frozen"]
+__all__ = ["AdversarialStep", "frozen", "unwrapped"]
 
 BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -23,6 +23,11 @@ def frozen(module: nn.Module) -> Callable[..., Any]:
     """``module`` as a function whose parameters get no gradient, while its input does: a frozen copy without copying."""
     state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
     return lambda *args: functional_call(module, state, args)
+
+
+def unwrapped(network: nn.Module) -> Any:
+    """The network inside a distributed wrapper, or itself."""
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
 
 class AdversarialStep:
@@ -94,7 +99,8 @@ class AdversarialStep:
         self.generator_optimizer.zero_grad(set_to_none=True)
         with self._amp(batch["image"].device):
             outputs = self.network(batch["image"])
-            fake_scores = self.discriminator(outputs["normal"])
+            # Outside a distributed wrapper, which would wait for D's gradients.
+            fake_scores = unwrapped(self.discriminator)(outputs["normal"])
             terms = self.objective(outputs, batch, fake_scores, self._second_pass(outputs))
         terms["total"].backward()
         terms["generator_grad_norm"] = self._clip(self.network)
@@ -103,7 +109,7 @@ class AdversarialStep:
 
     def _second_pass(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """y' through frozen copies of E_F, D_F and the head, z'' through both encoders, as far as they have weight."""
-        dgm: DGM = getattr(self.network, "module", self.network)
+        dgm: DGM = unwrapped(self.network)
         second: dict[str, Tensor] = {}
         if self.objective.needs_second_pass:
             normal = outputs["normal"]
@@ -123,7 +129,9 @@ class AdversarialStep:
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         real = real.detach().requires_grad_(self.r1_weight > 0)
         with self._amp(real.device):
-            real_scores, fake_scores = self.discriminator(real), self.discriminator(fake)
+            scores = self.discriminator(torch.cat((real, fake)))
+            real_scores = [scale[: len(real)] for scale in scores]
+            fake_scores = [scale[len(real) :] for scale in scores]
             loss = discriminator_adversarial_loss(real_scores, fake_scores)
         report = {"discriminator": loss.detach()}
         if self.r1_weight > 0:

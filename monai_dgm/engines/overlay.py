@@ -1,0 +1,102 @@
+"""A picture of one decomposed radiograph to look at: saliency heat and opacity boxes over the image, and what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from monai_dgm.report.colours import HEAT_COLOURS, heat_alpha, heat_levels
+from monai_dgm.transforms.geometry import resize_antialiased
+
+DISCLAIMER = "Research software, not for diagnosis"
+LEAST_SIDE, LARGEST_SIDE = 512, 1024  # of the picture's longest side: words stay readable, files small
+_BOX_COLOUR = (255, 255, 255)
+_HALO = (0, 0, 0)
+_STRIP = (18, 22, 28)
+_INK = (242, 244, 247)
+_SOFT = (170, 179, 191)
+
+
+def display_shape(rows: int, cols: int) -> tuple[int, int]:
+    """(rows, cols) of the picture of a radiograph: its aspect, longest side 512 to 1024."""
+    longest = max(rows, cols)
+    side = min(max(longest, LEAST_SIDE), LARGEST_SIDE)
+    return max(1, round(rows * side / longest)), max(1, round(cols * side / longest))
+
+
+def display_levels(pixels: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """A radiograph (rows, cols) as grey levels of :func:`display_shape`; ``low`` is black, ``high`` white."""
+    small = resize_antialiased(pixels, *display_shape(*pixels.shape))
+    return np.clip((small - low) * (255.0 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def draw_overlay(
+    display: NDArray[np.uint8],
+    heat: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    words: str = "",
+) -> Image.Image:
+    """Draw heat and boxes over a radiograph; a strip below it, which covers nothing, carries words and disclaimer.
+
+    Args:
+        display: grey levels of :func:`display_levels`.
+        heat: saliency heat (rows, cols) over the original's pixels, in [0, 1].
+        boxes: (N, 4) in the original's pixels.
+        scores: (N,), written at the boxes.
+        words: one line above the disclaimer; no patient identifiers.
+
+    Returns:
+        RGB picture, as wide as ``display`` and higher by the strip.
+    """
+    rows, cols = display.shape
+    levels = heat_levels(resize_antialiased(heat, rows, cols))
+    picture = Image.fromarray(display).convert("RGB")
+    picture.paste(Image.fromarray(HEAT_COLOURS[levels]), mask=Image.fromarray(heat_alpha()[levels]))
+    scale = np.tile([cols / heat.shape[1], rows / heat.shape[0]], 2)
+    draw = ImageDraw.Draw(picture)
+    size = max(12, round(max(rows, cols) / 46))
+    for box, score in zip(boxes * scale, scores, strict=True):
+        _draw_box(draw, box, f"{score:.2f}", size, picture.size)
+    return _with_strip(picture, words, size)
+
+
+def _draw_box(
+    draw: ImageDraw.ImageDraw, box: NDArray[np.float64], words: str, size: int, shape: tuple[int, int]
+) -> None:
+    # edges are continuous: pixel i spans [i, i + 1], and Pillow paints whole pixels
+    left, top = (int(np.clip(round(float(edge)), 0, shape[i] - 2)) for i, edge in enumerate(box[:2]))
+    right = max(left + 1, min(round(float(box[2])), shape[0]) - 1)
+    bottom = max(top + 1, min(round(float(box[3])), shape[1]) - 1)
+    width = max(2, size // 9)
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_HALO, width=width + 2)
+    draw.rectangle((left, top, right, bottom), outline=_BOX_COLOUR, width=width)
+    font = ImageFont.load_default(size)
+    length = draw.textlength(words, font=font)
+    x = min(left, shape[0] - length - 3)
+    y = top - size - 5 if top > size + 5 else min(top + width + 2, shape[1] - size - 3)
+    draw.text((x + 1, y), words, font=font, fill=_BOX_COLOUR, stroke_width=2, stroke_fill=_HALO)
+
+
+def _with_strip(picture: Image.Image, words: str, size: int) -> Image.Image:
+    margin = size // 2
+    lines = [(words, _INK)] if words else []
+    lines.append((DISCLAIMER, _SOFT))
+    height = 2 * margin + round(1.4 * size * len(lines))
+    canvas = Image.new("RGB", (picture.width, picture.height + height), _STRIP)
+    canvas.paste(picture)
+    draw = ImageDraw.Draw(canvas)
+    for i, (line, colour) in enumerate(lines):
+        font = _fitting_font(draw, line, size, picture.width - 2 * margin)
+        draw.text((margin, picture.height + margin + 1.4 * size * i), line, font=font, fill=colour)
+    return canvas
+
+
+def _fitting_font(
+    draw: ImageDraw.ImageDraw, line: str, size: int, width: float
+) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The default font, smaller where the line would be too long."""
+    font = ImageFont.load_default(size)
+    length = draw.textlength(line, font=font)
+    return font if length <= width else ImageFont.load_default(max(6, int(size * width / length)))

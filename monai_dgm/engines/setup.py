@@ -1,0 +1,75 @@
+"""What happens before a training starts: seeds, logging, and words about what is going to happen."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from monai.utils import set_determinism
+
+from monai_dgm.data.sources import Splits
+from monai_dgm.errors import InputError
+
+__all__ = ["announce", "prepare_run", "report_input_errors_in_one_line"]
+
+
+def prepare_run(seed: int, rank: int, output_dir: str | os.PathLike[str]) -> None:
+    """Seed every generator (differently in each process), start logging, and clear what a killed run left half written.
+
+    Args:
+        seed: of the run.
+        rank: of this process.
+        output_dir: made when missing; ``.partial-*`` files in it are leftovers of a kill.
+    """
+    report_input_errors_in_one_line()
+    set_determinism(seed + 1_000_003 * rank)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("ignite").setLevel(logging.WARNING)
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        for leftover in folder.glob(".partial-*"):
+            leftover.unlink(missing_ok=True)
+
+
+def report_input_errors_in_one_line() -> None:
+    """Let an :class:`InputError` that ends the program reach the user as its one line, without a traceback.
+
+    A bundle wraps errors of its configuration's expressions in others; the user's file is at fault, not they.
+    """
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            sys.__excepthook__(kind, error, traceback)
+        else:
+            print(f"error: {cause}", file=sys.stderr)
+
+    sys.excepthook = hook
+
+
+def announce(
+    splits: Splits, settings: Mapping[str, Any], output_dir: str | os.PathLike[str], on_sample: bool
+) -> None:
+    """Print what is trained on what, and what to expect."""
+    print(f"data: {splits.description}")
+    print(
+        f"images: {len(splits.training)} to train on, {len(splits.validation)} to validate, {len(splits.test)} to test"
+    )
+    print("settings: " + json.dumps(dict(settings)))
+    if on_sample:
+        print(
+            "This is the embedded sample at a small size (about 10 minutes on 2 CPU cores): it shows that the method works,\n"
+            "not what it reaches on real radiographs. --dataset_dir FOLDER trains on yours, at the paper's size."
+        )
+    if (Path(output_dir) / "checkpoint.pt").is_file():
+        print(f"Going on from {Path(output_dir) / 'checkpoint.pt'}; remove it, or give another --output_dir, to start anew.")
+    print("Research software; not a medical device.", flush=True)

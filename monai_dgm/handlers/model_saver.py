@@ -1,0 +1,54 @@
+"""Writes the inference network whenever validation finds it better than before."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_dgm.engines.checkpoint import save_weights
+from monai_dgm.handlers.history import TrainingHistory
+from monai_dgm.networks.decomposer import Decomposer
+
+__all__ = ["ModelSaver"]
+
+logger = logging.getLogger(__name__)
+
+
+class ModelSaver:
+    """Attached to the validator: keeps the best model, as weights of a :class:`Decomposer`, and logs validation.
+
+    MONAI's own saver does not write aside, and saves the network that is trained, not the one that infers.
+
+    Args:
+        dgm: the DGM to save (its moving average, where there is one).
+        path: ``.pt`` or ``.safetensors``, replaced as a whole.
+        history: gets ``validation/<figure>``.
+    """
+
+    def __init__(self, dgm: nn.Module, path: str | os.PathLike[str], history: TrainingHistory) -> None:
+        self.dgm = dgm
+        self.path = Path(path)
+        self.history = history
+        self.trainer: Engine | None = None
+
+    def set_trainer(self, trainer: Engine) -> ModelSaver:
+        """Name the trainer, which is made after its validator."""
+        self.trainer = trainer
+        return self
+
+    def attach(self, engine: Engine) -> None:
+        """After the validator has compared its key metric."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Log the figures; save when this epoch is the best one."""
+        if self.trainer is not None:
+            figures = {f"validation/{k}": v for k, v in engine.state.metrics.items() if isinstance(v, float | int)}
+            self.history.add(self.trainer, figures)
+        if engine.state.best_metric_epoch == engine.state.epoch:
+            save_weights(Decomposer.from_dgm(self.dgm).state_dict(), self.path)
+            logger.info("saved %s: best %s so far, %.4f", self.path, engine.state.key_metric_name, engine.state.best_metric)

@@ -1,0 +1,99 @@
+"""Ends an evaluation with its report: a page, the figures as CSV and JSON, and panels."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from monai_dgm.engines.evaluator import DecompositionFigures
+from monai_dgm.handlers.history import read_history
+from monai_dgm.handlers.panels import choose_records
+from monai_dgm.metrics.records import MetricRow
+from monai_dgm.report.figures import panel_figure, panel_from_record
+from monai_dgm.report.page import write_report
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["ReportWriter", "write_rows"]
+
+logger = logging.getLogger(__name__)
+
+
+def write_rows(rows: Sequence[MetricRow], folder: str | os.PathLike[str]) -> None:
+    """Write figures to ``metrics.csv`` and ``metrics.json`` in ``folder``; NaN is empty in the first, null in the second."""
+    table = [dataclasses.asdict(row) for row in rows]
+    names = [field.name for field in dataclasses.fields(MetricRow)]
+    clean = [{k: None if isinstance(v, float) and v != v else v for k, v in row.items()} for row in table]
+    with atomic_write(Path(folder) / "metrics.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, names)
+        writer.writeheader()
+        writer.writerows(clean)
+    with atomic_write(Path(folder) / "metrics.json") as partial:
+        partial.write_text(json.dumps(clean, indent=1), encoding="utf-8")
+
+
+class ReportWriter:
+    """Attached to an evaluator: writes ``report/index.html`` with curves, panels and figures, and prints where.
+
+    Args:
+        figures: of the evaluation.
+        output_dir: ``report/`` is made in it.
+        title, summary: heading, and what was trained or evaluated on what, in words.
+        settings: shown on the page.
+        history: file of :class:`monai_dgm.handlers.history.TrainingHistory`, or None.
+        warnings: a list that the collapse monitor fills, or None.
+        num_panels: images shown.
+    """
+
+    def __init__(
+        self,
+        figures: DecompositionFigures,
+        output_dir: str | os.PathLike[str],
+        title: str,
+        summary: str,
+        settings: Mapping[str, Any] | None = None,
+        history: str | os.PathLike[str] | None = None,
+        warnings: Sequence[str] | None = None,
+        num_panels: int = 12,
+    ) -> None:
+        self.figures = figures
+        self.folder = Path(output_dir) / "report"
+        self.title = title
+        self.summary = summary
+        self.settings = dict(settings or {})
+        self.history = history
+        self.warnings = warnings if warnings is not None else ()
+        self.num_panels = num_panels
+
+    def attach(self, engine: Engine) -> None:
+        """After the metrics are computed."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write everything."""
+        rows = self.figures.rows
+        panels = [panel_from_record(record) for record in choose_records(self.figures.records, self.num_panels)]
+        write_rows(rows, self.folder)
+        panel_figure(panels, self.folder / "panels.png")
+        page = write_report(
+            self.folder,
+            title=self.title,
+            summary=self.summary,
+            settings=self.settings,
+            history=[] if self.history is None else read_history(self.history),
+            metrics=rows,
+            panels=panels,
+            warnings=list(self.warnings),
+            notes=[],
+        )
+        for row in rows:
+            if row.group == "all":
+                logger.info("%s: %.3f [%.3f, %.3f], %d images", row.name, row.value, row.low, row.high, row.num_images)
+        print(f"report: {page}", flush=True)
