@@ -120,10 +120,12 @@ class Camera:
         """Grey values about [-1, 1], not yet clipped, of an attenuation map."""
         film = self._film
         value = (self._log_signal(total) + self._noise - self._low) / (self._high - self._low)
-        grey = film.lung_grey + (film.soft_grey - film.lung_grey) * value
+        grey: FloatArray = film.lung_grey + (film.soft_grey - film.lung_grey) * value
         # Shoulder and toe of the characteristic curve: a soft approach to white and to black.
-        white = np.where(grey > 0.5, 0.5 + 0.5 * np.tanh((grey - 0.5) / 0.5), grey)
-        return np.where(white < -0.6, -0.6 + 0.42 * np.tanh((white + 0.6) / 0.42 * film.toe), white).astype(np.float32)
+        bright, dark = grey > 0.5, grey < -0.6
+        grey[bright] = 0.5 + 0.5 * np.tanh((grey[bright] - 0.5) / 0.5)
+        grey[dark] = -0.6 + 0.42 * np.tanh((grey[dark] + 0.6) / 0.42 * film.toe)
+        return grey
 
 
 def draw_extras(picture: FloatArray, extras: FloatArray) -> FloatArray:

@@ -111,8 +111,8 @@ def mediastinum_borders(grid: Grid, patient: Patient) -> tuple[FloatArray, Float
     return grid.along_y(lambda y: right_base(y) - shift), grid.along_y(left_profile)
 
 
-def lung_path(grid: Grid, patient: Patient, heart: Heart) -> FloatArray:
-    """Path through aerated lung (cm), heart and domes cut out of it."""
+def lung_path(grid: Grid, patient: Patient, heart: FloatArray) -> FloatArray:
+    """Path through aerated lung (cm), a heart (its path, cm) and the domes cut out of it."""
     thorax = patient.thorax
     cage = grid.along_y(thorax.cage)
     right, left = mediastinum_borders(grid, patient)
@@ -123,7 +123,7 @@ def lung_path(grid: Grid, patient: Patient, heart: Heart) -> FloatArray:
         lambda y: thorax.depth * (0.12 + 0.88 * thorax.cage(y) / thorax.half_width) * (thorax.cage(y) > 0)
     )
     path = depth * np.minimum(lateral**0.9 * 1.06, opening)
-    path = path - np.minimum(heart_chord(grid, patient, heart), 0.8 * path)
+    path = path - np.minimum(heart, 0.8 * path)
     below = np.maximum(grid.y - grid.along_x(lambda x: diaphragm(patient, x)), 0)
     return np.maximum(path - 2 * np.sqrt(2 * 7.0 * below), 0) * smoothstep((thorax.base + 3.5 - grid.y) / 2.5)
 
@@ -148,8 +148,9 @@ def body_path(grid: Grid, patient: Patient) -> FloatArray:
     shoulder_y = thorax.apex + habitus.shoulder
     top = spline(
         [
-            (0, shoulder_y - 5.0),
-            (habitus.neck - 0.8, shoulder_y - 4.6),
+            (0, shoulder_y - 8.5),
+            (habitus.neck - 1.2, shoulder_y - 6.6),
+            (habitus.neck + 0.4, shoulder_y - 4.6),
             (habitus.neck + 3, shoulder_y - 2.4),
             (12, shoulder_y - 0.6),
             (width + 3, shoulder_y + 0.8),
@@ -236,7 +237,8 @@ def _abdominal_gas(grid: Grid, patient: Patient, rng: np.random.Generator) -> Fl
 def build_anatomy(grid: Grid, patient: Patient, seed: int) -> Anatomy:
     """Soft-tissue maps of a patient without disease."""
     rng = stream(seed, "soft")
-    lung = lung_path(grid, patient, patient.heart)
+    heart = heart_chord(grid, patient, patient.heart)
+    lung = lung_path(grid, patient, heart)
     # Muscle and fat planes: broad unevenness of the trunk, a few per cent of its thickness.
     body = body_path(grid, patient)
     body = body * (1 + 0.018 * noise_field(rng, grid.size, 7, octaves=2))
@@ -245,7 +247,7 @@ def build_anatomy(grid: Grid, patient: Patient, seed: int) -> Anatomy:
     cage = grid.along_y(patient.thorax.cage)
     right, left = mediastinum_borders(grid, patient)
     outside = np.where(grid.x < 0, -grid.x > right + 0.3, grid.x > left + 0.3)
-    clear = heart_chord(grid, patient, patient.heart) < 0.25 * patient.heart.depth
+    clear = heart < 0.25 * patient.heart.depth
     inside = cage - np.abs(grid.x)
     visible = outside & clear & (inside > 0.1) & (grid.y < dome)
     return Anatomy(

@@ -8,6 +8,7 @@ from monai_dgm.data.simulator.grid import Cloud, FloatArray, Grid, noise_field, 
 from monai_dgm.data.simulator.patient import Patient, stream
 
 _SIDES = (-1.0, 1.0)
+_SPINE_REACH_CM = 5.0
 
 
 def _smooth_path(knots: list[tuple[float, float]], points: int) -> np.ndarray:
@@ -74,7 +75,12 @@ def _arm_bones(patient: Patient, side: float, points: int) -> list[Cloud]:
     shaft = np.stack([x, top + (4.4 + along * np.cos(slope)) * scale], axis=-1)
     radius = np.interp(along, [-2.2, -1.9, -1.0, 0.3, 2.0, 4.5, 34], [0.7, 1.35, 2.0, 2.1, 1.6, 1.15, 1.1]) * scale
     cortex = np.interp(share, [0, 0.1, 0.24, 1], [0.25, 0.35, 0.9, 1.0])
-    return [tube(shaft, radius, 18, shell=0.2, weight=cortex), tube(shaft, radius, 14, weight=0.16)]
+    clouds = []
+    head = int(0.2 * points)
+    for part, across in ((slice(0, head), 32), (slice(head, None), 16)):
+        clouds.append(tube(shaft[part], radius[part], across, shell=0.2, weight=cortex[part]))
+        clouds.append(tube(shaft[part], radius[part], across, weight=0.16))
+    return clouds
 
 
 def _scapula(patient: Patient, side: float, blade: float, points: int) -> list[Cloud]:
@@ -91,10 +97,10 @@ def _scapula(patient: Patient, side: float, blade: float, points: int) -> list[C
     )
     spine = _smooth_path([at(blade - 0.5, 5.0), at(blade + 2.0, 3.4), at(15.2, 1.6), at(17.6, 1.3)], points)
     coracoid = _smooth_path([at(13.6, 3.4), at(14.4, 2.6), at(15.2, 3.4)], points // 3)
-    share = np.linspace(0, 1, 40)[None, :, None]
+    share = np.linspace(0, 1, 28)[None, :, None]
     sheet = medial[:, None, :] * (1 - share) + lateral[:, None, :] * share
     rise = np.hypot(*np.gradient(medial, axis=0).T)[:, None]
-    area = np.broadcast_to(rise * np.abs(medial - lateral)[:, :1] / 40, sheet.shape[:2])
+    area = np.broadcast_to(rise * np.abs(medial - lateral)[:, :1] / 28, sheet.shape[:2])
     return [
         tube(lateral, 0.42 * scale, 9, weight=0.5),
         tube(medial, 0.2 * scale, 6, weight=0.45),
@@ -119,7 +125,7 @@ def _shoulder_girdle(patient: Patient, rng: np.random.Generator, points: int) ->
         radius = np.interp(share, [0, 0.04, 0.15, 0.5, 0.9, 1], [0.5, 0.95, 0.68, 0.55, 0.75, 0.6]) * scale
         ends = np.interp(share, [0, 0.05, 0.2, 0.85, 1], [0.3, 0.55, 1, 1, 0.5])
         clouds += [tube(clavicle, radius, 14, shell=0.28, weight=ends), tube(clavicle, radius, 10, weight=0.25 * ends)]
-        clouds += _arm_bones(patient, side, points) + _scapula(patient, side, blade, points)
+        clouds += _arm_bones(patient, side, 2 * points) + _scapula(patient, side, blade, points)
     return [(x, y, 1.1 * volume) for x, y, volume in clouds]
 
 
@@ -132,11 +138,15 @@ def _spine(grid: Grid, patient: Patient, rng: np.random.Generator) -> FloatArray
     heights = np.arange(-45, 45, 0.05)
     count = np.cumsum(0.05 / pitch(heights))
     offset = rng.uniform(0, 1)
-    phase = grid.along_y(lambda y: np.mod(np.interp(y, heights, count) + offset, 1))
+    near = np.flatnonzero((np.abs(grid.x) < _SPINE_REACH_CM).any(axis=0))
+    if near.size == 0:
+        return np.zeros_like(grid.x)
+    columns = slice(near[0], near[-1] + 1)  # the rest of the picture has none of it
+    phase = grid.along_y(lambda y: np.mod(np.interp(y, heights, count) + offset, 1))[:, columns]
     bend = rng.normal(0, 0.35)
-    curve = grid.along_y(lambda y: bend * np.sin(y / 9) - 0.25 * patient.rotation)
-    half = grid.along_y(lambda y: np.interp(y, [-16, -10, 0, 14], [1.35, 1.4, 1.6, 2.15]) * scale)
-    x = grid.x - curve
+    curve = grid.along_y(lambda y: bend * np.sin(y / 9) - 0.25 * patient.rotation)[:, columns]
+    half = grid.along_y(lambda y: np.interp(y, [-16, -10, 0, 14], [1.35, 1.4, 1.6, 2.15]) * scale)[:, columns]
+    x = grid.x[:, columns] - curve
     waist = half * (1 - 0.1 * np.sin(np.pi * np.clip(phase / 0.82, 0, 1)))
     soft = np.float32(0.3)
     inside = smoothstep((waist - np.abs(x)) / soft + 0.5) * smoothstep(phase / 0.05) * smoothstep((0.84 - phase) / 0.05)
@@ -150,16 +160,18 @@ def _spine(grid: Grid, patient: Patient, rng: np.random.Generator) -> FloatArray
     transverse = (
         np.exp(-(((phase - 0.28) / 0.16) ** 2)) * smoothstep((1.75 * half - np.abs(x)) / 0.5) * (np.abs(x) > 0.8 * half)
     )
-    return bone + 0.4 * transverse
+    out = np.zeros_like(grid.x)
+    out[:, columns] = bone + 0.4 * transverse
+    return out
 
 
 def build_bones(grid: Grid, patient: Patient, seed: int) -> FloatArray:
     """Path length through bone (cm), float32 (size, size)."""
     rng = stream(seed, "bones")
     fine = grid.size >= 192
-    clouds = [_rib_cloud(patient, rng, points=230 if fine else 130, across=12 if fine else 8)]
+    clouds = [_rib_cloud(patient, rng, points=215 if fine else 130, across=12 if fine else 8)]
     density = rng.uniform(0.8, 1.15) * (1 - 0.004 * max(patient.age - 55, 0))
-    clouds += _shoulder_girdle(patient, rng, 200 if fine else 110)
+    clouds += _shoulder_girdle(patient, rng, 150 if fine else 90)
     bone = grid.splat(*clouds) + 0.42 * _spine(grid, patient, rng)
     grain = 1 + 0.07 * noise_field(rng, grid.size, 90, octaves=1)
     return (density * bone * grain).astype(np.float32)

@@ -72,12 +72,22 @@ class Site:
 
     def blob(self, centre: tuple[float, float], radii: tuple[float, float], edge: float, rough: float) -> FloatArray:
         """A patch in [0, 1], about elliptical, of uneven outline; ``edge``: the share of its radius that fades."""
-        noise = noise_field(self.rng, self.grid.size, self.grid.field_cm / (1.3 * min(radii)), octaves=3)
-        angle = self.rng.uniform(0, np.pi)
-        dx, dy = self.grid.x - centre[0], self.grid.y - centre[1]
+        grid, angle = self.grid, self.rng.uniform(0, np.pi)
+        reach = max(radii) * (1 + 2 * rough)
+        column, row = grid.to_pixels(np.array(centre[0]), np.array(centre[1]))
+        half = reach / grid.pixel_cm
+        rows = slice(max(int(row - half), 0), max(int(row + half) + 2, 0))
+        columns = slice(max(int(column - half), 0), max(int(column + half) + 2, 0))
+        # The noise covers a square about the patch, whatever part of it lies in the picture.
+        side = max(int(2 * half) + 4, 8)
+        noise = noise_field(self.rng, side, 2.6 * max(radii) / min(radii), octaves=3)
+        dx, dy = grid.x[rows, columns] - centre[0], grid.y[rows, columns] - centre[1]
+        noise = noise[: dx.shape[0], : dx.shape[1]]
         u = (np.cos(angle) * dx + np.sin(angle) * dy) / radii[0]
         v = (-np.sin(angle) * dx + np.cos(angle) * dy) / radii[1]
-        return smoothstep((1 + rough * np.clip(noise, -2, 2) - np.sqrt(u * u + v * v)) / edge)
+        patch = self.blank()
+        patch[rows, columns] = smoothstep((1 + rough * np.clip(noise, -2, 2) - np.sqrt(u * u + v * v)) / edge)
+        return patch
 
 
 def _bronchogram(site: Site) -> FloatArray:
@@ -169,13 +179,13 @@ def reticular(site: Site) -> Lesion:
     """A net of fine lines in the lower, outer lung, on top of everything."""
     rng, grid = site.rng, site.grid
     net = np.zeros_like(grid.x)
-    for cells, weight in ((rng.uniform(30, 40), 1.0), (rng.uniform(18, 24), 0.8)):
+    for cells, weight in ((rng.uniform(46, 60), 1.0), (rng.uniform(26, 34), 0.8)):
         lines = noise_field(rng, grid.size, cells)
-        net += weight * np.exp(-((lines / 0.22) ** 2))
+        net += weight * np.exp(-((lines / 0.25) ** 2))
     radii = (rng.uniform(4.5, 7.5), rng.uniform(4.0, 6.0))
     zone = site.blob(site.point(0.45, 1.0), radii, edge=1.0, rough=0.25) * site.own
     share = np.clip(site.anatomy.lung / 5, 0, 1)
-    added = rng.uniform(1.0, 2.0) * net * zone * share
+    added = rng.uniform(1.2, 2.2) * net * zone * share
     return Lesion("Interstitial pattern", (0.12 * zone).astype(np.float32), added.astype(np.float32))
 
 
@@ -213,7 +223,7 @@ def pleural_effusion(site: Site) -> Lesion:
     """Fluid at the base with a meniscus that climbs the side wall; a veil when the patient lies."""
     rng, grid = site.rng, site.grid
     thorax = site.patient.thorax
-    level = thorax.base - rng.uniform(2.5, 7.0)
+    level = thorax.base - rng.uniform(3.2, 9.0)
     climb = rng.uniform(2.5, 5.0)
     edge = level - climb * np.exp(-np.maximum(site.anatomy.inside, 0) / 1.6) + 0.12 * np.abs(grid.x)
     lying = site.patient.view == "AP" and rng.random() < 0.4
@@ -232,9 +242,10 @@ def cardiomegaly(site: Site) -> Lesion:
         right=patient.heart.right * rng.uniform(1.05, 1.25),
         depth=patient.heart.depth * 1.08,
     )
-    now = lung_path(site.grid, patient, heart)
+    chord = heart_chord(site.grid, patient, heart)
+    now = lung_path(site.grid, patient, chord)
     lost = np.clip(1 - now / np.maximum(site.anatomy.lung, 0.05), 0, 1) * (site.anatomy.lung > 0.3)
-    larger = heart_chord(site.grid, patient, heart) - heart_chord(site.grid, patient, patient.heart)
+    larger = chord - heart_chord(site.grid, patient, patient.heart)
     return Lesion("Cardiomegaly", np.where(larger > 0, lost, 0).astype(np.float32), site.blank())
 
 
