@@ -8,7 +8,7 @@ __all__ = ["kl_loss", "latent_regression_loss"]
 
 
 def kl_loss(code: Tensor) -> Tensor:
-    """KL divergence of N(code, 1) from N(0, 1) per element, without its constant: mean of code^2 / 2 (as in MUNIT, DRIT).
+    """KL divergence of N(code, 1) from N(0, 1) per element: mean of code^2 / 2 (as in MUNIT, DRIT).
 
     Args:
         code: c_s, any shape.

@@ -1,1 +1,1 @@
-"""Networks of the disentangled generative model. Imports torch and MONAI only; nothing here knows of data or engines."""
+"""Networks of the disentangled generative model. Imports torch alone; nothing here knows of data or engines."""

@@ -44,7 +44,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation without parameters; a 1 x 1 map (side 32, at the code) has no spread and passes as it is."""
+    """Instance normalisation without parameters; a 1 x 1 map (the code of side 32) has no spread and passes as it is."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
@@ -98,10 +98,11 @@ def phase_conv2d(x: Tensor, weight: Tensor, bias: Tensor, start_0: int, start_1:
     height, width = x.shape[2], x.shape[3]
     batch, channels = phases.shape[0], phases.shape[1] // 4
     grid = phases.view(batch, channels, 2, 2, phases.shape[2], phases.shape[3])
+    even, odd = grid[:, :, 0, :, :height], grid[:, :, 1, :, 1 : height + 1]  # row phases, (B, O, 2, H, W + 1)
     rows = torch.stack(
         (
-            torch.stack((grid[:, :, 0, 0, :height, :width], grid[:, :, 0, 1, :height, 1 : width + 1]), dim=-1),
-            torch.stack((grid[:, :, 1, 0, 1 : height + 1, :width], grid[:, :, 1, 1, 1 : height + 1, 1 : width + 1]), dim=-1),
+            torch.stack((even[:, :, 0, :, :width], even[:, :, 1, :, 1 : width + 1]), dim=-1),
+            torch.stack((odd[:, :, 0, :, :width], odd[:, :, 1, :, 1 : width + 1]), dim=-1),
         ),
         dim=3,
     )  # (B, O, H, 2, W, 2)
@@ -127,6 +128,7 @@ class UpsampleConv2d(nn.Module):
         self.kernel_size = kernel_size
         self.folded = folded
         conv = nn.Conv2d(in_channels, out_channels, kernel_size)  # for its parameters and their default values
+        assert conv.bias is not None
         self.weight, self.bias = conv.weight, conv.bias
         fold, self.starts, self.taps = phase_layout(kernel_size)
         # (row phase, column phase, row tap, column tap) x (row, column): one small matrix folds both axes at once.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
-from monai_dgm.networks.dgm import DGM
+from monai_dgm.networks.dgm import DGM, check_image_size
 
 __all__ = ["OUTPUT_CHANNELS", "Decomposer", "bake_upsampling", "decomposer_state_dict", "split_prediction"]
 
@@ -58,7 +58,12 @@ class Decomposer(nn.Module):
         Returns:
             (B, 3, S, S): normal in [-1, 1], residue in [-1, 1], abnormality probability in [0, 1] (one value an
             image, repeated over the pixels).
+
+        Raises:
+            ValueError: on other sides (not once exported).
         """
+        if not torch.jit.is_scripting():
+            check_image_size(image)
         residue_features = self.residue_encoder(image)
         normal = self.normal_decoder(self.normal_encoder(image), image)
         residue = self.residue_decoder(residue_features, image)

@@ -37,10 +37,11 @@ class Encoder(nn.Module):
         """(B, C, S, S) -> features at S/2, S/4, S/8, S/16 and, last, the code (B, 8w, S/32, S/32)."""
         features: list[Tensor] = []
         x = image
-        for stage in self.stages:
+        for i, stage in enumerate(self.stages):
             x = stage(x)
+            if i == 4:  # here, since the export of a scripted network to ONNX drops a later `features[-1] = ...`
+                x = self.res_blocks(x)
             features.append(x)
-        features[-1] = self.res_blocks(x)
         return features
 
 
@@ -204,6 +205,8 @@ class DGM(nn.Module):
 
 def check_image_size(image: Tensor) -> None:
     """Raise ``ValueError`` unless ``image`` is (B, C, H, W) with H and W multiples of 32."""
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():  # sizes are symbols then
+        return
     if image.dim() != 4 or image.shape[2] % 32 != 0 or image.shape[3] % 32 != 0:
         raise ValueError(f"image: expected (B, C, H, W) with H and W multiples of 32, got {tuple(image.shape)}")
 
@@ -222,4 +225,6 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, Decoder | JointDecoder):
         nn.init.normal_(module.output.weight, std=0.02)
     if isinstance(module, JointDecoder):
-        nn.init.normal_(module.mlp[-1].weight, std=0.02)
+        last = module.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.02)

@@ -40,7 +40,7 @@ class MultiScaleDiscriminator(nn.Module):
         width_in = in_channels
         for i in range(num_layers):
             width = base_width * 2**i
-            conv: nn.Module = nn.Conv2d(width_in, width, 4, stride=2, padding=1)
+            conv = nn.Conv2d(width_in, width, 4, stride=2, padding=1)
             nn.init.normal_(conv.weight, std=0.02)
             layers.append(spectral_norm(conv) if norm == "spectral" else conv)
             if norm == "instance" and i > 0:
