@@ -88,8 +88,8 @@ class RandSuperimposeOpacity:
         self,
         prob: float = 0.5,
         max_opacities: int = 3,
-        density: tuple[float, float] = (0.15, 0.8),
-        radius: tuple[float, float] = (0.04, 0.22),
+        density: tuple[float, float] = (0.1, 0.7),
+        radius: tuple[float, float] = (0.05, 0.26),
         lung_centres: tuple[float, float] = (0.29, 0.71),
     ) -> None:
         if not 0 <= prob <= 1:
@@ -107,7 +107,7 @@ class RandSuperimposeOpacity:
         centre = torch.stack(
             (
                 side + 0.08 * torch.randn(shape, device=device),
-                0.2 + 0.6 * torch.rand(shape, device=device),
+                0.52 + 0.15 * torch.randn(shape, device=device),  # more often in the middle and lower zones
             ),
             dim=-1,
         )
