@@ -52,8 +52,7 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
         return "jpeg"
     if head[344:348] in _NIFTI_MAGIC or head[4:8] in _NIFTI_MAGIC:
         return "nifti"
-    # no preamble: data sets begin with group 0002 or 0008, little or big endian
-    if head[:4] in _bare_dicom_starts() or Path(name).suffix.lower() in (".dcm", ".dicom"):
+    if _is_bare_dicom(head) or Path(name).suffix.lower() in (".dcm", ".dicom"):
         return "dicom"
     raise InputError(f"{name}: expected {EXPECTED}, its first bytes are none of these")
 
@@ -116,8 +115,10 @@ def image_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def _bare_dicom_starts() -> tuple[bytes, ...]:
-    return (b"\x02\x00\x00\x00", b"\x08\x00\x00\x00", b"\x08\x00\x01\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
+def _is_bare_dicom(head: bytes) -> bool:
+    """Without a preamble a file begins with an element 00xx of group 0002 or 0008, little or big endian."""
+    little = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"
+    return little or head[:3] in (b"\0\x02\0", b"\0\x08\0")
 
 
 def _open_picture(name: str, kind: str, max_pixels: float) -> Image.Image:
