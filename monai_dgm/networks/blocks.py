@@ -44,7 +44,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation without parameters; a 1 x 1 map (the code of side 32) has no spread and passes as it is."""
+    """Instance normalisation without parameters; a 1 x 1 map (code of side 32) has no spread and passes as it is."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""

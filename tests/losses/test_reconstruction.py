@@ -1,0 +1,61 @@
+"""L1 terms against NumPy transcriptions of eq. 2 to 4, and the terms the paper does not have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_dgm.losses.reconstruction import blank_residue_loss, l1_loss, residue_evidence_loss, weighted_l1_loss
+
+
+def test_l1_is_equations_2_and_3_as_a_mean_over_pixels() -> None:
+    z, reconstruction = torch.randn(2, 1, 6, 5), torch.randn(2, 1, 6, 5)
+    expected = np.abs(reconstruction.numpy() - z.numpy()).sum() / (2 * 6 * 5)
+    assert l1_loss(reconstruction, z).item() == pytest.approx(expected, rel=1e-6)
+    assert l1_loss(z, z) == 0
+
+
+@pytest.mark.parametrize("labels", [(0, 0, 0), (0, 1, 0), (1, 1, 1)])
+def test_blank_residue_is_equation_4(labels: tuple[int, ...]) -> None:
+    residue = torch.randn(3, 1, 4, 4, requires_grad=True)
+    each = [np.abs(a).mean() if label == 0 else 0.0 for a, label in zip(residue.detach().numpy(), labels, strict=True)]
+    loss = blank_residue_loss(residue, torch.tensor(labels, dtype=torch.float32))
+    assert loss.item() == pytest.approx(np.mean(each), rel=1e-6)
+    loss.backward()
+    assert residue.grad is not None
+    for gradient, label in zip(residue.grad, labels, strict=True):
+        assert bool(gradient.abs().sum() > 0) == (label == 0)  # abnormal ones owe nothing
+
+
+def test_weighted_l1_counts_only_the_chosen_images_on_the_scale_of_the_batch() -> None:
+    a, b = torch.randn(4, 1, 3, 3), torch.randn(4, 1, 3, 3)
+    chosen = torch.tensor([True, False, False, True])
+    expected = sum(np.abs(a[i].numpy() - b[i].numpy()).mean() for i in (0, 3)) / 4
+    assert weighted_l1_loss(a, b, chosen).item() == pytest.approx(expected, rel=1e-6)
+    assert weighted_l1_loss(a, b, torch.zeros(4, dtype=torch.bool)) == 0
+    assert weighted_l1_loss(a, b, torch.ones(4)).item() == pytest.approx(l1_loss(a, b).item(), rel=1e-6)
+
+
+def test_evidence_is_a_hinge_on_the_largest_pixels_of_abnormal_images() -> None:
+    residue = torch.randn(3, 1, 10, 10) * 0.1
+    label = torch.tensor([1.0, 0.0, 1.0])
+    tops = [np.sort(np.abs(a.numpy()).ravel())[-20:].mean() for a in residue]
+    expected = np.mean([max(0.0, 0.3 - top) if y == 1 else 0.0 for top, y in zip(tops, label, strict=True)])
+    assert expected > 0
+    assert residue_evidence_loss(residue, label, margin=0.3, fraction=0.2).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_evidence_is_satisfied_by_enough_residue_and_takes_one_pixel_at_least() -> None:
+    residue, label = torch.zeros(1, 1, 10, 10), torch.ones(1)
+    assert residue_evidence_loss(residue, label, 0.2, 0.05).item() == pytest.approx(0.2)
+    residue[0, 0, 0, :5] = -0.3
+    assert residue_evidence_loss(residue, label, 0.2, 0.05) == 0
+    assert residue_evidence_loss(residue, label, 0.2, 0.001) == 0
+
+
+def test_half_precision_is_summed_in_single_precision() -> None:
+    x = torch.full((1, 1, 128, 128), 0.5, dtype=torch.bfloat16)
+    for loss in (l1_loss(x, -x), weighted_l1_loss(x, -x, torch.ones(1)), blank_residue_loss(2 * x, torch.zeros(1))):
+        assert loss.dtype == torch.float32
+        assert loss == 1
