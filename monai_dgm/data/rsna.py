@@ -30,11 +30,6 @@ CATEGORY_OF_CLASS = {
 }
 
 
-def is_rsna_folder(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder looks like the challenge's download: it holds the label file or the training images."""
-    return Path(folder, LABELS).is_file() or Path(folder, IMAGES).is_dir()
-
-
 def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) -> list[dict[str, Any]]:
     """The challenge's training images as a datalist, in the order of its label file.
 

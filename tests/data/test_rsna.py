@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_dgm.data.rsna import hold_out, is_rsna_folder, load_rsna
+from monai_dgm.data.rsna import hold_out, load_rsna
 from monai_dgm.errors import InputError
 
 LABELS = """patientId,x,y,width,height,Target
@@ -48,10 +48,6 @@ def test_items(folder: Path) -> None:
     assert datalist[0]["opacity_boxes"].shape == (0, 4) and datalist[0]["opacity_boxes"].dtype == np.float32
     assert datalist[0]["image"] == str(folder / "stage_2_train_images" / "d.dcm")
     assert datalist[0]["label_source"] == "RSNA radiologists"
-
-
-def test_is_rsna_folder(folder: Path, tmp_path: Path) -> None:
-    assert is_rsna_folder(folder) and not is_rsna_folder(folder / "stage_2_train_images")
 
 
 def test_a_toy_folder_has_no_thousand_patients(folder: Path) -> None:
