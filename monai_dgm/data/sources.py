@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.data.rsna import is_rsna_folder, load_rsna
+from monai_dgm.data.rsna import LABELS, load_rsna
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.data.splits import check_disjoint, rsna_split, select_folds, split_by_patient
 from monai_dgm.errors import InputError
@@ -62,7 +62,7 @@ def load_splits(
         name = f"the embedded sample (simulated radiographs of {sample_patients} patients; no real data)"
     elif not Path(dataset_dir).is_dir():
         raise InputError(f"{dataset_dir}: expected a folder with a manifest.csv or the RSNA challenge, there is no folder")
-    elif is_rsna_folder(dataset_dir):
+    elif (Path(dataset_dir) / LABELS).is_file():
         training, validation, test = rsna_split(load_rsna(dataset_dir), fold, seed)
         return Splits(training, validation, test, f"the RSNA challenge, the paper's hold-out, split {fold}")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -20,9 +21,17 @@ from monai_dgm.engines.steps import unwrapped
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["TrainingCheckpoint", "load_weights", "random_state", "save_weights", "set_random_state"]
+__all__ = ["PAPER_SETTINGS", "TrainingCheckpoint", "load_weights", "random_state", "read_model_settings", "save_weights", "set_random_state"]
 
 logger = logging.getLogger(__name__)
+
+PAPER_SETTINGS = {
+    "image_size": 224,
+    "base_width": 64,
+    "num_res_blocks": 4,
+    "normal_skips": False,
+    "residue_skips": False,
+}
 
 
 def random_state() -> dict[str, Any]:
@@ -76,6 +85,22 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path}: expected weights of {type(network).__name__} as configured, got: {reason}") from error
     return network
+
+
+def read_model_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Settings of a trained model, from the JSON file beside its weights; the paper's where there is no such file.
+
+    Args:
+        path: of the weights, ``model.pt``; the settings are in ``model.json``.
+    """
+    settings = {**PAPER_SETTINGS}
+    file = Path(path).with_suffix(".json")
+    if file.is_file():
+        try:
+            settings.update(json.loads(file.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise InputError(f"{file}: expected settings of a model as JSON, got: {error}") from error
+    return settings
 
 
 class TrainingCheckpoint:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from ignite.metrics import Metric, MetricsLambda
 from monai.engines import Evaluator
+from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -118,6 +119,7 @@ class DGMEvaluator(Evaluator):
         network: DGM or Decomposer; used in evaluation mode, full precision.
         figures: computed at the end of a run; ``decomposition_score`` is the key metric.
         val_handlers: Ignite or MONAI handlers.
+        inferer: calls the network; by default on the whole image.
 
     ``engine.state.output`` is ``{"image", "pred" (B, 3, S, S), "index"}``.
     """
@@ -129,8 +131,10 @@ class DGMEvaluator(Evaluator):
         network: nn.Module,
         figures: DecompositionFigures,
         val_handlers: Sequence[Any] | None = None,
+        inferer: Inferer | None = None,
     ) -> None:
         self.network = network
+        self.inferer = inferer or SimpleInferer()
         super().__init__(
             device=torch.device(device),
             val_data_loader=val_data_loader,
@@ -144,5 +148,5 @@ class DGMEvaluator(Evaluator):
         image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
         self.network.eval()
         with torch.inference_mode():
-            prediction = as_prediction(self.network(image))
+            prediction = as_prediction(self.inferer(image, self.network))
         return {"image": image, "pred": prediction, "index": batchdata["index"]}

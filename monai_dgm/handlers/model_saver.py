@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 from torch import nn
@@ -12,6 +15,7 @@ from torch import nn
 from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["ModelSaver"]
 
@@ -27,9 +31,17 @@ class ModelSaver:
         dgm: the DGM to save (its moving average, where there is one).
         path: ``.pt`` or ``.safetensors``, replaced as a whole.
         history: gets ``validation/<figure>``.
+        settings: written beside the weights as JSON, so that inference knows the network's size.
     """
 
-    def __init__(self, dgm: nn.Module, path: str | os.PathLike[str], history: TrainingHistory) -> None:
+    def __init__(
+        self,
+        dgm: nn.Module,
+        path: str | os.PathLike[str],
+        history: TrainingHistory,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.settings = dict(settings or {})
         self.dgm = dgm
         self.path = Path(path)
         self.history = history
@@ -50,5 +62,7 @@ class ModelSaver:
             figures = {f"validation/{k}": v for k, v in engine.state.metrics.items() if isinstance(v, float | int)}
             self.history.add(self.trainer, figures)
         if engine.state.best_metric_epoch == engine.state.epoch:
+            with atomic_write(self.path.with_suffix(".json")) as partial:
+                partial.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
             save_weights(Decomposer.from_dgm(self.dgm).state_dict(), self.path)
             logger.info("saved %s: best %s so far, %.4f", self.path, engine.state.key_metric_name, engine.state.best_metric)

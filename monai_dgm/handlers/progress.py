@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ignite.engine import Engine, Events
-from ignite.handlers.tqdm_logger import ProgressBar
 from torch import Tensor
+from tqdm import tqdm
 
 __all__ = ["LossProgressBar", "scalar_outputs"]
 
@@ -19,7 +19,9 @@ def scalar_outputs(output: dict[str, Tensor]) -> dict[str, float]:
 
 
 class LossProgressBar:
-    """Ignite's progress bar over the whole training, in iterations, with the main losses.
+    """Progress over the whole training with the main losses and the time left.
+
+    Ignite's bar spans one epoch; here the time left is that of the training, also when it was resumed.
 
     Args:
         interval: iterations between two redraws; each reads the losses from the device.
@@ -29,16 +31,24 @@ class LossProgressBar:
     def __init__(self, interval: int = 10, names: tuple[str, ...] = _SHOWN) -> None:
         self.interval = interval
         self.names = names
+        self._bar: tqdm | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Show the bar for this engine (MONAI's handlers are attached without arguments)."""
-        bar = ProgressBar(bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}", ncols=160)
-        bar.attach(
-            engine,
-            output_transform=self._shown,
-            event_name=Events.ITERATION_COMPLETED(every=self.interval),
-            closing_event_name=Events.COMPLETED,
-        )
+        """Show the bar for this engine."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._update)
+        engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
 
-    def _shown(self, output: dict[str, Tensor]) -> dict[str, Any]:
-        return {name: output[name].item() for name in self.names if name in output}
+    def _update(self, engine: Engine) -> None:
+        state = engine.state
+        if self._bar is None:
+            total = state.max_epochs * state.epoch_length
+            self._bar = tqdm(total=total, initial=state.iteration - self.interval, mininterval=1.0, dynamic_ncols=True)
+        self._bar.set_description(f"epoch {state.epoch}/{state.max_epochs}", refresh=False)
+        losses = {name: f"{state.output[name].item():.3g}" for name in self.names if name in state.output}
+        self._bar.set_postfix(losses, refresh=False)
+        self._bar.update(state.iteration - self._bar.n)
+
+    def _close(self, engine: Engine, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from monai_dgm.losses.adversarial import generator_adversarial_loss
 from monai_dgm.losses.latent import kl_loss, latent_regression_loss
-from monai_dgm.losses.reconstruction import blank_residue_loss, l1_loss, residue_evidence_loss, weighted_l1_loss
+from monai_dgm.losses.reconstruction import balanced_l1_loss, blank_residue_loss, l1_loss, residue_evidence_loss
 from monai_dgm.losses.total_variation import total_variation_loss
 
 __all__ = ["DGMObjective", "ObjectiveWeights"]
+
+
+OPACITY_FLOOR = 0.03  # a true residue below this, on the [-1, 1] scale, is not seen by a reader
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class ObjectiveWeights:
         abnormality: on the head's binary cross entropy (section 4; its weight is not printed).
         clean_normal: on mean |residue of y'|, through frozen copies of E_F and D_F: y' holds no disease.
         healthy_normal: on the frozen head's cross entropy for y' being normal.
-        paired_normal, paired_residue: on L1 to the known truth, for superimposed opacities.
+        paired_normal, paired_residue: on L1 to the known truth, for superimposed opacities, half inside them.
         evidence: on :func:`monai_dgm.losses.reconstruction.residue_evidence_loss`.
         kl, latent_regression: the losses the authors tried and left out (section 6).
     """
@@ -58,6 +61,7 @@ class DGMObjective:
     Args:
         weights: :class:`ObjectiveWeights`, or a mapping of its fields (as a bundle's configuration has it).
         evidence_margin, evidence_fraction: of the evidence term.
+        superimposed_teach_head: whether images with superimposed opacities count as abnormal for the head.
     """
 
     def __init__(
@@ -65,7 +69,9 @@ class DGMObjective:
         weights: ObjectiveWeights | dict[str, float] | None = None,
         evidence_margin: float = 0.2,
         evidence_fraction: float = 0.05,
+        superimposed_teach_head: bool = False,
     ) -> None:
+        self.superimposed_teach_head = superimposed_teach_head
         self.weights = weights if isinstance(weights, ObjectiveWeights) else ObjectiveWeights(**(weights or {}))
         self.evidence_margin = evidence_margin
         self.evidence_fraction = evidence_fraction
@@ -117,11 +123,10 @@ class DGMObjective:
             return self.weights.reconstruction
         return float(getattr(self.weights, term))
 
-    @staticmethod
-    def _abnormality(logit: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Cross entropy of the head over images whose label is real: superimposed opacities do not teach it."""
+    def _abnormality(self, logit: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Cross entropy of the head, over images whose label is real unless superimposed opacities teach it, too."""
         each = F.binary_cross_entropy_with_logits(logit.float().squeeze(1), batch["label"].float(), reduction="none")
-        if "superimposed" not in batch:
+        if "superimposed" not in batch or self.superimposed_teach_head:
             return each.mean()
         return (each * ~batch["superimposed"]).mean()
 
@@ -129,9 +134,11 @@ class DGMObjective:
         if "superimposed" not in batch:
             return {}
         known, true_normal = batch["superimposed"], batch["true_normal"]
+        true_residue = batch["image"] - true_normal
+        area = true_residue.abs() > OPACITY_FLOOR
         return {
-            "paired_normal": weighted_l1_loss(outputs["normal"], true_normal, known),
-            "paired_residue": weighted_l1_loss(outputs["residue"], batch["image"] - true_normal, known),
+            "paired_normal": balanced_l1_loss(outputs["normal"], true_normal, area, known),
+            "paired_residue": balanced_l1_loss(outputs["residue"], true_residue, area, known),
         }
 
     def _second_pass_terms(self, second_pass: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["blank_residue_loss", "l1_loss", "residue_evidence_loss", "weighted_l1_loss"]
+__all__ = ["balanced_l1_loss", "blank_residue_loss", "l1_loss", "residue_evidence_loss", "weighted_l1_loss"]
 
 
 def l1_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -23,6 +23,20 @@ def weighted_l1_loss(prediction: Tensor, target: Tensor, weight: Tensor) -> Tens
     """
     each = (prediction.float() - target.float()).abs().mean(dim=(1, 2, 3))
     return (each * weight.float()).mean()
+
+
+def balanced_l1_loss(prediction: Tensor, target: Tensor, area: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute difference inside an area and outside it, half each: a small opacity counts as much as the rest.
+
+    Args:
+        prediction, target: (B, C, S, S).
+        area: (B, C, S, S) bool.
+        weight: (B,), as in :func:`weighted_l1_loss`.
+    """
+    difference = (prediction.float() - target.float()).abs()
+    inside = (difference * area).sum(dim=(1, 2, 3)) / area.sum(dim=(1, 2, 3)).clamp(min=1)
+    outside = (difference * ~area).sum(dim=(1, 2, 3)) / (~area).sum(dim=(1, 2, 3)).clamp(min=1)
+    return ((inside + outside) / 2 * weight.float()).mean()
 
 
 def blank_residue_loss(residue: Tensor, label: Tensor) -> Tensor:
