@@ -16,7 +16,7 @@ from monai.utils import set_determinism
 from monai_dgm.data.sources import Splits
 from monai_dgm.errors import InputError
 
-__all__ = ["announce", "prepare_run", "report_input_errors_in_one_line"]
+__all__ = ["announce", "prepare_inference", "prepare_run", "report_input_errors_in_one_line"]
 
 
 def prepare_run(seed: int, rank: int, output_dir: str | os.PathLike[str]) -> None:
@@ -36,6 +36,19 @@ def prepare_run(seed: int, rank: int, output_dir: str | os.PathLike[str]) -> Non
     if rank == 0:
         for leftover in folder.glob(".partial-*"):
             leftover.unlink(missing_ok=True)
+
+
+def prepare_inference(dataset_dir: str | os.PathLike[str] | None, output_dir: str | os.PathLike[str]) -> None:
+    """Start logging and say what is going to be decomposed into where.
+
+    Raises:
+        InputError: when there is nothing to decompose.
+    """
+    report_input_errors_in_one_line()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if dataset_dir is None:
+        raise InputError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
+    print(f"decomposing {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
 
 
 def report_input_errors_in_one_line() -> None:
