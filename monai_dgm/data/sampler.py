@@ -28,7 +28,8 @@ class BalancedBatchSampler(Sampler[list[int]]):
         rank, world_size: of distributed training.
 
     Raises:
-        ValueError: when a class that is asked for has no image.
+        ValueError: when a class that is asked for has no image, a label is neither 0 nor 1, or a batch is too small to
+            hold the share of normal images.
     """
 
     def __init__(
@@ -43,20 +44,33 @@ class BalancedBatchSampler(Sampler[list[int]]):
         world_size: int = 1,
     ) -> None:
         label_array = np.asarray(labels)
+        unknown = label_array[~np.isin(label_array, (0, 1))]
+        if len(unknown):
+            raise ValueError(f"labels: expected 0 or 1, got {unknown[0]}")
         self.normal, self.abnormal = np.flatnonzero(label_array == 0), np.flatnonzero(label_array == 1)
         self.all = np.arange(len(label_array))
         self.batch_size, self.num_real, self.seed = batch_size, num_real, seed
         self.rank, self.world_size = rank, world_size
-        self.num_normal = None if normal_fraction is None else round(batch_size * normal_fraction)
+        self.num_normal = None if normal_fraction is None else self._count_normal(batch_size, normal_fraction)
         needed = {"normal": len(self.normal), "abnormal": len(self.abnormal)}
         if self.num_normal == batch_size:
             needed.pop("abnormal")
         for name, count in needed.items():
             if count == 0:
-                raise ValueError(f"training needs normal and abnormal images, got no {name} one in {len(labels)} images")
+                raise ValueError(
+                    f"training needs normal and abnormal images, got no {name} one in {len(labels)} images"
+                )
         self.epoch_length = epoch_length or max(1, len(label_array) // (batch_size * world_size))
         self.next_batch = 0
         self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    @staticmethod
+    def _count_normal(batch_size: int, fraction: float) -> int:
+        count = round(batch_size * fraction)
+        if not 0 <= fraction <= 1 or (0 < fraction < 1 and count in (0, batch_size)):  # else a class is never seen
+            expected = f"a share in [0, 1] that a batch of {batch_size} can hold, or None"
+            raise ValueError(f"normal_fraction: expected {expected}, got {fraction}")
+        return count
 
     def __len__(self) -> int:
         return self.epoch_length
@@ -79,8 +93,10 @@ class BalancedBatchSampler(Sampler[list[int]]):
         return indices + self._draw(3, self.normal, position, self.num_real)
 
     def _draw(self, stream: int, members: np.ndarray, position: int, count: int) -> list[int]:
-        return [int(members[self._order(stream, k // len(members), len(members))[k % len(members)]])
-                for k in range(position * count, (position + 1) * count)]
+        return [
+            int(members[self._order(stream, k // len(members), len(members))[k % len(members)]])
+            for k in range(position * count, (position + 1) * count)
+        ]
 
     def _order(self, stream: int, turn: int, length: int) -> np.ndarray:
         key = (stream, turn)
