@@ -145,7 +145,7 @@ def decompose_files(
         "disclaimer": f"{DISCLAIMER}. Normal images are synthetic.",
         "version": f"monai-dgm {__version__}",
         "model": model,
-        "settings": {"size": size, "fit": fit, "percentiles": decompose.percentiles, "threshold": threshold},
+        "settings": {"size": size, "fit": fit, "percentiles": _listed(decompose.percentiles), "threshold": threshold},
         "notes": NOTES,
         "images": results,
         "failed": failed,
@@ -257,11 +257,14 @@ def _without_folders(reason: str, item: Mapping[str, Any]) -> str:
     return words if mask is None else words.replace(str(mask), Path(mask).name)
 
 
+def _listed(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else list(values)
+
+
 def _write_scores(target: Path, report: Mapping[str, Any]) -> None:
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     # a box on one line; strings hold no line breaks, so none of them is touched
-    text = re.sub(r"\[\n[-+\d.e,\s]+\]", lambda numbers: re.sub(r"\s+", " ", numbers[0]).replace("[ ", "["), text)
-    text = re.sub(r"(?<=\d) \](?=,?\n)", "]", text)
+    text = re.sub(r"\[\n([-+\d.e,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
     with _writing(target), atomic_write(target / SCORES_FILE) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -198,7 +198,8 @@ def overlay_png(decomposition: Decomposition, original: OriginalDecomposition, s
     """overlay.png: see :func:`monai_dgm.engines.overlay.draw_overlay`."""
     words = [f"p(abnormal) {decomposition.probability:.2f}", LUNG_BOX_WORDS[decomposition.saliency.lung_box_source]]
     line = ", ".join([*words, *source.remarks])
-    picture = draw_overlay(source.display, original.heat, original.boxes, original.box_scores, line)
+    softness = 0.5 * max(source.display.shape) / decomposition.geometry.size  # half a pixel of the model's
+    picture = draw_overlay(source.display, original.heat, original.boxes, original.box_scores, line, softness)
     return _png(picture, f"{DISCLAIMER}.")
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from monai_dgm.report.colours import HEAT_COLOURS, heat_alpha, heat_levels
+from monai_dgm.report.colours import HEAT_COLOURS, heat_levels
 from monai_dgm.transforms.geometry import resize_antialiased
 
 DISCLAIMER = "Research software, not for diagnosis"
 LEAST_SIDE, LARGEST_SIDE = 512, 1024  # of the picture's longest side: words stay readable, files small
+# clearer than the report's, so that the anatomy below the heat can be read; index 0 is no heat
+_HEAT_OPACITY = np.concatenate([[0], np.linspace(75, 150, 255)]).round().astype(np.uint8)
 _BOX_COLOUR = (255, 255, 255)
 _HALO = (0, 0, 0)
 _STRIP = (18, 22, 28)
@@ -37,6 +39,7 @@ def draw_overlay(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     words: str = "",
+    softness: float = 0.0,
 ) -> Image.Image:
     """Draw heat and boxes over a radiograph; a strip below it, which covers nothing, carries words and disclaimer.
 
@@ -46,6 +49,7 @@ def draw_overlay(
         boxes: (N, 4) in the original's pixels.
         scores: (N,), written at the boxes.
         words: one line above the disclaimer; no patient identifiers.
+        softness: blur of the heat's edge in pixels of the picture, which hides the steps of a small model input.
 
     Returns:
         RGB picture, as wide as ``display`` and higher by the strip.
@@ -53,7 +57,8 @@ def draw_overlay(
     rows, cols = display.shape
     levels = heat_levels(resize_antialiased(heat, rows, cols))
     picture = Image.fromarray(display).convert("RGB")
-    picture.paste(Image.fromarray(HEAT_COLOURS[levels]), mask=Image.fromarray(heat_alpha()[levels]))
+    opacity = Image.fromarray(_HEAT_OPACITY[levels]).filter(ImageFilter.GaussianBlur(softness))
+    picture.paste(Image.fromarray(HEAT_COLOURS[levels]), mask=opacity)
     scale = np.tile([cols / heat.shape[1], rows / heat.shape[0]], 2)
     draw = ImageDraw.Draw(picture)
     size = max(12, round(max(rows, cols) / 46))
