@@ -6,13 +6,15 @@ import json
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -21,7 +23,15 @@ from monai_dgm.engines.steps import unwrapped
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["PAPER_SETTINGS", "TrainingCheckpoint", "load_weights", "random_state", "read_model_settings", "save_weights", "set_random_state"]
+__all__ = [
+    "PAPER_SETTINGS",
+    "TrainingCheckpoint",
+    "load_weights",
+    "random_state",
+    "read_model_settings",
+    "save_weights",
+    "set_random_state",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +68,27 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+@contextmanager
+def _written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """:func:`atomic_write` that tells of a full disk, or of a folder that must not be written to, in one line."""
+    try:
+        with atomic_write(path) as partial:
+            yield partial
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch tells of a full disk by a RuntimeError
+        raise InputError(f"{path}: expected a folder with room to write it, got: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def save_weights(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Write a state dict: safetensors where the path ends so, else ``torch.save``; never half of it."""
-    with atomic_write(path) as partial:
+    """Write a state dict: safetensors where the path ends so, else ``torch.save``; never half of it.
+
+    Raises:
+        InputError: when the disk is full or the folder cannot be written to; an older file stays as it was.
+    """
+    with _written_aside(path) as partial:
         if str(path).endswith(".safetensors"):
             save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, partial)
         else:
@@ -82,8 +110,8 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
             state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state)
     except Exception as error:  # every reader has its own exceptions; the user needs the one line
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: expected weights of {type(network).__name__} as configured, got: {reason}") from error
+        expected = f"weights of {type(network).__name__} as configured"
+        raise InputError(f"{path}: expected {expected}, got: {_first_line(error)}") from error
     return network
 
 
@@ -134,7 +162,7 @@ class TrainingCheckpoint:
         self.objects = dict(objects)
         self.sampler = sampler
         self.save_interval = save_interval
-        self.validator = validator
+        self.validator: Any = validator
         self.rank = rank
 
     def attach(self, engine: Engine) -> None:
@@ -146,18 +174,22 @@ class TrainingCheckpoint:
 
     def _save_within_epoch(self, engine: Engine) -> None:
         # The last iteration of an epoch is saved after the epoch's handlers, else a resumed run would miss them.
-        if engine.state.iteration % engine.state.epoch_length != 0:
+        if engine.state.iteration % (engine.state.epoch_length or 1) != 0:
             self.save(engine)
 
     def save(self, engine: Engine) -> None:
-        """Write the checkpoint aside and rename it."""
+        """Write the checkpoint aside and rename it.
+
+        Raises:
+            InputError: when the disk is full or the folder cannot be written to; an older checkpoint stays.
+        """
         state: dict[str, Any] = {name: unwrapped(thing).state_dict() for name, thing in self.objects.items()}
         state["engine"] = {"iteration": engine.state.iteration, "epoch_length": engine.state.epoch_length}
         if self.validator is not None:
             best = self.validator.state
             state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
         state["random"] = random_state()
-        with atomic_write(self.path) as partial:
+        with _written_aside(self.path) as partial:
             torch.save(state, partial)
 
     def resume(self, engine: Engine) -> None:
@@ -173,8 +205,7 @@ class TrainingCheckpoint:
             try:
                 unwrapped(thing).load_state_dict(state[name])
             except (KeyError, RuntimeError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise InputError(f"{self._other(name)}: {reason}") from error
+                raise InputError(f"{self._other(name)}: {_first_line(error)}") from error
         iteration = state["engine"]["iteration"]
         engine.state.iteration = iteration
         engine.state.epoch = iteration // engine.state.epoch_length
@@ -189,16 +220,14 @@ class TrainingCheckpoint:
 
     def _read(self, engine: Engine) -> dict[str, Any]:
         try:
-            state = torch.load(self.path, map_location=engine.state.device, weights_only=True)
+            # To the CPU, where some of it belongs (random states, the monitor's figures); the rest goes on from there.
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
             length = state["engine"]["epoch_length"]
         except Exception as error:
-            raise InputError(f"{self.path}: expected a training checkpoint, it cannot be read; remove it to start anew") from error
+            expected = "a training checkpoint, it cannot be read; remove it to start anew"
+            raise InputError(f"{self.path}: expected {expected}") from error
         if length != engine.state.epoch_length:
             raise InputError(f"{self._other('epoch_length')}: {length} there, {engine.state.epoch_length} here")
-        state["random"] = {k: v.cpu() if isinstance(v, Tensor) else v for k, v in state["random"].items()}
-        state["random"]["numpy"][1] = state["random"]["numpy"][1].cpu()
-        if "cuda" in state["random"]:
-            state["random"]["cuda"] = [s.cpu() for s in state["random"]["cuda"]]
         return state
 
     def _other(self, name: str) -> str:
@@ -206,5 +235,3 @@ class TrainingCheckpoint:
             f"{self.path}: expected a checkpoint of this training, but it was made with other settings ({name}); "
             "give another output_dir, or remove the file to start anew"
         )
-
-

@@ -20,7 +20,7 @@ BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 def frozen(module: nn.Module) -> Callable[..., Any]:
-    """``module`` as a function whose parameters get no gradient, while its input does: a frozen copy without copying."""
+    """``module`` as a function whose parameters get no gradient while its input does: a frozen copy without copying."""
     state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
     return lambda *args: functional_call(module, state, args)
 

@@ -16,7 +16,11 @@ __all__ = ["DGMTrainer", "prepare_dgm_batch"]
 
 
 def prepare_dgm_batch(
-    batch: dict[str, Tensor], device: torch.device, non_blocking: bool = False, num_real: int = 0, channels_last: bool = False
+    batch: dict[str, Tensor],
+    device: torch.device,
+    non_blocking: bool = False,
+    num_real: int = 0,
+    channels_last: bool = False,
 ) -> dict[str, Tensor]:
     """Move a batch to the device and split off the images that only the discriminator sees.
 
@@ -64,6 +68,9 @@ class DGMTrainer(Trainer):
     ) -> None:
         self.step = step
         self.num_real = num_real
+        if train_data_loader.generator is None:
+            # Else each new iterator draws a seed from torch's global state, and a resumed run has one iterator more.
+            train_data_loader.generator = torch.Generator()
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,

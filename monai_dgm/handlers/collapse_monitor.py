@@ -7,6 +7,7 @@ inverted). Each has a figure here, and a warning in words.
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,9 +30,10 @@ class Window:
 
     Attributes:
         residue, label, probability: mean |a|, label and abnormality probability of each image, (n,).
-        normal_sum, normal_square, image_sum, image_square: sums over images of 1/8-size y' and z, and of their squares.
+        sums: over images, of 16 x 16 thumbnails of y' and z and of their squares: "normal_1", "normal_2", "image_1",
+            "image_2".
         count: images summed.
-        scores: sums of D's mean scores, and how many: {"real_score_0": (sum, n), ...}.
+        scores, score_counts: sums of D's mean scores by name ("real_score_0", ...), and how many were summed.
     """
 
     residue: list[Tensor] = field(default_factory=list)
@@ -39,6 +41,8 @@ class Window:
     probability: list[Tensor] = field(default_factory=list)
     sums: dict[str, Tensor] = field(default_factory=dict)
     count: int = 0
+    scores: dict[str, Tensor] = field(default_factory=dict)
+    score_counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, output: dict[str, Tensor]) -> None:
         """Take in the output of one training step; images with superimposed opacities have no label of their own."""
@@ -53,6 +57,14 @@ class Window:
                 key = f"{name}_{power}"
                 self.sums[key] = self.sums.get(key, torch.zeros(())) + (small**power).sum(dim=0)
         self.count += len(output["label"])
+        for name, value in output.items():
+            if name.startswith(("real_score", "fake_score")):
+                self.scores[name] = self.scores.get(name, torch.zeros(())) + value.float()
+                self.score_counts[name] = self.score_counts.get(name, 0) + 1
+
+    def mean_scores(self) -> dict[str, float]:
+        """Means of D's scores over the interval: those of a single batch are too noisy to judge by."""
+        return {name: float(total) / self.score_counts[name] for name, total in self.scores.items()}
 
 
 def collapse_figures(window: Window) -> dict[str, float]:
@@ -99,10 +111,14 @@ def collapse_warnings(figures: dict[str, float], scores: dict[str, float]) -> li
             "lower lambda_A or D's learning rate"
         )
     if figures.get("head_auc", 1.0) < 0.45:
-        warnings.append(f"the head is inverted: AUC {figures['head_auc']:.2f}; no gradient of 'y' is normal' may reach E_F")
+        warnings.append(
+            f"the head is inverted: AUC {figures['head_auc']:.2f}; no gradient of 'y' is normal' may reach E_F"
+        )
     gaps = [abs(scores[name] - scores[name.replace("real", "fake")]) for name in scores if name.startswith("real")]
     if gaps and max(gaps) < 0.01:
-        warnings.append("D sees no difference between real and synthesised normals at any scale: its scores give no signal")
+        warnings.append(
+            "D sees no difference between real and synthesised normals at any scale: its scores give no signal"
+        )
     if gaps and min(gaps) > 0.9:
         warnings.append("D tells real from synthesised normals perfectly at every scale: its gradients may vanish")
     return warnings
@@ -130,16 +146,15 @@ class CollapseMonitor:
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._judge)
 
     def _watch(self, engine: Engine) -> None:
-        self.window.add(engine.state.output)
+        output: Any = engine.state.output
+        self.window.add(output)
 
     def _judge(self, engine: Engine) -> None:
-        figures, self.window = collapse_figures(self.window), Window()
+        figures, scores = collapse_figures(self.window), self.window.mean_scores()
+        self.window = Window()
         self.history.add(engine, {f"collapse/{name}": value for name, value in figures.items()})
         if engine.state.iteration < self.grace:
             return
-        scores = {
-            name: float(value) for name, value in engine.state.output.items() if name.startswith(("real_score", "fake_score"))
-        }
         for warning in collapse_warnings(figures, scores):
             message = f"iteration {engine.state.iteration}: {warning}"
             logger.warning(message)
@@ -147,9 +162,9 @@ class CollapseMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Warnings so far and the interval under way."""
-        return {"warnings": list(self.warnings), "window": dict(vars(self.window))}
+        return {"warnings": list(self.warnings), "window": copy.deepcopy(vars(self.window))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        self.warnings = list(state["warnings"])
-        self.window = Window(**state["window"])
+        self.warnings[:] = state["warnings"]  # in place: a report may hold the list
+        self.window = Window(**copy.deepcopy(state["window"]))

@@ -40,7 +40,8 @@ class TrainingHistory:
         engine.add_event_handler(Events.COMPLETED, lambda _: self.write())
 
     def _collect(self, engine: Engine) -> None:
-        for name, value in engine.state.output.items():
+        output: Any = engine.state.output
+        for name, value in output.items():
             if isinstance(value, Tensor) and value.dim() == 0:
                 self._sums[name] = self._sums.get(name, 0) + value.double()
                 self._counts[name] = self._counts.get(name, 0) + 1
