@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"transforms"},
     "data": {"dicom", "metrics", "transforms"},
     "report": {"metrics", "transforms"},
-    "engines": {"data", "dicom", "losses", "metrics", "networks", "transforms"},
+    "engines": {"data", "dicom", "losses", "metrics", "networks", "report", "transforms"},
     "handlers": {"data", "engines", "losses", "metrics", "networks", "report", "transforms"},
 }
 BASE = {"errors", "utils"}
