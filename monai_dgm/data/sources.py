@@ -61,7 +61,9 @@ def load_splits(
         folder = write_sample(sample_dir, num_patients=sample_patients, size=sample_size, seed=seed)
         name = f"the embedded sample (simulated radiographs of {sample_patients} patients; no real data)"
     elif not Path(dataset_dir).is_dir():
-        raise InputError(f"{dataset_dir}: expected a folder with a manifest.csv or the RSNA challenge, there is no folder")
+        raise InputError(
+            f"{dataset_dir}: expected a folder with a manifest.csv or the RSNA challenge, there is no folder"
+        )
     elif (Path(dataset_dir) / LABELS).is_file():
         training, validation, test = rsna_split(load_rsna(dataset_dir), fold, seed)
         return Splits(training, validation, test, f"the RSNA challenge, the paper's hold-out, split {fold}")

@@ -70,7 +70,11 @@ class DecompositionFigures(Metric):
     """
 
     def __init__(
-        self, dataset: RadiographDataset, baselines: Baselines | None = None, num_bootstrap: int = 1000, device: str = "cpu"
+        self,
+        dataset: RadiographDataset,
+        baselines: Baselines | None = None,
+        num_bootstrap: int = 1000,
+        device: str = "cpu",
     ) -> None:
         self.dataset = dataset
         self.baselines = baselines or Baselines(None, None)

@@ -69,9 +69,7 @@ def report_input_errors_in_one_line() -> None:
     sys.excepthook = hook
 
 
-def announce(
-    splits: Splits, settings: Mapping[str, Any], output_dir: str | os.PathLike[str], on_sample: bool
-) -> None:
+def announce(splits: Splits, settings: Mapping[str, Any], output_dir: str | os.PathLike[str], on_sample: bool) -> None:
     """Print what is trained on what, and what to expect."""
     print(f"data: {splits.description}")
     print(
@@ -80,9 +78,10 @@ def announce(
     print("settings: " + json.dumps(dict(settings)))
     if on_sample:
         print(
-            "This is the embedded sample at a small size (about 10 minutes on 2 CPU cores): it shows that the method works,\n"
-            "not what it reaches on real radiographs. --dataset_dir FOLDER trains on yours, at the paper's size."
+            "This is the embedded sample at a small size (about 10 minutes on 2 CPU cores): it shows that the method\n"
+            "works, not what it reaches on real radiographs. --dataset_dir FOLDER trains on yours, at the paper's size."
         )
-    if (Path(output_dir) / "checkpoint.pt").is_file():
-        print(f"Going on from {Path(output_dir) / 'checkpoint.pt'}; remove it, or give another --output_dir, to start anew.")
+    checkpoint = Path(output_dir) / "checkpoint.pt"
+    if checkpoint.is_file():
+        print(f"Going on from {checkpoint}; remove it, or give another --output_dir, to start anew.")
     print("Research software; not a medical device.", flush=True)

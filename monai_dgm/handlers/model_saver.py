@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
-from torch import nn
 
 from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.networks.dgm import DGM
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["ModelSaver"]
@@ -36,7 +36,7 @@ class ModelSaver:
 
     def __init__(
         self,
-        dgm: nn.Module,
+        dgm: DGM,
         path: str | os.PathLike[str],
         history: TrainingHistory,
         settings: Mapping[str, Any] | None = None,
@@ -58,11 +58,12 @@ class ModelSaver:
 
     def __call__(self, engine: Engine) -> None:
         """Log the figures; save when this epoch is the best one."""
+        state: Any = engine.state
         if self.trainer is not None:
-            figures = {f"validation/{k}": v for k, v in engine.state.metrics.items() if isinstance(v, float | int)}
+            figures = {f"validation/{k}": v for k, v in state.metrics.items() if isinstance(v, float | int)}
             self.history.add(self.trainer, figures)
-        if engine.state.best_metric_epoch == engine.state.epoch:
+        if state.best_metric_epoch == state.epoch:
             with atomic_write(self.path.with_suffix(".json")) as partial:
                 partial.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
             save_weights(Decomposer.from_dgm(self.dgm).state_dict(), self.path)
-            logger.info("saved %s: best %s so far, %.4f", self.path, engine.state.key_metric_name, engine.state.best_metric)
+            logger.info("saved %s: best %s so far, %.4f", self.path, state.key_metric_name, state.best_metric)

@@ -36,10 +36,11 @@ class LossProgressBar:
     def attach(self, engine: Engine) -> None:
         """Show the bar for this engine."""
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._update)
-        engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _update(self, engine: Engine) -> None:
-        state = engine.state
+        state: Any = engine.state
         if self._bar is None:
             total = state.max_epochs * state.epoch_length
             self._bar = tqdm(total=total, initial=state.iteration - self.interval, mininterval=1.0, dynamic_ncols=True)
@@ -48,7 +49,11 @@ class LossProgressBar:
         self._bar.set_postfix(losses, refresh=False)
         self._bar.update(state.iteration - self._bar.n)
 
-    def _close(self, engine: Engine, *_: Any) -> None:
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def _fail(self, error: BaseException) -> None:
+        self._close()
+        raise error  # Ignite takes an error for dealt with when a handler of this event returns

@@ -27,11 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 def write_rows(rows: Sequence[MetricRow], folder: str | os.PathLike[str]) -> None:
-    """Write figures to ``metrics.csv`` and ``metrics.json`` in ``folder``; NaN is empty in the first, null in the second."""
+    """Write figures to ``metrics.csv`` and ``metrics.json`` in ``folder``; NaN is empty in one, null in the other."""
     table = [dataclasses.asdict(row) for row in rows]
     names = [field.name for field in dataclasses.fields(MetricRow)]
     clean = [{k: None if isinstance(v, float) and v != v else v for k, v in row.items()} for row in table]
-    with atomic_write(Path(folder) / "metrics.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+    with (
+        atomic_write(Path(folder) / "metrics.csv") as partial,
+        open(partial, "w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.DictWriter(stream, names)
         writer.writeheader()
         writer.writerows(clean)
