@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Engine
 from monai.engines import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from monai_dgm.engines.steps import AdversarialStep
 
-__all__ = ["DGMTrainer", "prepare_dgm_batch"]
+__all__ = ["DGMTrainer", "prepare_dgm_batch", "step_output"]
 
 
 def prepare_dgm_batch(
@@ -41,6 +42,12 @@ def prepare_dgm_batch(
     return {"image": image[:-num_real], "label": label[:-num_real], "real_normal": image[-num_real:]}
 
 
+def step_output(engine: Engine) -> dict[str, Tensor]:
+    """What the latest step of a :class:`DGMTrainer` put out."""
+    output: Any = engine.state.output
+    return output if isinstance(output, dict) else output[0]
+
+
 class DGMTrainer(Trainer):
     """Trains a DGM and its discriminator, alternating between them on every batch.
 
@@ -53,7 +60,9 @@ class DGMTrainer(Trainer):
         handlers: Ignite or MONAI handlers.
         prepare_batch: by default :func:`prepare_dgm_batch`.
 
-    ``engine.state.output`` is a dictionary: ``loss`` and every named term (scalars), and the images of the step.
+    ``engine.state.output`` is a list of one dictionary: ``loss`` and every named term (scalars), and the images of the
+    step. MONAI's trackers look for such a list (``from_engine(["loss"], first=True)``); :func:`step_output` takes the
+    dictionary out.
     """
 
     def __init__(
@@ -82,7 +91,7 @@ class DGMTrainer(Trainer):
             decollate=False,
         )
 
-    def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> Any:
         batch = self.prepare_batch(
             batchdata,
             engine.state.device,
@@ -91,4 +100,4 @@ class DGMTrainer(Trainer):
             channels_last=self.step.autocast is not None,
         )
         self.step.network.train()
-        return self.step(batch)
+        return [self.step(batch)]

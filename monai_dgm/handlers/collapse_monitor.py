@@ -17,6 +17,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
+from monai_dgm.engines.trainer import step_output
 from monai_dgm.handlers.history import TrainingHistory
 
 __all__ = ["CollapseMonitor", "Window", "collapse_figures", "collapse_warnings"]
@@ -146,8 +147,7 @@ class CollapseMonitor:
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._judge)
 
     def _watch(self, engine: Engine) -> None:
-        output: Any = engine.state.output
-        self.window.add(output)
+        self.window.add(step_output(engine))
 
     def _judge(self, engine: Engine) -> None:
         figures, scores = collapse_figures(self.window), self.window.mean_scores()

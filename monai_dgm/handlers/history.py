@@ -10,6 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from monai_dgm.engines.trainer import step_output
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["TrainingHistory", "read_history"]
@@ -40,8 +41,7 @@ class TrainingHistory:
         engine.add_event_handler(Events.COMPLETED, lambda _: self.write())
 
     def _collect(self, engine: Engine) -> None:
-        output: Any = engine.state.output
-        for name, value in output.items():
+        for name, value in step_output(engine).items():
             if isinstance(value, Tensor) and value.dim() == 0:
                 self._sums[name] = self._sums.get(name, 0) + value.double()
                 self._counts[name] = self._counts.get(name, 0) + 1

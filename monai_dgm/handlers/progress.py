@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_dgm.engines.trainer import step_output
+
 __all__ = ["LossProgressBar", "scalar_outputs"]
 
 _SHOWN = ("loss", "adversarial", "reconstruction", "blank_residue", "abnormality", "discriminator")
 
 
-def scalar_outputs(output: dict[str, Tensor]) -> dict[str, float]:
+def scalar_outputs(output: Sequence[dict[str, Tensor]]) -> dict[str, float]:
     """The scalars of a training step's output (losses, D's scores), without its images."""
-    return {name: value.item() for name, value in output.items() if isinstance(value, Tensor) and value.dim() == 0}
+    return {name: value.item() for name, value in output[0].items() if isinstance(value, Tensor) and value.dim() == 0}
 
 
 class LossProgressBar:
@@ -45,7 +48,8 @@ class LossProgressBar:
             total = state.max_epochs * state.epoch_length
             self._bar = tqdm(total=total, initial=state.iteration - self.interval, mininterval=1.0, dynamic_ncols=True)
         self._bar.set_description(f"epoch {state.epoch}/{state.max_epochs}", refresh=False)
-        losses = {name: f"{state.output[name].item():.3g}" for name in self.names if name in state.output}
+        output = step_output(engine)
+        losses = {name: f"{output[name].item():.3g}" for name in self.names if name in output}
         self._bar.set_postfix(losses, refresh=False)
         self._bar.update(state.iteration - self._bar.n)
 
