@@ -147,5 +147,7 @@ class AdversarialStep:
         return report
 
     def _clip(self, module: nn.Module) -> Tensor:
-        limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
-        return nn.utils.clip_grad_norm_(module.parameters(), limit).detach()
+        norm = nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+        if self.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(module.parameters(), self.max_grad_norm, norm)
+        return norm.detach()
