@@ -207,7 +207,7 @@ def band_atelectasis(site: Site) -> Lesion:
 def nodule(site: Site) -> Lesion:
     """A nodule or mass: round or lobed, denser than its own size would be for the larger ones."""
     rng, grid = site.rng, site.grid
-    radius = float(np.clip(rng.lognormal(0.25, 0.45), 0.75, 2.8))
+    radius = float(np.clip(rng.lognormal(0.55, 0.35), 1.1, 3.2))
     x, y = site.point(0.05, 0.95)
     outline = 1 + rng.uniform(0.03, 0.14) * noise_field(rng, grid.size, grid.field_cm / (1.2 * radius))
     chord = 2 * radius * half_chord(1 - ((grid.x - x) ** 2 + (grid.y - y) ** 2) / (radius * outline) ** 2)
@@ -259,10 +259,10 @@ LUNG_OPACITIES: tuple[tuple[Maker, float], ...] = (
     (reticular, 0.08),
 )
 OTHER_ABNORMALITIES: tuple[tuple[Maker, float], ...] = (
-    (pleural_effusion, 0.35),
+    (pleural_effusion, 0.4),
     (nodule, 0.3),
     (cardiomegaly, 0.2),
-    (band_atelectasis, 0.15),
+    (band_atelectasis, 0.1),
 )
 BILATERAL_SHARE: dict[Maker, float] = {
     bronchopneumonia: 0.35,
@@ -284,7 +284,7 @@ def sample_lesions(
         category "lung_opacity" or "other_abnormal", and its lesions. A lung opacity may come with an effusion or a
         band; other abnormalities never come with a lung opacity.
     """
-    category = "lung_opacity" if rng.random() < 0.68 else "other_abnormal"
+    category = "lung_opacity" if rng.random() < 0.75 else "other_abnormal"
     kinds = LUNG_OPACITIES if category == "lung_opacity" else OTHER_ABNORMALITIES
     weights = np.array([weight for _, weight in kinds])
     maker = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))][0]

@@ -106,6 +106,9 @@ def _join_overlapping(boxes: list[Box]) -> list[Box]:
     return joined if len(joined) == len(boxes) else _join_overlapping(joined)
 
 
+CLEAR_RESIDUE = 0.24  # mean |residue| within its mask that a disease has at least, on the [-1, 1] scale
+
+
 class _Scene:
     """A patient's normal chest under a fixed exposure; lesions are then put into it."""
 
@@ -137,13 +140,13 @@ class _Scene:
 def _diseased(scene: _Scene, lesions: list[Lesion]) -> tuple[FloatArray, BoolArray, FloatArray]:
     """Image, mask and boxes; a disease too faint to be found in this exposure is made denser."""
     strength = 1.0
-    for _ in range(4):
+    for _ in range(5):
         image = scene.with_lesions(lesions, strength)
         residue = image - scene.normal
         mask, boxes = connected_opacities(residue)
-        if mask.any() and np.abs(residue[mask]).mean() >= 0.11:
+        if mask.any() and np.abs(residue[mask]).mean() >= CLEAR_RESIDUE:
             break
-        strength *= 1.5
+        strength *= 1.4
     return np.where(mask, image, scene.normal), mask, boxes
 
 
