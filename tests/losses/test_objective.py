@@ -28,10 +28,13 @@ def batch(labels: tuple[int, ...] = (0, 1, 0, 1)) -> dict[str, Tensor]:
 
 
 def superimposed_batch() -> dict[str, Tensor]:
-    """Image 1 was normal and carries a simulated opacity now, image 3 is truly abnormal."""
+    """Image 1 was normal and carries a simulated opacity now, in its upper rows; image 3 is truly abnormal."""
     plain = batch()
     known = torch.tensor([False, True, False, False])
-    return {**plain, "superimposed": known, "true_normal": plain["image"] - 0.4 * known[:, None, None, None]}
+    opacity = torch.zeros(BATCH, 1, SIDE, SIDE)
+    opacity[1, :, :2] = 0.4
+    opacity[1, :, 2] = 0.01  # its edge, too faint to count as inside
+    return {**plain, "superimposed": known, "true_normal": plain["image"] - opacity}
 
 
 def second_pass() -> dict[str, Tensor]:
@@ -126,13 +129,28 @@ def test_superimposed_images_do_not_teach_the_head() -> None:
     assert [bool(g != 0) for g in gradient[:, 0]] == [True, False, True, True]
 
 
-def test_paired_terms_see_the_known_truth_of_superimposed_images_alone() -> None:
+def test_superimposed_images_teach_the_head_where_they_are_asked_to() -> None:
+    o, b = outputs(), superimposed_batch()
+    term = DGMObjective(superimposed_teach_head=True)(o, b, fake_scores())["abnormality"]
+    p, label = 1 / (1 + np.exp(-numpy(o["abnormality_logit"])[:, 0])), numpy(b["label"])
+    assert term.item() == pytest.approx(-np.mean(label * np.log(p) + (1 - label) * np.log(1 - p)), rel=1e-5)
+
+
+def test_paired_terms_see_the_known_truth_of_superimposed_images_alone_half_of_it_inside_the_opacity() -> None:
     o, b = outputs(), superimposed_batch()
     terms = DGMObjective({"paired_normal": 1.0, "paired_residue": 1.0})(o, b, fake_scores())
-    y, a = numpy(o["normal"])[1], numpy(o["residue"])[1]
-    truth = numpy(b["true_normal"])[1]
-    assert terms["paired_normal"].item() == pytest.approx(np.mean(np.abs(y - truth)) / BATCH, rel=1e-5)
-    assert terms["paired_residue"].item() == pytest.approx(np.mean(np.abs(a - 0.4)) / BATCH, rel=1e-5)
+    truth = numpy(b["true_normal"])[1, 0]
+    errors = {
+        "paired_normal": np.abs(numpy(o["normal"])[1, 0] - truth),
+        "paired_residue": np.abs(numpy(o["residue"])[1, 0] - (numpy(b["image"])[1, 0] - truth)),
+    }
+    for name, error in errors.items():
+        assert terms[name].item() == pytest.approx((error[:2].mean() + error[2:].mean()) / 2 / BATCH, rel=1e-5)
+    (terms["paired_normal"] + terms["paired_residue"]).backward()
+    for name in ("normal", "residue"):
+        gradient = o[name].grad
+        assert gradient is not None
+        assert [bool(g.abs().sum() > 0) for g in gradient] == [False, True, False, False]
     assert "paired_normal" not in DGMObjective()(outputs(), batch(), fake_scores())
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from monai_dgm.losses.reconstruction import blank_residue_loss, l1_loss, residue_evidence_loss, weighted_l1_loss
+from monai_dgm.losses.reconstruction import (
+    balanced_l1_loss,
+    blank_residue_loss,
+    l1_loss,
+    residue_evidence_loss,
+    weighted_l1_loss,
+)
 
 
 def test_l1_is_equations_2_and_3_as_a_mean_over_pixels() -> None:
@@ -35,6 +41,23 @@ def test_weighted_l1_counts_only_the_chosen_images_on_the_scale_of_the_batch() -
     assert weighted_l1_loss(a, b, chosen).item() == pytest.approx(expected, rel=1e-6)
     assert weighted_l1_loss(a, b, torch.zeros(4, dtype=torch.bool)) == 0
     assert weighted_l1_loss(a, b, torch.ones(4)).item() == pytest.approx(l1_loss(a, b).item(), rel=1e-6)
+
+
+def test_balanced_l1_weighs_an_area_as_much_as_all_the_rest() -> None:
+    a, b = torch.randn(3, 1, 6, 6), torch.randn(3, 1, 6, 6)
+    area = torch.zeros(3, 1, 6, 6, dtype=torch.bool)
+    area[:, :, :2, :2] = True
+    error = (a - b).abs().numpy()[:, 0]
+    inside = area.numpy()[:, 0]
+    each = [(error[i][inside[i]].mean() + error[i][~inside[i]].mean()) / 2 for i in range(3)]
+    chosen = torch.tensor([True, False, True])
+    assert balanced_l1_loss(a, b, area, chosen).item() == pytest.approx((each[0] + each[2]) / 3, rel=1e-5)
+
+
+def test_balanced_l1_of_an_empty_area_is_finite() -> None:
+    a, nothing = torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    for area in (nothing, ~nothing):
+        assert balanced_l1_loss(a, -a, area, torch.ones(1)) == 1  # the part that is there counts its half
 
 
 def test_evidence_is_a_hinge_on_the_largest_pixels_of_abnormal_images() -> None:
