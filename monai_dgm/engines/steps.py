@@ -14,7 +14,7 @@ from monai_dgm.losses.adversarial import discriminator_adversarial_loss, r1_pena
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 
-__all__ = ["AdversarialStep", "frozen", "unwrapped"]
+__all__ = ["AdversarialStep", "frozen", "step_report", "unwrapped"]
 
 BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -28,6 +28,16 @@ def frozen(module: nn.Module) -> Callable[..., Any]:
 def unwrapped(network: nn.Module) -> Any:
     """The network inside a distributed wrapper, or itself."""
     return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+
+
+def step_report(terms: dict[str, Tensor], outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What handlers see of a step: terms (``total`` as ``loss``), and the images they are of, all detached."""
+    report = {name: term.detach() for name, term in terms.items()}
+    report["loss"] = report.pop("total")
+    shown = ("normal", "residue", "abnormality_logit")
+    report.update({name: outputs[name].detach().float() for name in shown if name in outputs})
+    report.update({name: batch[name] for name in ("image", "label", "superimposed") if name in batch})
+    return report
 
 
 class AdversarialStep:
@@ -79,31 +89,32 @@ class AdversarialStep:
             ``abnormality_logit`` with the batch's ``image``, ``label`` and ``superimposed`` as trained on.
         """
         real_normal = batch["label"] == 0  # before opacities are superimposed
-        for transform in self.batch_transforms:
-            batch = transform(batch)
+        batch = self.transform(batch)
         real = batch["real_normal"] if "real_normal" in batch else batch.get("true_normal", batch["image"])[real_normal]
         terms, outputs = self._generator_step(batch)
         scores = self._discriminator_step(real, outputs["normal"].detach())
-        report = {name: term.detach() for name, term in terms.items()}
-        report["loss"] = report.pop("total")
-        report.update(scores)
-        kept = {name: outputs[name].detach().float() for name in ("normal", "residue", "abnormality_logit")}
-        kept.update({name: batch[name] for name in ("image", "label", "superimposed") if name in batch})
-        return {**report, **kept}
+        return {**step_report(terms, outputs, batch), **scores}
 
-    def _amp(self, device: torch.device) -> torch.autocast:
+    def transform(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Apply the batch transforms."""
+        for transform in self.batch_transforms:
+            batch = transform(batch)
+        return batch
+
+    def amp(self, device: torch.device) -> torch.autocast:
+        """The autocast context of the step."""
         return torch.autocast(device.type, dtype=self.autocast, enabled=self.autocast is not None)
 
     def _generator_step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         self.discriminator.requires_grad_(False)
         self.generator_optimizer.zero_grad(set_to_none=True)
-        with self._amp(batch["image"].device):
+        with self.amp(batch["image"].device):
             outputs = self.network(batch["image"])
             # Outside a distributed wrapper, which would wait for D's gradients.
             fake_scores = unwrapped(self.discriminator)(outputs["normal"])
             terms = self.objective(outputs, batch, fake_scores, self._second_pass(outputs))
         terms["total"].backward()
-        terms["generator_grad_norm"] = self._clip(self.network)
+        terms["generator_grad_norm"] = self.clip(self.network)
         self.generator_optimizer.step()
         return terms, outputs
 
@@ -128,7 +139,7 @@ class AdversarialStep:
         self.discriminator.requires_grad_(True)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         real = real.detach().requires_grad_(self.r1_weight > 0)
-        with self._amp(real.device):
+        with self.amp(real.device):
             scores = self.discriminator(torch.cat((real, fake)))
             real_scores = [scale[: len(real)] for scale in scores]
             fake_scores = [scale[len(real) :] for scale in scores]
@@ -139,14 +150,15 @@ class AdversarialStep:
             report["r1"] = penalty.detach()
             loss = loss + self.r1_weight * penalty
         loss.backward()
-        report["discriminator_grad_norm"] = self._clip(self.discriminator)
+        report["discriminator_grad_norm"] = self.clip(self.discriminator)
         self.discriminator_optimizer.step()
         for i, (on_real, on_fake) in enumerate(zip(real_scores, fake_scores, strict=True)):
             report[f"real_score_{i}"] = on_real.detach().float().mean()
             report[f"fake_score_{i}"] = on_fake.detach().float().mean()
         return report
 
-    def _clip(self, module: nn.Module) -> Tensor:
+    def clip(self, module: nn.Module) -> Tensor:
+        """Clip the gradients of ``module`` and return their norm as it was."""
         norm = nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
         if self.max_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(module.parameters(), self.max_grad_norm, norm)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from monai_dgm.engines.steps import AdversarialStep
+from monai_dgm.engines.warm_up import ResidueWarmUp
 
 __all__ = ["DGMTrainer", "prepare_dgm_batch", "step_output"]
 
@@ -56,6 +57,7 @@ class DGMTrainer(Trainer):
         max_epochs: epochs in all.
         train_data_loader: yields ``image`` and ``label``; see :class:`monai_dgm.data.sampler.BalancedBatchSampler`.
         step: the alternation.
+        warm_up: takes its place in the first iterations, if any.
         num_real: images at the end of each batch that only the discriminator sees.
         handlers: Ignite or MONAI handlers.
         prepare_batch: by default :func:`prepare_dgm_batch`.
@@ -74,8 +76,10 @@ class DGMTrainer(Trainer):
         num_real: int = 0,
         handlers: Sequence[Any] | None = None,
         prepare_batch: Callable[..., dict[str, Tensor]] = prepare_dgm_batch,
+        warm_up: ResidueWarmUp | None = None,
     ) -> None:
         self.step = step
+        self.warm_up = warm_up
         self.num_real = num_real
         if train_data_loader.generator is None:
             # Else each new iterator draws a seed from torch's global state, and a resumed run has one iterator more.
@@ -100,4 +104,6 @@ class DGMTrainer(Trainer):
             channels_last=self.step.autocast is not None,
         )
         self.step.network.train()
+        if self.warm_up is not None and engine.state.iteration <= self.warm_up.iterations:
+            return [self.warm_up(batch)]
         return [self.step(batch)]

@@ -52,6 +52,8 @@ class Window:
         self.residue.append(output["residue"].abs().mean(dim=(1, 2, 3))[real].cpu())
         self.label.append(label[real].cpu())
         self.probability.append(torch.sigmoid(output["abnormality_logit"].float()).squeeze(1)[real].cpu())
+        if "normal" not in output:  # a warm-up of the residue branch makes none
+            return
         for name in ("normal", "image"):
             small = torch.nn.functional.adaptive_avg_pool2d(output[name].float(), 16).cpu()
             for power in (1, 2):

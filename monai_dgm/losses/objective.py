@@ -98,25 +98,43 @@ class DGMObjective:
             second_pass: ``residue`` (B, 1, S, S) and ``abnormality_logit`` (B, 1) of y' through frozen copies, and
                 ``normal_code``, ``residue_code`` of z'' for latent regression, where those terms have a weight.
         """
-        image, label = batch["image"], batch["label"]
+        image = batch["image"]
         terms = {
             "adversarial": generator_adversarial_loss(fake_scores),
             "reconstruction": l1_loss(outputs["reconstruction"], image),
-            "blank_residue": blank_residue_loss(outputs["residue"], label),
             "total_variation": total_variation_loss(outputs["normal"]),
-            "abnormality": self._abnormality(outputs["abnormality_logit"], batch),
+            **self.residue_terms(outputs, batch),
         }
         if "joint_reconstruction" in outputs:
             terms["joint_reconstruction"] = l1_loss(outputs["joint_reconstruction"], image)
-        if self.weights.evidence > 0:
-            terms["evidence"] = residue_evidence_loss(
-                outputs["residue"], label, self.evidence_margin, self.evidence_fraction
-            )
-        terms.update(self._paired_terms(outputs, batch))
+        if "superimposed" in batch:
+            terms["paired_normal"] = self._paired(outputs["normal"], batch["true_normal"], batch)
         terms.update(self._second_pass_terms(second_pass or {}))
         terms.update(self._code_terms(outputs, second_pass or {}))
-        terms["total"] = torch.stack([self._weight(name) * term for name, term in terms.items()]).sum()
+        terms["total"] = self.total(terms)
         return terms
+
+    def residue_terms(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of E_F, D_F and the head alone, unweighted: they need no normal image.
+
+        Args:
+            outputs: ``residue`` (B, 1, S, S) and ``abnormality_logit`` (B, 1).
+            batch: as for a call.
+        """
+        residue, label = outputs["residue"], batch["label"]
+        terms = {
+            "blank_residue": blank_residue_loss(residue, label),
+            "abnormality": self._abnormality(outputs["abnormality_logit"], batch),
+        }
+        if self.weights.evidence > 0:
+            terms["evidence"] = residue_evidence_loss(residue, label, self.evidence_margin, self.evidence_fraction)
+        if "superimposed" in batch:
+            terms["paired_residue"] = self._paired(residue, batch["image"] - batch["true_normal"], batch)
+        return terms
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of terms by name."""
+        return torch.stack([self._weight(name) * term for name, term in terms.items()]).sum()
 
     def _weight(self, term: str) -> float:
         if term in ("reconstruction", "joint_reconstruction", "blank_residue"):
@@ -130,16 +148,11 @@ class DGMObjective:
             return each.mean()
         return (each * ~batch["superimposed"]).mean()
 
-    def _paired_terms(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        if "superimposed" not in batch:
-            return {}
-        known, true_normal = batch["superimposed"], batch["true_normal"]
-        true_residue = batch["image"] - true_normal
-        area = true_residue.abs() > OPACITY_FLOOR
-        return {
-            "paired_normal": balanced_l1_loss(outputs["normal"], true_normal, area, known),
-            "paired_residue": balanced_l1_loss(outputs["residue"], true_residue, area, known),
-        }
+    @staticmethod
+    def _paired(prediction: Tensor, truth: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """L1 to the known truth of the images with superimposed opacities, half of it inside them."""
+        area = (batch["image"] - batch["true_normal"]).abs() > OPACITY_FLOOR
+        return balanced_l1_loss(prediction, truth, area, batch["superimposed"])
 
     def _second_pass_terms(self, second_pass: dict[str, Tensor]) -> dict[str, Tensor]:
         if "residue" not in second_pass:
