@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ignite.engine import Events
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.sampler import BalancedBatchSampler
