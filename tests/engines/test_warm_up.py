@@ -66,7 +66,7 @@ def test_trainer_hands_over_after_the_last_iteration() -> None:
     sampler = BalancedBatchSampler([i % 2 for i in range(8)], 4, epoch_length=5)
     trainer = DGMTrainer("cpu", 1, DataLoader(items, batch_sampler=sampler), step, warm_up=ResidueWarmUp(step, 2))
     trainer.add_event_handler(
-        "iteration_completed",
+        Events.ITERATION_COMPLETED,
         lambda engine: seen.append("whole" if "adversarial" in engine.state.output[0] else "warm"),
     )
     trainer.run()
