@@ -1,0 +1,132 @@
+"""The bundle's command line on networks and images so small that a training takes seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGS = "bundles/dgm/configs"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class BundleCommands:
+    """``python -m monai.bundle`` from the repository's root, by tests/bundles/command_server.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # MONAI warns of every configuration file that it runs what is in it; what is ours is what is left.
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
+        server = Path(__file__).with_name("command_server.py")
+        self._server = subprocess.Popen(
+            [sys.executable, str(server)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self._ready = False
+
+    def __call__(
+        self, *args: str, environments: Sequence[Mapping[str, str]] = ({},), timeout: float = 120
+    ) -> list[Finished]:
+        """Run a command, once for each of the ``environments``, side by side."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        files = [(self.folder / f"stdout_{i}", self.folder / f"stderr_{i}") for i in range(len(environments))]
+        commands = [
+            {"args": args, "env": dict(env), "stdout": str(out), "stderr": str(err)}
+            for env, (out, err) in zip(environments, files, strict=True)
+        ]
+        if not self._ready:
+            self._ready = json.loads(self._server.stdout.readline()) == "ready"
+        self._server.stdin.write(json.dumps({"commands": commands, "cwd": str(REPOSITORY), "timeout": timeout}) + "\n")
+        self._server.stdin.flush()
+        codes = json.loads(self._server.stdout.readline())
+        return [Finished(code, out.read_text(), err.read_text()) for code, (out, err) in zip(codes, files, strict=True)]
+
+    def run(self, run_id: str, *configs: str, **overrides: Any) -> Finished:
+        """``run RUN_ID --config_file CONFIGS --key value ...``; the configurations by name, such as "train"."""
+        return self(*self.arguments(run_id, *configs, **overrides))[0]
+
+    @staticmethod
+    def arguments(run_id: str, *configs: str, **overrides: Any) -> list[str]:
+        """Arguments of ``python -m monai.bundle``, as a user types them; a configuration may be a path, too."""
+        files = [name if name.endswith(".json") else f"{CONFIGS}/{name}.json" for name in configs]
+        pairs = [text for key, value in overrides.items() for text in (f"--{key}", str(value))]
+        return ["run", run_id, "--config_file", files[0] if len(files) == 1 else str(files), *pairs]
+
+    def close(self) -> None:
+        """End the server."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
+
+
+Tiny = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def tiny(sample_dir: Path) -> Tiny:
+    """tiny(output_dir, **others): overrides of train.json that make an iteration take milliseconds."""
+    return lambda output_dir, **others: {
+        "output_dir": output_dir,
+        "ckpt_dir": f"{output_dir}/models",
+        "sample_dir": sample_dir,
+        "sample_patients": 24,  # as the fixture sample_dir has it
+        "sample_size": 64,
+        "image_size": 32,
+        "base_width": 2,
+        "num_res_blocks": 1,
+        "batch_size": 2,
+        "epoch_length": 3,
+        "max_epochs": 2,
+        "warm_up_iterations": 1,
+        "val_interval": 1,
+        "log_interval": 1,
+        "test#figures#num_bootstrap": 3,
+        "test#handlers#0#num_panels": 2,  # drawing is half of the time
+        "validate#handlers#2#count": 1,
+        **others,
+    }
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundleCommands]:
+    """Runs bundle commands."""
+    commands = BundleCommands(tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.close()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A tiny training on the embedded sample that has ended well."""
+
+    output_dir: Path
+    overrides: dict[str, Any]
+    finished: Finished
+
+    @property
+    def models(self) -> Path:
+        return self.output_dir / "models"
+
+
+@pytest.fixture(scope="session")
+def trained(bundle: BundleCommands, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """One training for all tests: read its files, do not write into its folder."""
+    overrides = tiny(tmp_path_factory.mktemp("trained"))
+    finished = bundle.run("training", "train", **overrides)
+    assert finished.returncode == 0, finished.stderr
+    return Training(overrides["output_dir"], overrides, finished)
