@@ -1,0 +1,185 @@
+"""The bundle's configurations: every component exists, the platform's tools find their ids, the paper is followed."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from pydoc import locate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.config_item import ConfigComponent
+from monai.bundle.utils import DEFAULT_HANDLERS_ID
+
+from monai_dgm.handlers.history import read_history
+from monai_dgm.losses.objective import ObjectiveWeights
+from monai_dgm.networks.decomposer import split_prediction
+
+if TYPE_CHECKING:
+    from tests.bundles.conftest import BundleCommands, Training
+
+Tiny = Callable[..., dict[str, Any]]
+NAMES = ("train", "evaluate", "inference", "multi_gpu_train", "paper")
+
+
+@pytest.fixture(scope="module")
+def configs(repository: Path) -> Path:
+    return repository / "bundles" / "dgm" / "configs"
+
+
+@pytest.fixture
+def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a bundle's initialisation changes in the process is put back."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
+
+
+def components(config: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(id, content) of everything that is instantiated."""
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield place, config
+        for key, value in config.items():
+            yield from components(value, f"{place}#{key}")
+    elif isinstance(config, list):
+        for number, value in enumerate(config):
+            yield from components(value, f"{place}#{number}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_component_exists_and_takes_its_arguments(configs: Path, name: str) -> None:
+    for place, content in components(json.loads((configs / f"{name}.json").read_text(encoding="utf-8"))):
+        component = ConfigComponent(content, id=place)
+        target = locate(component.resolve_module_name())
+        assert target is not None, f"{place}: there is no {content['_target_']}"
+        arguments = [key for key in content if key not in ConfigComponent.non_arg_keys]
+        inspect.signature(target).bind_partial(**dict.fromkeys(arguments))  # TypeError: no such argument
+
+
+@pytest.mark.parametrize("name", ["paper", "evaluate", "multi_gpu_train"])
+def test_overlays_change_what_is_there(configs: Path, name: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(configs / "train.json")
+    new = {"evaluating", "finalize", "local_rank", "backend"}
+    for key in json.loads((configs / f"{name}.json").read_text(encoding="utf-8")):
+        place, _, argument = key.rpartition("#")
+        target = parser.get(place, {}).get("_target_") if place else None
+        if target is not None:  # an argument that train.json leaves at its default can be given, too
+            assert argument in inspect.signature(locate(target)).parameters, f"{key}: {target} has no such argument"
+        else:
+            assert key in new or key in parser, f"{key} is not in train.json"
+
+
+def test_train_has_what_the_platforms_tools_look_for(configs: Path, tiny: Tiny, unhooked: None, tmp_path: Path) -> None:
+    overrides = {name: str(value) if isinstance(value, Path) else value for name, value in tiny(tmp_path).items()}
+    workflow = ConfigWorkflow(str(configs / "train.json"), workflow_type="train", logging_file=False, **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    assert workflow.max_epochs == 2 and len(workflow.train_dataset) > 10
+    for name in ("train_inferer", "train_handlers", "train_preprocessing", "evaluator", "val_interval", "val_inferer"):
+        assert getattr(workflow, name) is not None, name
+    for place in DEFAULT_HANDLERS_ID["trainer"], DEFAULT_HANDLERS_ID["validator"]:
+        # tracking appends its handler to this list, in the configuration
+        assert isinstance(workflow.parser[place["handlers"]], list) and place["id"] in workflow.parser
+
+
+def test_inference_has_what_the_platforms_tools_look_for(
+    bundle: BundleCommands, configs: Path, trained: Training, sample_dir: Path, unhooked: None, tmp_path: Path
+) -> None:
+    """An application may drive the engine itself; it gets the same numbers as the command."""
+    image = sorted((sample_dir / "images").iterdir())[0]
+    overrides = {"dataset_dir": str(image), "ckpt_dir": str(trained.models), "output_dir": str(tmp_path)}
+    config = str(configs / "inference.json")
+    workflow = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    assert workflow.spatial_shape == ["32*n", "32*n"] and workflow.channel_def["1"] == "residue"
+    item = workflow.preprocessing({"image": str(image)})
+    assert item["image"].shape == (1, 32, 32) and item["geometry"].rows == 64
+    workflow.evaluator.run()
+    probability = split_prediction(workflow.evaluator.state.output["pred"])["abnormality_probability"]
+    assert bundle.run("run", "inference", **overrides).returncode == 0
+    (scores,) = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["images"]
+    assert scores["abnormality_probability"] == pytest.approx(probability.item(), abs=1e-4)
+
+
+@pytest.fixture
+def paper(configs: Path) -> ConfigParser:
+    """The paper's protocol as it stands."""
+    parser = ConfigParser()
+    parser.read_config([str(configs / "train.json"), str(configs / "paper.json")])
+    return parser
+
+
+@pytest.fixture
+def small_paper(paper: ConfigParser) -> ConfigParser:
+    """The same with a network that is made in no time."""
+    paper.update({"base_width": 2, "image_size": 32})
+    return paper
+
+
+def test_paper_is_the_papers_protocol(paper: ConfigParser) -> None:
+    # section 5.1: 224 x 224, batch size 1, 30 epochs, learning rate 1e-5
+    told = {"image_size": 224, "batch_size": 1, "max_epochs": 30, "learning_rate": 1e-5, "discriminator_lr_factor": 1}
+    # not in the paper: balanced batches, opacities of our own, augmentation, a warm-up of one branch
+    told.update({"normal_fraction": None, "train#preprocessing": [], "warm_up_iterations": 0})
+    assert {name: paper.get_parsed_content(name) for name in told} == told
+
+
+def test_papers_networks_are_tables_1_and_2(paper: ConfigParser) -> None:
+    with torch.device("meta"):
+        dgm = paper.get_parsed_content("network_def")
+        discriminator = paper.get_parsed_content("discriminator_def")
+    assert sum(p.numel() for p in dgm.residue_encoder.parameters()) == pytest.approx(21.70e6, rel=1e-3)
+    assert dgm.joint_decoder is not None
+    content = paper["network_def"]
+    assert content["normal_skips"] is False and content["residue_skips"] is False
+    assert not any(isinstance(module, torch.nn.InstanceNorm2d) for module in discriminator.modules())
+
+
+def test_papers_objective_is_eq_6_and_nothing_else(small_paper: ConfigParser) -> None:
+    objective = small_paper.get_parsed_content("objective")
+    assert objective.weights == ObjectiveWeights(adversarial=10, reconstruction=10, total_variation=1, abnormality=1)
+    assert objective.weights == ObjectiveWeights() and not objective.needs_second_pass
+
+
+def test_papers_optimisers_and_schedule(small_paper: ConfigParser) -> None:
+    for prefix in ("", "discriminator_"):
+        optimizer = small_paper.get_parsed_content(f"{prefix}optimizer")
+        assert type(optimizer) is torch.optim.Adam
+        assert tuple(optimizer.defaults["betas"]) == (0.5, 0.999) and optimizer.defaults["weight_decay"] == 1e-4
+        scheduler = small_paper.get_parsed_content(f"{prefix}lr_scheduler")
+        rates = []
+        for _ in range(30):
+            rates += scheduler.get_last_lr()
+            optimizer.step()
+            scheduler.step()
+        assert rates == pytest.approx([1e-5] * 10 + [5e-6] * 10 + [2.5e-6] * 10)
+
+
+def test_papers_step_is_full_precision_without_clipping(small_paper: ConfigParser) -> None:
+    step = small_paper.get_parsed_content("train#step")
+    assert step.autocast is None and step.max_grad_norm is None and step.batch_transforms == () and step.r1_weight == 0
+
+
+def test_paper_runs(bundle: BundleCommands, tiny: Tiny, tmp_path: Path) -> None:
+    own = ("batch_size", "warm_up_iterations", "num_res_blocks")
+    overrides = {name: value for name, value in tiny(tmp_path).items() if name not in own}
+    finished = bundle.run("training", "train", "paper", **{**overrides, "epoch_length": 2, "max_epochs": 1})
+    assert finished.returncode == 0, finished.stderr
+    settings = json.loads((tmp_path / "models" / "model.json").read_text(encoding="utf-8"))
+    assert settings["batch_size"] == 1 and settings["normal_skips"] is False and settings["residue_skips"] is False
+    terms = {"loss/adversarial", "loss/reconstruction", "loss/joint_reconstruction", "loss/blank_residue"}
+    terms |= {"loss/total_variation", "loss/abnormality", "loss/discriminator"}
+    history = read_history(tmp_path / "history.jsonl")
+    assert len(history) == 2 and all(terms <= set(row) for row in history)
+    weighted = {"adversarial": 10, "reconstruction": 10, "joint_reconstruction": 10, "blank_residue": 10}
+    weighted.update(total_variation=1, abnormality=1)
+    for row in history:
+        assert row["loss/loss"] == pytest.approx(sum(k * row[f"loss/{name}"] for name, k in weighted.items()), rel=1e-4)
+        assert not {"loss/paired_residue", "loss/evidence", "loss/clean_normal"} & set(row)
