@@ -19,13 +19,17 @@ from monai_dgm.errors import InputError
 __all__ = ["announce", "prepare_inference", "prepare_run", "report_input_errors_in_one_line"]
 
 
-def prepare_run(seed: int, rank: int, output_dir: str | os.PathLike[str]) -> None:
+def prepare_run(
+    seed: int, rank: int, output_dir: str | os.PathLike[str], ckpt_dir: str | os.PathLike[str] | None = None
+) -> None:
     """Seed every generator (differently in each process), start logging, and clear what a killed run left half written.
 
     Args:
         seed: of the run.
         rank: of this process.
-        output_dir: made when missing; ``.partial-*`` files in it are leftovers of a kill.
+        output_dir: made when missing.
+        ckpt_dir: where the model is written. ``.partial-*`` files there, in ``output_dir`` and in its ``report`` are
+            leftovers of a kill.
     """
     report_input_errors_in_one_line()
     set_determinism(seed + 1_000_003 * rank)
@@ -34,8 +38,9 @@ def prepare_run(seed: int, rank: int, output_dir: str | os.PathLike[str]) -> Non
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        for leftover in folder.glob(".partial-*"):
-            leftover.unlink(missing_ok=True)
+        for place in {folder, folder / "report", Path(ckpt_dir or folder)}:
+            for leftover in place.glob(".partial-*"):
+                leftover.unlink(missing_ok=True)
 
 
 def prepare_inference(dataset_dir: str | os.PathLike[str] | None, output_dir: str | os.PathLike[str]) -> None:

@@ -1,0 +1,123 @@
+"""What a run does first: seeds, tidying up, words; and how an error of the input reaches the user."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from monai_dgm.data.sources import Splits
+from monai_dgm.engines.setup import announce, prepare_inference, prepare_run, report_input_errors_in_one_line
+from monai_dgm.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process gets its hook and its settings back."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
+
+
+def draw(seed: int, rank: int, folder: Path) -> tuple[float, float, float]:
+    prepare_run(seed, rank, folder)
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def test_seeds_all_three_generators_differently_in_each_process(tmp_path: Path) -> None:
+    first = draw(0, 0, tmp_path)
+    assert draw(0, 0, tmp_path) == first
+    for seed, rank in ((0, 1), (1, 0), (1, 1)):
+        assert not set(draw(seed, rank, tmp_path)) & set(first)
+
+
+def test_clears_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
+    out, models = tmp_path / "out", tmp_path / "models"
+    places = [out, out / "report", models]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / ".partial-abc.pt").touch()
+        (place / "model.pt").touch()
+    prepare_run(0, 1, out, models)  # only the first process does it
+    assert all((place / ".partial-abc.pt").exists() for place in places)
+    prepare_run(0, 0, out, models)
+    assert [sorted(file.name for file in place.iterdir() if file.is_file()) for place in places] == [["model.pt"]] * 3
+
+
+def test_makes_the_output_folder(tmp_path: Path) -> None:
+    prepare_run(0, 0, tmp_path / "a" / "b", tmp_path / "not there")
+    assert (tmp_path / "a" / "b").is_dir() and not (tmp_path / "not there").exists()
+
+
+def raised(function: Callable[[], object]) -> BaseException:
+    try:
+        function()
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def fail() -> None:
+    raise InputError("a.png: expected a radiograph, got nothing")
+
+
+def wrapped() -> None:
+    try:
+        fail()
+    except InputError as error:
+        raise RuntimeError("Failed to evaluate the configuration") from error
+
+
+def within_another() -> None:
+    try:
+        wrapped()
+    except RuntimeError:
+        {}["raised while the other is handled"]
+
+
+def in_a_configuration() -> None:
+    parser = ConfigParser({"imports": ["$import json"], "data": "$@fail()", "fail": fail})
+    parser.get_parsed_content("data")
+
+
+@pytest.mark.parametrize("function", [fail, wrapped, within_another, in_a_configuration])
+def test_an_input_error_is_one_line_however_deep_it_lies(
+    function: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = raised(function)
+    report_input_errors_in_one_line()
+    sys.excepthook(type(error), error, error.__traceback__)
+    captured = capsys.readouterr()
+    assert captured.err == "error: a.png: expected a radiograph, got nothing\n" and not captured.out
+
+
+def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    error = raised(lambda: {}["key"])
+    report_input_errors_in_one_line()
+    sys.excepthook(type(error), error, error.__traceback__)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_announces_data_sizes_and_what_to_expect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    splits = Splits([{}] * 3, [{}] * 2, [{}], "the data of a test")
+    announce(splits, {"image_size": 64}, tmp_path, on_sample=True)
+    said = capsys.readouterr().out
+    assert "the data of a test" in said and "3 to train on, 2 to validate, 1 to test" in said
+    assert '{"image_size": 64}' in said and "about 10 minutes" in said and "--dataset_dir" in said
+    assert "not a medical device" in said and "Going on" not in said
+    (tmp_path / "checkpoint.pt").touch()
+    announce(splits, {}, tmp_path, on_sample=False)
+    said = capsys.readouterr().out
+    assert f"Going on from {tmp_path / 'checkpoint.pt'}" in said and "embedded sample" not in said
+
+
+def test_inference_wants_something_to_decompose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"dataset_dir: expected a radiograph or a folder of them"):
+        prepare_inference(None, tmp_path)
+    prepare_inference(tmp_path / "a.png", tmp_path)
+    assert "a.png" in capsys.readouterr().out
