@@ -44,6 +44,7 @@ def test_clears_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
         (place / ".partial-abc.pt").touch()
         (place / "model.pt").touch()
     prepare_run(0, 1, out, models)  # only the first process does it
+    prepare_run(0, 0, out)  # an evaluation may find them in use
     assert all((place / ".partial-abc.pt").exists() for place in places)
     prepare_run(0, 0, out, models)
     assert [sorted(file.name for file in place.iterdir() if file.is_file()) for place in places] == [["model.pt"]] * 3
