@@ -11,7 +11,13 @@ from torch import Tensor
 
 from monai_dgm.losses.adversarial import generator_adversarial_loss
 from monai_dgm.losses.latent import kl_loss, latent_regression_loss
-from monai_dgm.losses.reconstruction import balanced_l1_loss, blank_residue_loss, l1_loss, residue_evidence_loss
+from monai_dgm.losses.reconstruction import (
+    balanced_l1_loss,
+    blank_residue_loss,
+    l1_loss,
+    normal_ssim_loss,
+    residue_evidence_loss,
+)
 from monai_dgm.losses.total_variation import total_variation_loss
 
 __all__ = ["DGMObjective", "ObjectiveWeights"]
@@ -32,6 +38,7 @@ class ObjectiveWeights:
         clean_normal: on mean |residue of y'|, through frozen copies of E_F and D_F: y' holds no disease.
         healthy_normal: on the frozen head's cross entropy for y' being normal.
         paired_normal, paired_residue: on L1 to the known truth, for superimposed opacities, half inside them.
+        normal_ssim: on 1 - SSIM of y' to the normal image, of normal images and superimposed opacities.
         evidence: on :func:`monai_dgm.losses.reconstruction.residue_evidence_loss`.
         kl, latent_regression: the losses the authors tried and left out (section 6).
     """
@@ -44,6 +51,7 @@ class ObjectiveWeights:
     healthy_normal: float = 0.0
     paired_normal: float = 0.0
     paired_residue: float = 0.0
+    normal_ssim: float = 0.0
     evidence: float = 0.0
     kl: float = 0.0
     latent_regression: float = 0.0
@@ -107,6 +115,11 @@ class DGMObjective:
         }
         if "joint_reconstruction" in outputs:
             terms["joint_reconstruction"] = l1_loss(outputs["joint_reconstruction"], image)
+        if self.weights.normal_ssim > 0:
+            known = (batch["label"] == 0) | batch.get(
+                "superimposed", torch.zeros_like(batch["label"], dtype=torch.bool)
+            )
+            terms["normal_ssim"] = normal_ssim_loss(outputs["normal"], batch.get("true_normal", image), known)
         if "superimposed" in batch:
             terms["paired_normal"] = self._paired(outputs["normal"], batch["true_normal"], batch)
         terms.update(self._second_pass_terms(second_pass or {}))

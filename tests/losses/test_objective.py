@@ -12,7 +12,16 @@ from torch import Tensor
 from monai_dgm.losses.objective import DGMObjective, ObjectiveWeights
 
 BATCH, SIDE = 4, 8
-EXTRAS = ["clean_normal", "healthy_normal", "paired_normal", "paired_residue", "evidence", "kl", "latent_regression"]
+EXTRAS = [
+    "normal_ssim",
+    "clean_normal",
+    "healthy_normal",
+    "paired_normal",
+    "paired_residue",
+    "evidence",
+    "kl",
+    "latent_regression",
+]
 
 
 def outputs() -> dict[str, Tensor]:

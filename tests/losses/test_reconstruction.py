@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 
 from monai_dgm.losses.reconstruction import (
     balanced_l1_loss,
     blank_residue_loss,
     l1_loss,
+    normal_ssim_loss,
     residue_evidence_loss,
     weighted_l1_loss,
 )
@@ -64,9 +66,30 @@ def test_evidence_is_a_hinge_on_the_largest_pixels_of_abnormal_images() -> None:
     residue = torch.randn(3, 1, 10, 10) * 0.1
     label = torch.tensor([1.0, 0.0, 1.0])
     tops = [np.sort(np.abs(a.numpy()).ravel())[-20:].mean() for a in residue]
-    expected = np.mean([max(0.0, 0.3 - top) if y == 1 else 0.0 for top, y in zip(tops, label, strict=True)])
+    excess = [top - tops[1] for top in tops]  # over the one normal image
+    expected = np.mean([max(0.0, 0.3 - more) if y == 1 else 0.0 for more, y in zip(excess, label, strict=True)])
     assert expected > 0
     assert residue_evidence_loss(residue, label, margin=0.3, fraction=0.2).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_mark_that_every_residue_bears_is_no_evidence() -> None:
+    residue, label = torch.zeros(2, 1, 10, 10), torch.tensor([1.0, 0.0])
+    bare = residue_evidence_loss(residue, label, margin=0.3, fraction=0.04)
+    residue[:, :, :2, :2] = 0.9
+    assert residue_evidence_loss(residue, label, margin=0.3, fraction=0.04) == bare
+    residue[1] = 0
+    assert residue_evidence_loss(residue, label, margin=0.3, fraction=0.04) == 0
+
+
+def test_normal_ssim_counts_the_known_images_only() -> None:
+    image = torch.rand(3, 1, 32, 32) * 2 - 1
+    blurred = torch.nn.functional.avg_pool2d(image, 3, 1, 1)
+    assert normal_ssim_loss(image, image, torch.ones(3)).item() == pytest.approx(0, abs=1e-5)
+    one = normal_ssim_loss(blurred, image, torch.tensor([1.0, 0.0, 0.0]))
+    _, ssim = structural_similarity(
+        blurred[0, 0].numpy(), image[0, 0].numpy(), win_size=7, data_range=2.0, use_sample_covariance=False, full=True
+    )
+    assert one.item() * 3 == pytest.approx(1 - ssim[3:-3, 3:-3].mean(), rel=1e-4)
 
 
 def test_evidence_is_satisfied_by_enough_residue_and_takes_one_pixel_at_least() -> None:
