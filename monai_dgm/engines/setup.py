@@ -28,8 +28,8 @@ def prepare_run(
         seed: of the run.
         rank: of this process.
         output_dir: made when missing.
-        ckpt_dir: where a training writes its model: ``.partial-*`` files there, in ``output_dir`` and in its ``report``
-            are leftovers of a kill. None for a run that does not train, and may go on beside one that does.
+        ckpt_dir: where a training writes its model: ``.partial-*`` files there and in ``output_dir`` are leftovers of a
+            kill. None for a run that does not train, and may go on beside one that does.
     """
     report_input_errors_in_one_line()
     set_determinism(seed + 1_000_003 * rank)
@@ -38,7 +38,7 @@ def prepare_run(
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if rank == 0 and ckpt_dir is not None:
-        for place in {folder, folder / "report", Path(ckpt_dir)}:
+        for place in (folder, folder / "report", folder / "tensorboard", Path(ckpt_dir)):
             for leftover in place.glob(".partial-*"):
                 leftover.unlink(missing_ok=True)
 

@@ -38,7 +38,7 @@ def test_seeds_all_three_generators_differently_in_each_process(tmp_path: Path) 
 
 def test_clears_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
     out, models = tmp_path / "out", tmp_path / "models"
-    places = [out, out / "report", models]
+    places = [out, out / "report", out / "tensorboard", models]
     for place in places:
         place.mkdir(parents=True)
         (place / ".partial-abc.pt").touch()
@@ -47,7 +47,7 @@ def test_clears_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
     prepare_run(0, 0, out)  # an evaluation may find them in use
     assert all((place / ".partial-abc.pt").exists() for place in places)
     prepare_run(0, 0, out, models)
-    assert [sorted(file.name for file in place.iterdir() if file.is_file()) for place in places] == [["model.pt"]] * 3
+    assert [sorted(file.name for file in place.iterdir() if file.is_file()) for place in places] == [["model.pt"]] * 4
 
 
 def test_makes_the_output_folder(tmp_path: Path) -> None:
