@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,3 +184,25 @@ def test_paper_runs(bundle: BundleCommands, tiny: Tiny, tmp_path: Path) -> None:
     for row in history:
         assert row["loss/loss"] == pytest.approx(sum(k * row[f"loss/{name}"] for name, k in weighted.items()), rel=1e-4)
         assert not {"loss/paired_residue", "loss/evidence", "loss/clean_normal"} & set(row)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The bundle commands of a Markdown page, as a shell takes them apart."""
+    for line in text.replace("\\\n", " ").splitlines():
+        if "-m monai.bundle run " in line:
+            words = shlex.split(line)
+            yield words[words.index("monai.bundle") + 1 :]
+
+
+@pytest.mark.parametrize("page", ["README.md", "bundles/dgm/docs/README.md"])
+def test_commands_of_the_documentation_name_what_there_is(repository: Path, page: str) -> None:
+    found = list(commands((repository / page).read_text(encoding="utf-8")))
+    assert len(found) >= 5
+    for _, run_id, *options in found:
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        files = given.pop("--config_file")
+        parser = ConfigParser()
+        parser.read_config([str(repository / file) for file in files.strip("[]").replace("'", "").split(",")])
+        assert run_id in parser, f"{page}: no run id {run_id} in {files}"
+        for option in given:
+            assert option == "--tracking" or option.removeprefix("--") in parser, f"{page}: no key {option} in {files}"
