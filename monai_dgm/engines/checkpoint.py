@@ -79,7 +79,9 @@ def _written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """The first line of an error that says something: torch's on other weights has a heading before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def save_weights(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
