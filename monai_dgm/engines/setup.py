@@ -83,7 +83,7 @@ def announce(splits: Splits, settings: Mapping[str, Any], output_dir: str | os.P
     print("settings: " + json.dumps(dict(settings)))
     if on_sample:
         print(
-            "This is the embedded sample at a small size (about 10 minutes on 2 CPU cores): it shows that the method\n"
+            "This is the embedded sample at a size made for 2 CPU cores: it shows that the method\n"
             "works, not what it reaches on real radiographs. --dataset_dir FOLDER trains on yours, at the paper's size."
         )
     checkpoint = Path(output_dir) / "checkpoint.pt"

@@ -109,7 +109,7 @@ def test_announces_data_sizes_and_what_to_expect(tmp_path: Path, capsys: pytest.
     announce(splits, {"image_size": 64}, tmp_path, on_sample=True)
     said = capsys.readouterr().out
     assert "the data of a test" in said and "3 to train on, 2 to validate, 1 to test" in said
-    assert '{"image_size": 64}' in said and "about 10 minutes" in said and "--dataset_dir" in said
+    assert '{"image_size": 64}' in said and "made for 2 CPU cores" in said and "--dataset_dir" in said
     assert "not a medical device" in said and "Going on" not in said
     (tmp_path / "checkpoint.pt").touch()
     announce(splits, {}, tmp_path, on_sample=False)
