@@ -2,6 +2,7 @@
 
 =================  =====================================================================================================
 normal.png         normal image over the original's pixels, bright = dense, 8 or 16 bits, see :func:`normal_levels`
+residue.png        residue in the report's colours over the original's pixels, black at 0, full colour at +-0.5
 residue.nii.gz     residue, float32, units of the [-1, 1] scale; array axis 0 is x (columns), axis 1 is y (rows)
 saliency.png       heat over the original's pixels, 8 bits: 0 outside the saliency mask, else 1..255
 overlay.png        heat and opacity boxes over the radiograph, longest side 512 to 1024, with the disclaimer
@@ -29,11 +30,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from monai_dgm.engines.decomposition import Decomposition, OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
+from monai_dgm.report import colours
 from monai_dgm.report.figures import LUNG_BOX_WORDS, Panel, panel_figure
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.utils.atomic import atomic_write
 
-OUTPUT_FILES = ("normal.png", "residue.nii.gz", "saliency.png", "overlay.png", "panel.png")
+OUTPUT_FILES = ("normal.png", "residue.png", "residue.nii.gz", "saliency.png", "overlay.png", "panel.png")
+RESIDUE_PNG_SCALE = 0.5  # fixed, so that the pictures of two radiographs compare
 COMPRESSION = 1  # a 2,000 x 2,000 residue takes 0.4 s; higher levels take twice as long and gain 1 %
 RESIDUE_STEP = 2.0**-12  # 1/32 of a grey level in 256; rounding to it halves the file
 NO_BOXES = np.zeros((0, 4), dtype=np.float32)
@@ -101,6 +104,9 @@ def _contents(
     geometry = decomposition.geometry
     makers: dict[str, Callable[[], bytes]] = {
         "residue.nii.gz": lambda: residue_nifti(original.residue, source.affine, geometry.pixel_spacing),
+        "residue.png": lambda: colours.palette_png(
+            colours.residue_levels(original.residue, RESIDUE_PNG_SCALE), colours.RESIDUE_COLOURS
+        ),
         "normal.png": lambda: _png(
             Image.fromarray(normal_levels(original, geometry, source)), f"Synthetic normal image. {DISCLAIMER}."
         ),

@@ -198,4 +198,10 @@ def test_an_overlay_box_has_its_edges_on_its_pixels() -> None:
 def test_png_modes_open_everywhere(tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition) -> None:
     contents = outputs._contents(decomposition, to_original(decomposition), source_for(pixels), True)
     modes = {name: Image.open(io.BytesIO(made)).mode for name, made in contents.items() if name.endswith("png")}
-    assert modes == {"normal.png": "L", "saliency.png": "L", "overlay.png": "RGB", "panel.png": modes["panel.png"]}
+    assert modes == {
+        "normal.png": "L",
+        "residue.png": "P",
+        "saliency.png": "L",
+        "overlay.png": "RGB",
+        "panel.png": modes["panel.png"],
+    }
