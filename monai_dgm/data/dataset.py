@@ -17,6 +17,7 @@ from monai_dgm.data.decode import to_float32
 from monai_dgm.data.manifest import check_boxes
 from monai_dgm.data.read import read_mask, read_radiograph
 from monai_dgm.errors import InputError
+from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.geometry import RadiographGeometry
 
 
@@ -97,30 +98,12 @@ class RadiographDataset(Dataset[dict[str, Any]]):
                 _check_size(item[name], mask, geometry)
                 known[name] = geometry.mask_to_model(mask)
         if "opacity_mask" not in known and len(boxes) and item.get("category") == "lung_opacity":
-            known["opacity_mask"] = rasterise_boxes(boxes, geometry.size)
+            known["opacity_mask"] = rasterise_boxes(boxes, (geometry.size, geometry.size))
         if item.get("normal"):
             normal = read_radiograph(item["normal"]).pixels
             _check_size(item["normal"], normal, geometry)
             known["normal"] = geometry.pixels_to_model(normal)
         return known
-
-
-def rasterise_boxes(boxes: NDArray[np.float32], size: int) -> NDArray[np.bool_]:
-    """Boxes (N, 4) as bool (size, size): True where a pixel's centre is inside one; a box marks at least one pixel."""
-    mask = np.zeros((size, size), dtype=bool)
-    for xmin, ymin, xmax, ymax in np.asarray(boxes, dtype=np.float64):
-        (left, right), (top, bottom) = _pixel_range(xmin, xmax, size), _pixel_range(ymin, ymax, size)
-        mask[top:bottom, left:right] = True
-    return mask
-
-
-def _pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
-    # pixel i spans [i, i + 1], its centre is i + 1/2
-    first, last = int(np.ceil(low - 0.5)), int(np.floor(high - 0.5)) + 1
-    if last <= first:
-        first = int((low + high) / 2)
-        last = first + 1
-    return min(max(first, 0), size - 1), min(max(last, 1), size)
 
 
 def _label_of(item: dict[str, Any]) -> float:

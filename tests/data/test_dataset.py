@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from monai_dgm.data.dataset import RadiographDataset, rasterise_boxes
+from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.errors import InputError
+from monai_dgm.transforms.boxes import rasterise_boxes
 
 from .conftest import write_image
 
@@ -121,9 +122,9 @@ def test_truth_shares_geometry_and_intensities(with_truth: Datalist, tmp_path: P
     inside = truth["opacity_mask"]
     height = 2 * 4000 / (geometry.high - geometry.low)
     assert np.median(residue[0][inside]) == pytest.approx(height, rel=0.02)
-    far = ~rasterise_boxes(truth["opacity_boxes"] + np.asarray([-2, -2, 2, 2]), 60)
+    far = ~rasterise_boxes(truth["opacity_boxes"] + np.asarray([-2, -2, 2, 2]), (60, 60))
     assert np.abs(residue[0][far]).max() < 1e-3
-    assert (truth["opacity_mask"] == rasterise_boxes(truth["opacity_boxes"], 60)).mean() > 0.99
+    assert (truth["opacity_mask"] == rasterise_boxes(truth["opacity_boxes"], (60, 60))).mean() > 0.99
     assert truth["lung_mask"][30, 30:].all() and not truth["lung_mask"][:, :29].any()
 
 
@@ -131,7 +132,7 @@ def test_truth_says_only_what_is_known(with_truth: Datalist, tmp_path: Path) -> 
     dataset = RadiographDataset(with_truth, 60, tmp_path / "cache")
     boxes_alone = dataset.truth(1)
     assert set(boxes_alone) == {"opacity_boxes", "opacity_mask"}
-    assert np.array_equal(boxes_alone["opacity_mask"], rasterise_boxes(boxes_alone["opacity_boxes"], 60))
+    assert np.array_equal(boxes_alone["opacity_mask"], rasterise_boxes(boxes_alone["opacity_boxes"], (60, 60)))
     assert set(dataset.truth(2)) == {"opacity_boxes"}
 
 
@@ -144,11 +145,11 @@ def test_truth_of_another_size_is_refused(with_truth: Datalist, tmp_path: Path, 
 
 
 def test_rasterised_boxes() -> None:
-    mask = rasterise_boxes(np.asarray([[2, 3, 5, 4]], np.float32), 8)
+    mask = rasterise_boxes(np.asarray([[2, 3, 5, 4]], np.float32), (8, 8))
     assert mask.sum() == 3 and mask[3, 2:5].all()
-    assert not rasterise_boxes(np.zeros((0, 4), np.float32), 8).any()
+    assert not rasterise_boxes(np.zeros((0, 4), np.float32), (8, 8)).any()
     for tiny in ([6.6, 0.1, 6.9, 0.2], [7.9, 7.9, 8.0, 8.0], [0, 0, 0.1, 0.1]):
-        mask = rasterise_boxes(np.asarray([tiny]), 8)
+        mask = rasterise_boxes(np.asarray([tiny]), (8, 8))
         assert mask.sum() == 1 and mask[int(tiny[1]), int(tiny[0])]
 
 
