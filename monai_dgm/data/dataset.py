@@ -65,6 +65,11 @@ class RadiographDataset(Dataset[dict[str, Any]]):
         """All images, uint16 (N, S, S), memory-mapped; 0..65535 stands for [-1, 1]."""
         return self._cached.images
 
+    @property
+    def content_key(self) -> str:
+        """What the images hold and how they were prepared, as a hash: the key of anything computed from them."""
+        return self._cached.path.stem
+
     def __len__(self) -> int:
         """Number of radiographs."""
         return len(self.items)

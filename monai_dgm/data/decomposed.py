@@ -1,0 +1,136 @@
+"""Prepared radiographs with their residues beside them: what classifiers and detectors with residue are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import Dataset
+
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.errors import InputError
+from monai_dgm.transforms.geometry import RadiographGeometry
+
+__all__ = ["CHANNELS", "DecomposedDataset", "check_channels", "resample_planes"]
+
+CHANNELS = ("image", "residue")
+
+
+def check_channels(channels: Sequence[str]) -> tuple[str, ...]:
+    """The names of a model's input channels, checked.
+
+    Raises:
+        InputError: no channel, an unknown one, or one twice.
+    """
+    names = tuple(channels) if not isinstance(channels, str) else (channels,)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(CHANNELS):
+        raise InputError(f"channels: expected some of {', '.join(CHANNELS)}, each once, got {list(names)}")
+    return names
+
+
+def resample_planes(planes: Tensor, size: int) -> Tensor:
+    """Planes (B, C, H, W) resampled to (B, C, size, size): bilinear, antialiased where they shrink, edges kept."""
+    if planes.shape[-2:] == (size, size):
+        return planes
+    return interpolate(planes, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+class DecomposedDataset(Dataset[dict[str, Any]]):
+    """The radiographs of a data set with the named channels stacked.
+
+    Item i: "image" float32 (C, S, S), the image z in [-1, 1] and the residue a in [-1, 1] in the order of ``channels``;
+    "label" float32 scalar and "index" int as in :class:`RadiographDataset`.
+
+    Args:
+        dataset: the radiographs, side S.
+        residues: (N, S', S') in the order of ``dataset.items``, see :func:`monai_dgm.engines.residues.cached_residues`;
+            resampled to S where S' differs. None where ``channels`` has no residue.
+        channels: what is stacked, of :data:`CHANNELS`.
+
+    Raises:
+        InputError: channels that there are not, or residues that are missing or do not belong to ``dataset``.
+    """
+
+    def __init__(
+        self,
+        dataset: RadiographDataset,
+        residues: NDArray[np.floating[Any]] | None = None,
+        channels: Sequence[str] = CHANNELS,
+    ) -> None:
+        self.channels = check_channels(channels)
+        self.dataset = dataset
+        self._residues: NDArray[Any] | None = None
+        if "residue" in self.channels:
+            if residues is None:
+                raise InputError("channels: expected residues for the channel residue, got none; name a decomposer")
+            if residues.ndim != 3 or len(residues) != len(dataset) or residues.shape[1] != residues.shape[2]:
+                raise InputError(f"expected residues of shape ({len(dataset)}, S, S), got {residues.shape}")
+            self._residues = residues
+        self._open()
+
+    def _open(self) -> None:
+        # a plain view of the same memory: slicing a memmap is slow
+        self._planes = None if self._residues is None else np.asarray(self._residues)
+
+    @property
+    def size(self) -> int:
+        """Side S in pixels."""
+        return int(self.dataset.images.shape[-1])
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The datalist's dicts."""
+        return self.dataset.items
+
+    @property
+    def geometries(self) -> list[RadiographGeometry]:
+        """How each radiograph became a square."""
+        return self.dataset.geometries
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) 0 normal, 1 abnormal, NaN where unknown."""
+        return self.dataset.labels
+
+    def truth(self, index: int) -> dict[str, Any]:
+        """What is known about an image, see :meth:`RadiographDataset.truth`."""
+        return self.dataset.truth(index)
+
+    def __len__(self) -> int:
+        """Number of radiographs."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One radiograph."""
+        item = self.dataset[index]
+        planes = [item["image"] if name == "image" else self.residue(index) for name in self.channels]
+        return {**item, "image": planes[0] if len(planes) == 1 else torch.cat(planes)}
+
+    def residue(self, index: int) -> Tensor:
+        """The residue of an image, float32 (1, S, S) in [-1, 1].
+
+        Raises:
+            InputError: the data set was made without residues.
+        """
+        if self._planes is None:
+            raise InputError("expected a data set with residues, its channels are " + ", ".join(self.channels))
+        plane = torch.from_numpy(self._planes[index].astype(np.float32))
+        return resample_planes(plane[None, None], self.size)[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "_planes"}
+        if isinstance(self._residues, np.memmap) and str(self._residues.filename).endswith(".npy"):
+            # a pickled memory map would carry all residues into every loader process: they map the file themselves
+            state["_residues"] = str(self._residues.filename)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(state["_residues"], str):
+            self._residues = np.load(state["_residues"], mmap_mode="r", allow_pickle=False)
+        self._open()
