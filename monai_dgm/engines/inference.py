@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +16,23 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from monai_dgm import __version__
-from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.data.listing import list_radiographs, unique_ids
 from monai_dgm.data.read import read_mask, read_radiograph
 from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.decomposition import Decompose, PreparedRadiograph, prepare
+from monai_dgm.engines.files import (
+    all_failed,
+    describe_model,
+    input_items,
+    relative_names,
+    without_folders,
+    write_results,
+    writing,
+)
 from monai_dgm.engines.outputs import OUTPUT_FILES, Source, write_decomposition
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
 from monai_dgm.engines.placement import nifti_affine
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.saliency import ThresholdRule
-from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["SCORES_FILE", "decompose_files", "question_radiograph"]
 
@@ -79,7 +81,7 @@ class _Radiographs(Dataset):
             prepared = prepare(radiograph.pixels, *self.settings, radiograph.pixel_spacing, radiograph.valid, mask)
             return _Loaded(place, prepared, _source_of(item, radiograph, prepared))
         except (InputError, OSError) as error:
-            return _Loaded(place, reason=_without_folders(str(error), item))
+            return _Loaded(place, reason=without_folders(str(error), item))
 
 
 def decompose_files(
@@ -122,11 +124,11 @@ def decompose_files(
     """
     decompose = Decompose(network, size, fit, percentiles, threshold, device)
     target = Path(output_dir)
-    items = _items(datalist, target)
-    with _writing(target):
+    items = input_items(datalist, target, OUTPUT_FILES, SCORES_FILE)
+    with writing(target):
         target.mkdir(parents=True, exist_ok=True)
-    model = None if model_file is None else _describe_model(Path(model_file))
-    names = _relative_names([str(item["image"]) for item in items])
+    model = None if model_file is None else describe_model(model_file)
+    names = relative_names([str(item["image"]) for item in items])
     results: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     dataset = _Radiographs(items, size, fit, decompose.percentiles)
@@ -150,9 +152,9 @@ def decompose_files(
         "images": results,
         "failed": failed,
     }
-    _write_scores(target, report)
+    write_results(target / SCORES_FILE, report)
     if not results:
-        raise InputError(_all_failed(failed))
+        raise InputError(all_failed(failed, "decomposed"))
     logger.info("%s: %d decomposed, %d not", target, len(results), len(failed))
     return report
 
@@ -173,7 +175,7 @@ def _decompose_batch(
             yield loaded, str(error)
             continue
         folder = target / loaded.source.image_id
-        with _writing(folder):
+        with writing(folder):
             outcome = write_decomposition(folder, decomposition, loaded.source, panels)
         yield loaded, outcome
 
@@ -209,84 +211,5 @@ def _source_of(item: Mapping[str, Any], radiograph: Radiograph, prepared: Prepar
     )
 
 
-def _items(datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]], target: Path) -> list[Mapping[str, Any]]:
-    """The entries of a path or a datalist, checked."""
-    items: list[Mapping[str, Any]]
-    if isinstance(datalist, str | os.PathLike):
-        items = _list_inputs(Path(datalist), target)
-    else:
-        items = list(datalist)
-    if not items:
-        raise InputError("expected at least one radiograph to decompose, got none")
-    seen: set[str] = set()
-    for item in items:
-        name = str(item["image_id"])
-        if not name or name != Path(name).name or name.startswith(".") or name.casefold() == SCORES_FILE:
-            raise InputError(f"image_id {name!r}: expected a name that a folder can have")
-        if name.casefold() in seen:
-            raise InputError(f"image_id {name!r}: expected different ones, it comes twice")
-        seen.add(name.casefold())
-    return items
-
-
-def _list_inputs(path: Path, target: Path) -> list[Mapping[str, Any]]:
-    """A listing without what an earlier run wrote, when ``target`` lies within the folder."""
-    listed = list_radiographs(path)
-    files = [Path(item["image"]) for item in listed if not _is_output(Path(item["image"]), target)]
-    if len(files) == len(listed):
-        return list(listed)
-    logger.info("%d files that an earlier run wrote into %s are left out", len(listed) - len(files), target)
-    names = unique_ids([file.relative_to(path.absolute()) for file in files])
-    return [{"image": str(file), "image_id": name} for file, name in zip(files, names, strict=True)]
-
-
-def _is_output(path: Path, target: Path) -> bool:
-    return path.name in OUTPUT_FILES and path.absolute().parent.parent == target.absolute()
-
-
-def _relative_names(paths: Sequence[str]) -> list[str]:
-    """Paths relative to the deepest folder that holds them all: what lies above it is nobody's business."""
-    folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return [Path(os.path.relpath(os.path.abspath(path), folder)).as_posix() for path in paths]
-
-
-def _without_folders(reason: str, item: Mapping[str, Any]) -> str:
-    """A reason in one line, without the paths in it: the file's own name is given beside it."""
-    path, mask = str(item["image"]), item.get("lung_mask")
-    words = " ".join(reason.split()).replace(f"{path}: ", "").replace(path, Path(path).name)
-    return words if mask is None else words.replace(str(mask), Path(mask).name)
-
-
 def _listed(values: Sequence[float] | None) -> list[float] | None:
     return None if values is None else list(values)
-
-
-def _write_scores(target: Path, report: Mapping[str, Any]) -> None:
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # a box on one line; strings hold no line breaks, so none of them is touched
-    text = re.sub(r"\[\n([-+\d.e,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
-    with _writing(target), atomic_write(target / SCORES_FILE) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def _describe_model(path: Path) -> dict[str, str]:
-    try:
-        return {"file": path.name, "sha256": hash_file(path)}
-    except OSError as error:
-        raise InputError(f"{path}: expected the file of the model ({error.strerror})") from error
-
-
-def _all_failed(failed: Sequence[Mapping[str, str]]) -> str:
-    first = f"{failed[0]['file']}: {failed[0]['reason']}"
-    return first if len(failed) == 1 else f"none of {len(failed)} files could be decomposed; the first: {first}"
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Tell what stops every further file, such as a full disk, in one line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"{path}: no space left, expected up to 20 MB for the outputs of an image") from error
-        raise InputError(f"{path}: expected a folder that can be written ({error.strerror or error})") from error

@@ -1,0 +1,132 @@
+"""What every command that takes files in and writes a JSON of results needs: who is in, what may be said of them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.data.listing import list_radiographs, unique_ids
+from monai_dgm.errors import InputError
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = [
+    "all_failed",
+    "describe_model",
+    "input_items",
+    "relative_names",
+    "without_folders",
+    "write_results",
+    "writing",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def input_items(
+    datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
+    target: str | os.PathLike[str],
+    output_files: Collection[str],
+    results_file: str,
+) -> list[Mapping[str, Any]]:
+    """The radiographs of a file, a folder or a datalist, checked.
+
+    Args:
+        datalist: a file, a folder (searched with its subfolders), or dicts with "image" and "image_id".
+        target: folder of the outputs; what an earlier run wrote into ``target/<image_id>/`` is no input.
+        output_files: names of the files written for an image.
+        results_file: name of the JSON in ``target``, which no image_id may have.
+
+    Raises:
+        InputError: nothing there, equal image_ids, or one that is no name for a folder.
+    """
+    items: list[Mapping[str, Any]]
+    if isinstance(datalist, str | os.PathLike):
+        items = _list_inputs(Path(datalist), Path(target), output_files)
+    else:
+        items = list(datalist)
+    if not items:
+        raise InputError("expected at least one radiograph, got none")
+    seen: set[str] = set()
+    for item in items:
+        name = str(item["image_id"])
+        if not name or name != Path(name).name or name.startswith(".") or name.casefold() == results_file:
+            raise InputError(f"image_id {name!r}: expected a name that a folder can have")
+        if name.casefold() in seen:
+            raise InputError(f"image_id {name!r}: expected different ones, it comes twice")
+        seen.add(name.casefold())
+    return items
+
+
+def _list_inputs(path: Path, target: Path, output_files: Collection[str]) -> list[Mapping[str, Any]]:
+    """A listing without what an earlier run wrote, when ``target`` lies within the folder."""
+    listed = list_radiographs(path)
+    files = [Path(item["image"]) for item in listed]
+    files = [f for f in files if not (f.name in output_files and f.absolute().parent.parent == target.absolute())]
+    if len(files) == len(listed):
+        return list(listed)
+    logger.info("%d files that an earlier run wrote into %s are left out", len(listed) - len(files), target)
+    names = unique_ids([file.relative_to(path.absolute()) for file in files])
+    return [{"image": str(file), "image_id": name} for file, name in zip(files, names, strict=True)]
+
+
+def relative_names(paths: Sequence[str]) -> list[str]:
+    """Paths relative to the deepest folder that holds them all: what lies above it is nobody's business."""
+    folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    return [Path(os.path.relpath(os.path.abspath(path), folder)).as_posix() for path in paths]
+
+
+def without_folders(reason: str, item: Mapping[str, Any]) -> str:
+    """A reason in one line, without the paths in it: the file's own name is given beside it."""
+    path, mask = str(item["image"]), item.get("lung_mask")
+    words = " ".join(reason.split()).replace(f"{path}: ", "").replace(path, Path(path).name)
+    return words if mask is None else words.replace(str(mask), Path(mask).name)
+
+
+def describe_model(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Name and SHA-256 of a file of weights.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return {"file": Path(path).name, "sha256": hash_file(path)}
+    except OSError as error:
+        raise InputError(f"{path}: expected the file of the model ({error.strerror})") from error
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write results as JSON, a box on one line.
+
+    Raises:
+        InputError: the folder cannot be written, or a full disk.
+    """
+    text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # strings hold no line breaks, so none of them is touched
+    text = re.sub(r"\[\n([-+\d.e,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
+    with writing(path.parent), atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def all_failed(failed: Sequence[Mapping[str, str]], done: str) -> str:
+    """Words for the case that no file could be ``done`` ("decomposed")."""
+    first = f"{failed[0]['file']}: {failed[0]['reason']}"
+    return first if len(failed) == 1 else f"none of {len(failed)} files could be {done}; the first: {first}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell what stops every further file, such as a full disk, in one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"{path}: no space left, expected up to 20 MB for the outputs of an image") from error
+        raise InputError(f"{path}: expected a folder that can be written ({error.strerror or error})") from error
