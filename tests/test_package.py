@@ -31,9 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transforms": set(),
     "metrics": {"transforms"},
     "data": {"dicom", "metrics", "transforms"},
+    "annotation": {"data", "metrics", "transforms"},
     "report": {"metrics", "transforms"},
-    "engines": {"data", "dicom", "losses", "metrics", "networks", "report", "transforms"},
-    "handlers": {"data", "engines", "losses", "metrics", "networks", "report", "transforms"},
+    "engines": {"annotation", "data", "dicom", "losses", "metrics", "networks", "report", "transforms"},
+    "handlers": {"annotation", "data", "engines", "losses", "metrics", "networks", "report", "transforms"},
 }
 BASE = {"errors", "utils"}
 

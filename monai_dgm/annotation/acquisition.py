@@ -1,0 +1,296 @@
+"""Active learning: how much an image's label would teach, as pure functions.
+
+All scores are higher for images that are worth more. Ties go to the smaller image id, and every draw to a seed, so that
+the same question has the same answer.
+
+The default, "combined", picks one image after the other; the next is the one with the largest
+
+    c = (w_u R(uncertainty) + w_d R(disagreement) + w_v R(distance)) / (w_u + w_d + w_v),      all w = 1,
+
+where R is the rank among the candidates divided by their number less one, in [0, 1] (ties share the mean rank; 0.5 for
+an image whose score is not known), and distance that to the nearest labelled or already picked image. Ranks need no
+common unit, and an outlier counts as no more than the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from monai_dgm.annotation.matching import iou_matrix, match_boxes
+from monai_dgm.errors import InputError
+
+FloatArray = NDArray[np.float64]
+
+STRATEGIES = ("combined", "uncertainty", "disagreement", "diversity", "random")
+PARTS = ("uncertainty", "disagreement", "diversity")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """What is known of one image.
+
+    Args:
+        image_id: the image.
+        model_version: of the model that ``uncertainty`` and ``disagreement`` come from.
+        uncertainty: see :func:`uncertainty`; None where not known.
+        disagreement: see :func:`disagreement`; None where not known.
+        features: float32 (D,), E_F features of the image, pooled over its area; None where not known.
+        feature_version: of the encoder; features of different versions are not compared.
+    """
+
+    image_id: str
+    model_version: str
+    uncertainty: float | None = None
+    disagreement: float | None = None
+    features: NDArray[np.float32] | None = None
+    feature_version: str = ""
+
+
+def binary_entropy(probability: ArrayLike) -> FloatArray:
+    """-p log2 p - (1 - p) log2 (1 - p) in bits: 1 at p = 0.5, 0 at 0 and 1; same shape.
+
+    Raises:
+        InputError: not within [0, 1].
+    """
+    p = _probability(probability)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = [np.where(q > 0, -q * np.log2(q), 0.0) for q in (p, 1 - p)]
+    return np.asarray(terms[0] + terms[1])
+
+
+def binary_margin(probability: ArrayLike) -> FloatArray:
+    """1 - |2 p - 1|: 1 at p = 0.5, 0 at 0 and 1; same shape.
+
+    Raises:
+        InputError: not within [0, 1].
+    """
+    return np.asarray(1 - np.abs(2 * _probability(probability) - 1))
+
+
+MEASURES: dict[str, Callable[[ArrayLike], FloatArray]] = {"entropy": binary_entropy, "margin": binary_margin}
+
+
+def uncertainty(scores: ArrayLike, abnormality_probability: float | None = None, measure: str = "entropy") -> float:
+    """How unsure the models are of an image, in [0, 1].
+
+    Of the detector, the least sure of its boxes (0 without boxes); with the head, the mean of that and of the
+    abnormality probability's.
+
+    Args:
+        scores: (N,) the detector's scores in [0, 1].
+        abnormality_probability: of the decomposer's head, in [0, 1]; None where there is none.
+        measure: "entropy" or "margin".
+
+    Raises:
+        InputError: another measure, or a score outside [0, 1].
+    """
+    if measure not in MEASURES:
+        raise InputError(f"expected a measure of {', '.join(MEASURES)}, got {measure!r}")
+    of_boxes = float(np.max(MEASURES[measure](np.ravel(scores)), initial=0.0))
+    if abnormality_probability is None:
+        return of_boxes
+    return (of_boxes + float(MEASURES[measure](abnormality_probability))) / 2
+
+
+def disagreement(
+    saliency_boxes: ArrayLike,
+    detector_boxes: ArrayLike,
+    saliency_weights: ArrayLike | None = None,
+    detector_scores: ArrayLike | None = None,
+) -> float:
+    """1 - matched soft IoU of two models' boxes, in [0, 1]: 0 where they agree, also on nothing.
+
+    The soft IoU is sum over pairs (a_i + b_j) IoU_ij / (sum a + sum b), with the boxes' weights a and b and the
+    one-to-one pairs that make it largest. Boxes without partner count in full below, so a finding of only one model is
+    a disagreement; one with little weight is little of it.
+
+    Args:
+        saliency_boxes: (N, 4).
+        detector_boxes: (M, 4).
+        saliency_weights: (N,) in [0, 1]; 1 where not given.
+        detector_scores: (M,) in [0, 1]; 1 where not given.
+
+    Raises:
+        InputError: weights outside [0, 1], or another number of them than of boxes.
+    """
+    overlap = iou_matrix(saliency_boxes, detector_boxes)
+    a, b = _weights(saliency_weights, overlap.shape[0]), _weights(detector_scores, overlap.shape[1])
+    total = float(a.sum() + b.sum())
+    if total <= 0:
+        return 0.0
+    gain = (a[:, None] + b[None, :]) * overlap
+    return float(np.clip(1 - sum(gain[pair] for pair in match_boxes(gain)) / total, 0.0, 1.0))
+
+
+def distance_to_nearest(features: ArrayLike, others: ArrayLike) -> FloatArray:
+    """Distance of each of ``features`` (N, D) to the nearest of ``others`` (M, D): (N,), in [0, 2]; infinite for M = 0.
+
+    Between directions: features are scaled to length 1 first, and it is Euclidean on the sphere. Rounded to 1e-6, so
+    that equal features are at equal distance whatever the order of the sums.
+    """
+    ones, rest = _unit(features), _unit(others)
+    if not len(rest) or not len(ones):
+        return np.full(len(ones), np.inf)
+    nearest = np.concatenate([(rest @ ones[i : i + 1024].T).max(axis=0) for i in range(0, len(ones), 1024)])
+    return np.asarray(np.sqrt(np.maximum(2 - 2 * nearest, 0.0)).round(6))
+
+
+def random_order(image_ids: Sequence[str], seed: int) -> FloatArray:
+    """A number in [0, 1) an image, from its id and the seed alone, (N,): the same whatever the other images are."""
+    digests = [hashlib.sha256(f"{seed}:{image_id}".encode("utf-8", "surrogatepass")).digest() for image_id in image_ids]
+    return np.array([int.from_bytes(digest[:6], "big") / 2**48 for digest in digests], dtype=np.float64)
+
+
+def relative_rank(values: ArrayLike) -> FloatArray:
+    """Rank of each value (N,) in [0, 1], the largest 1; ties share the mean; 0.5 for NaN and for a single value."""
+    array = np.asarray(values, dtype=np.float64)
+    ranks = np.full(array.shape, 0.5)
+    known = ~np.isnan(array)
+    if known.sum() > 1:
+        ranks[known] = (rankdata(array[known]) - 1) / (known.sum() - 1)
+    return ranks
+
+
+def select_images(
+    candidates: Sequence[ImageScores],
+    n: int,
+    strategy: str = "combined",
+    labelled: Sequence[ImageScores] = (),
+    seed: int = 0,
+    weights: Mapping[str, float] | None = None,
+) -> list[str]:
+    """The ``n`` images to label next, the best first.
+
+    - "uncertainty", "disagreement": by that score.
+    - "diversity": k-center greedy (Sener and Savarese, 2018): again and again the image farthest from all labelled and
+      picked ones; where there is none yet, the one nearest to the mean of the candidates.
+    - "combined": see the module.
+    - "random": by :func:`random_order`.
+
+    Images whose score is not known come after the others, in random order.
+
+    Args:
+        candidates: unlabelled images.
+        n: how many; fewer come back when there are fewer candidates.
+        strategy: one of ``STRATEGIES``.
+        labelled: what is known of the labelled images, for the distances.
+        seed: of the random order.
+        weights: of "uncertainty", "disagreement" and "diversity" in "combined"; 1 for those not named.
+
+    Raises:
+        InputError: another strategy, ``n`` below 0, or weights that are unknown, negative or all 0.
+    """
+    if strategy not in STRATEGIES:
+        raise InputError(f"expected a strategy of {', '.join(STRATEGIES)}, got {strategy!r}")
+    if n < 0:
+        raise InputError(f"expected a number of images of at least 0, got {n}")
+    pool = sorted(candidates, key=lambda item: item.image_id)
+    chance = random_order([item.image_id for item in pool], seed)
+    if strategy == "random":
+        places = np.argsort(-chance, kind="stable")[:n]
+    elif strategy in ("uncertainty", "disagreement"):
+        places = _by_score(_known(pool, strategy), chance)[:n]
+    else:
+        shares = _checked_weights(weights) if strategy == "combined" else None
+        places = np.array(_greedy(pool, labelled, n, shares, chance), dtype=np.int64)
+    return [pool[place].image_id for place in places]
+
+
+def _by_score(scores: FloatArray, chance: FloatArray) -> NDArray[np.int64]:
+    unknown = np.isnan(scores)
+    return np.lexsort([np.where(unknown, -chance, 0.0), -np.nan_to_num(scores), unknown])
+
+
+def _greedy(
+    pool: Sequence[ImageScores],
+    labelled: Sequence[ImageScores],
+    n: int,
+    weights: Mapping[str, float] | None,
+    chance: FloatArray,
+) -> list[int]:
+    """Places picked one by one, by the combined score, or by distance alone where ``weights`` is None."""
+    features, known, nearest = _distances(pool, labelled)
+    fixed = np.zeros(len(pool))
+    if weights is not None:
+        fixed = sum((weights[name] * relative_rank(_known(pool, name)) for name in PARTS[:2]), fixed)
+    left = np.ones(len(pool), dtype=bool)
+    picked: list[int] = []
+    while len(picked) < min(n, len(pool)):
+        if weights is None:
+            reached = np.isfinite(nearest[known]).all()
+            score = np.where(known, nearest if reached else _centrality(features), chance - 3)  # below any cosine
+        else:
+            score = fixed + weights["diversity"] * relative_rank(np.where(known, nearest, np.nan))
+        place = int(np.where(left, score, -np.inf).argmax())  # the first of equals: the pool is sorted by id
+        picked.append(place)
+        left[place] = False
+        if known[place]:
+            nearest = np.minimum(nearest, distance_to_nearest(features, features[place : place + 1]))
+    return picked
+
+
+def _distances(
+    pool: Sequence[ImageScores], labelled: Sequence[ImageScores]
+) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
+    """(features (N, D), which are known (N,), distance to the nearest labelled image (N,))."""
+    kinds = Counter(_kind(item) for item in pool if item.features is not None)
+    if not kinds:
+        return np.zeros((len(pool), 1)), np.zeros(len(pool), dtype=bool), np.full(len(pool), np.inf)
+    kind = min(kinds, key=lambda key: (-kinds[key], key))
+    known = np.array([_kind(item) == kind for item in pool])
+    blank = np.zeros(kind[1], dtype=np.float32)
+    rows: list[Any] = [item.features if same else blank for item, same in zip(pool, known, strict=True)]
+    features = _unit(np.array(rows))
+    others = [item.features for item in labelled if _kind(item) == kind]
+    return features, known, distance_to_nearest(features, np.array(others).reshape(-1, kind[1]))
+
+
+def _centrality(features: FloatArray) -> FloatArray:
+    mean = features.mean(axis=0, keepdims=True)
+    return np.asarray((features @ mean.T)[:, 0])
+
+
+def _kind(item: ImageScores) -> tuple[str, int]:
+    return (item.feature_version, -1 if item.features is None else int(np.size(item.features)))
+
+
+def _known(pool: Sequence[ImageScores], name: str) -> FloatArray:
+    values = [getattr(item, name) for item in pool]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _unit(features: ArrayLike) -> FloatArray:
+    array = np.asarray(features, dtype=np.float64)
+    if array.size == 0:
+        return array.reshape(len(array), -1) if array.ndim == 2 else array.reshape(0, 1)
+    return np.asarray(array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12))
+
+
+def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+    given = dict(weights or {})
+    values = {name: float(given.get(name, 1.0)) for name in PARTS}
+    if not given.keys() <= set(PARTS) or min(values.values()) < 0 or not 0 < sum(values.values()) < np.inf:
+        raise InputError(f"expected weights of at least 0 for {', '.join(PARTS)}, not all 0, got {given}")
+    return values
+
+
+def _probability(values: ArrayLike) -> FloatArray:
+    array = np.asarray(values, dtype=np.float64)
+    if not ((array >= 0) & (array <= 1)).all():
+        raise InputError("expected probabilities in [0, 1], got another number")
+    return array
+
+
+def _weights(values: ArrayLike | None, number: int) -> FloatArray:
+    array = np.ones(number) if values is None else _probability(values).ravel()
+    if len(array) != number:
+        raise InputError(f"expected a weight a box, got {len(array)} for {number}")
+    return array

@@ -1,0 +1,162 @@
+"""Acquisition scores of all images, kept, so that only new images and those of an older model are scored again.
+
+An SQLite file: a commit is whole or not there, whoever is killed, and several processes may write.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_dgm.annotation.acquisition import ImageScores, select_images
+from monai_dgm.annotation.labels import MAX_IMAGE_ID, MAX_VERSION, checked_text
+from monai_dgm.errors import InputError
+
+MAX_FEATURES = 8192
+_FORMAT = 1  # raise it when the scores mean something else: an older file is then emptied
+_COLUMNS = "image_id, model_version, uncertainty, disagreement, features, feature_version"
+_TABLE = """CREATE TABLE IF NOT EXISTS scores (image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL,
+uncertainty REAL, disagreement REAL, features BLOB, feature_version TEXT NOT NULL)"""
+
+
+class AcquisitionScores:
+    """Scores by image, the latest only.
+
+    Args:
+        path: the file; made when missing, with its folder.
+        timeout: seconds to wait for another process that writes.
+
+    Raises:
+        InputError: a file that is no such store.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
+        self.path = Path(path)
+        self.timeout = timeout
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+                connection.execute("DROP TABLE IF EXISTS scores")
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            connection.execute(_TABLE)
+
+    def put(self, scores: ImageScores | Iterable[ImageScores]) -> None:
+        """Keep the scores of one or of several images, all of them or, when it raises, none.
+
+        Raises:
+            InputError: an id or a version that is no text, a score or a feature that is not finite, or too many.
+        """
+        rows = [_as_row(item) for item in ([scores] if isinstance(scores, ImageScores) else scores)]
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def get(self, image_id: str) -> ImageScores | None:
+        """The scores of an image; None where there are none."""
+        checked_text(image_id, "an image id", MAX_IMAGE_ID)
+        with self._connection() as connection:
+            query = f"SELECT {_COLUMNS} FROM scores WHERE image_id = ?"
+            row = connection.execute(query, (image_id,)).fetchone()
+        return None if row is None else _from_row(row)
+
+    def all(self) -> list[ImageScores]:
+        """The scores of all images, by image id."""
+        with self._connection() as connection:
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM scores").fetchall()
+        return sorted((_from_row(row) for row in rows), key=lambda item: item.image_id)
+
+    def missing(self, image_ids: Iterable[str], model_version: str) -> list[str]:
+        """Those of ``image_ids`` to score: first those never scored, then those that another model scored, as given."""
+        with self._connection() as connection:
+            known = dict(connection.execute("SELECT image_id, model_version FROM scores").fetchall())
+        wanted = list(dict.fromkeys(image_ids))
+        older = [name for name in wanted if known.get(name, model_version) != model_version]
+        return [name for name in wanted if name not in known] + older
+
+    def forget(self, image_ids: Iterable[str]) -> None:
+        """Drop the scores of images that are gone."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("DELETE FROM scores WHERE image_id = ?", [(name,) for name in image_ids])
+
+    def next_images(
+        self,
+        strategy: str = "combined",
+        n: int = 1,
+        exclude: Iterable[str] = (),
+        candidates: Iterable[str] | None = None,
+        seed: int = 0,
+        weights: Mapping[str, float] | None = None,
+    ) -> list[str]:
+        """The ``n`` images to label next, see :func:`monai_dgm.annotation.acquisition.select_images`.
+
+        Nothing is scored here: scores of an older model serve until they are replaced, and images never scored come
+        last, in random order.
+
+        Args:
+            strategy: "combined", "uncertainty", "disagreement", "diversity" or "random".
+            n: how many.
+            exclude: images that are labelled already.
+            candidates: images to choose from; all that are scored where None.
+            seed: of the random order.
+            weights: of the parts of "combined".
+
+        Raises:
+            InputError: as :func:`select_images`.
+        """
+        known = {item.image_id: item for item in self.all()}
+        labelled = set(exclude)
+        names: Sequence[str] = list(known if candidates is None else dict.fromkeys(candidates))
+        pool = [known.get(name) or ImageScores(name, "") for name in names if name not in labelled]
+        done = [known[name] for name in sorted(labelled) if name in known]
+        return select_images(pool, n, strategy, done, seed, weights)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """One connection a call: threads and forked processes must not share one."""
+        try:
+            connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
+        except sqlite3.Error as error:
+            raise InputError(f"{self.path}: expected a file of acquisition scores ({error})") from error
+        try:
+            yield connection
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # locked, or no space: the file itself is well
+            reason = "delete it, and images are scored again"
+            raise InputError(f"{self.path}: expected a file of acquisition scores ({error}); {reason}") from error
+        finally:
+            connection.close()  # rolls back what was not committed
+
+
+def _as_row(item: ImageScores) -> tuple[Any, ...]:
+    checked_text(item.image_id, "an image id", MAX_IMAGE_ID)
+    checked_text(item.model_version, "a model version", MAX_VERSION)
+    for name in ("uncertainty", "disagreement"):
+        value = getattr(item, name)
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"expected a finite {name}, got {value}")
+    values = [None if value is None else float(value) for value in (item.uncertainty, item.disagreement)]
+    blob = None
+    if item.features is not None:
+        features = np.asarray(item.features, dtype="<f4")
+        if features.ndim != 1 or not 1 <= features.size <= MAX_FEATURES or not np.isfinite(features).all():
+            raise InputError(f"expected 1 to {MAX_FEATURES} finite features, got shape {features.shape}")
+        blob = features.tobytes()
+    return (item.image_id, item.model_version, *values, blob, item.feature_version)
+
+
+def _from_row(row: tuple[Any, ...]) -> ImageScores:
+    image_id, model_version, uncertainty, disagreement, blob, feature_version = row
+    features = None if blob is None else np.frombuffer(blob, dtype="<f4")
+    return ImageScores(image_id, model_version, uncertainty, disagreement, features, feature_version)
