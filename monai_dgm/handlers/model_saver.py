@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from torch import nn
 
 from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.handlers.history import TrainingHistory
@@ -23,12 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 class ModelSaver:
-    """Attached to the validator: keeps the best model, as weights of a :class:`Decomposer`, and logs validation.
+    """Attached to the validator: keeps the best model and logs validation.
 
     MONAI's own saver does not write aside, and saves the network that is trained, not the one that infers.
 
     Args:
-        dgm: the DGM to save (its moving average, where there is one).
+        dgm: the network to save (its moving average, where there is one); of a DGM, the weights of its
+            :class:`Decomposer`.
         path: ``.pt`` or ``.safetensors``, replaced as a whole.
         history: gets ``validation/<figure>``.
         settings: written beside the weights as JSON, so that inference knows the network's size.
@@ -36,7 +38,7 @@ class ModelSaver:
 
     def __init__(
         self,
-        dgm: DGM,
+        dgm: nn.Module,
         path: str | os.PathLike[str],
         history: TrainingHistory,
         settings: Mapping[str, Any] | None = None,
@@ -65,5 +67,6 @@ class ModelSaver:
         if state.best_metric_epoch == state.epoch:
             with atomic_write(self.path.with_suffix(".json")) as partial:
                 partial.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
-            save_weights(Decomposer.from_dgm(self.dgm).state_dict(), self.path)
+            network = Decomposer.from_dgm(self.dgm) if isinstance(self.dgm, DGM) else self.dgm
+            save_weights(network.state_dict(), self.path)
             logger.info("saved %s: best %s so far, %.4f", self.path, state.key_metric_name, state.best_metric)
