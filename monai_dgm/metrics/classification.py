@@ -1,13 +1,14 @@
 """Figures of a two-class classifier (paper, section 5.2), from scikit-learn.
 
 The paper's thresholds minimise |sensitivity - specificity| on the validation set and are then applied to the test set:
-:func:`balanced_threshold` on one, :func:`classification_figures` on the other. Its Tables 4 and 5 take NORMAL as the
-positive class; pass ``positive_class="normal"`` to stand beside them.
+:func:`balanced_threshold` on one, :func:`classification_figures` on the other, or :func:`classification_rows` for
+intervals. Its Tables 4 and 5 take NORMAL as the positive class; pass ``positive_class="normal"`` to stand beside them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
 
+from monai_dgm.metrics.figure_sets import FigureSet, figure_rows
+from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
+from monai_dgm.metrics.records import MetricRow
+
+PositiveClass = Literal["abnormal", "normal"]
+FIGURES = ("auc", "average_precision", "sensitivity", "specificity", "precision", "f1")
 ONE_CLASS = "only one class present"
 NOT_FINITE = "scores are not all finite"
 
@@ -77,7 +84,7 @@ def classification_figures(
     labels: ArrayLike,
     probabilities: ArrayLike,
     threshold: float | None = None,
-    positive_class: Literal["abnormal", "normal"] = "abnormal",
+    positive_class: PositiveClass = "abnormal",
 ) -> ClassificationFigures:
     """All figures of the paper's Tables 4 and 5.
 
@@ -95,8 +102,8 @@ def classification_figures(
         return ClassificationFigures(nan, nan, nan, nan, nan, nan, nan, note=reason)
     level = balanced_threshold(truth, scores) if threshold is None else threshold
     called = (scores >= level).astype(int)
-    if positive_class == "normal":
-        truth, scores, called = 1 - truth, 1 - scores, 1 - called
+    if positive_class == "normal":  # -scores and not 1 - scores, which makes equals of 1e-17 and 1e-18
+        truth, scores, called = 1 - truth, -scores, 1 - called
     true_negative, false_positive, false_negative, true_positive = _counts(truth, called)
     return ClassificationFigures(
         auc=auc(truth, scores),
@@ -107,6 +114,74 @@ def classification_figures(
         f1=_share(2 * true_positive, 2 * true_positive + false_positive + false_negative),
         threshold=level,
     )
+
+
+def classification_figure_set(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    threshold: float,
+    positive_class: PositiveClass = "abnormal",
+) -> FigureSet:
+    """The six ``FIGURES`` as a function of resampling weights; arguments as :func:`classification_figures`.
+
+    The threshold is given, not fitted, in every resample: it comes from other images.
+
+    Raises:
+        ValueError: probabilities that are not all finite; labels other than 0 and 1, or of another length.
+    """
+    truth, scores = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if truth.shape != scores.shape or truth.ndim != 1 or not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"labels: expected 0 or 1 for {scores.size} probabilities, got shape {truth.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"probabilities: {NOT_FINITE}")
+    positive, called = truth == 1, scores >= threshold
+    if positive_class == "normal":
+        positive, called, scores = ~positive, ~called, -scores
+    hits, misses = (positive & called).astype(np.float64), (~positive & ~called).astype(np.float64)
+
+    def figures(weights: NDArray[np.float32]) -> Mapping[str, NDArray[np.float64]]:
+        ranking = bootstrap_ranking(scores, positive, weights)
+        return {
+            "auc": ranking.auc,
+            "average_precision": ranking.average_precision,
+            "sensitivity": weighted_ratio(hits, positive, weights),
+            "specificity": weighted_ratio(misses, ~positive, weights),
+            "precision": weighted_ratio(hits, called, weights),
+            "f1": weighted_ratio(2 * hits, positive.astype(np.float64) + called, weights),
+        }
+
+    return figures
+
+
+def classification_rows(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    patients: Sequence[Hashable],
+    threshold: float,
+    positive_class: PositiveClass = "abnormal",
+    *,
+    num_bootstrap: int = 1000,
+    seed: int = 0,
+    group: str = "all",
+) -> list[MetricRow]:
+    """The six ``FIGURES`` with 95 % intervals by bootstrap over patients; NaN with a note where undefined.
+
+    Args:
+        labels: (N,) 0 normal, 1 abnormal.
+        probabilities: (N,) abnormality probability in [0, 1].
+        patients: patient of each image.
+        threshold: from a validation set (:func:`balanced_threshold`).
+        positive_class: which class sensitivity, precision, F1 and AP are about.
+        num_bootstrap: resamples of the patients.
+        seed: of the resampling.
+        group: which images these are, for the rows.
+    """
+    reason = undefined_reason(labels, probabilities)
+    if reason:
+        nan, count = math.nan, (len(patients), len(set(patients)))
+        return [MetricRow(name, group, nan, nan, nan, nan, *count, reason) for name in FIGURES]
+    figures = classification_figure_set(labels, probabilities, threshold, positive_class)
+    return figure_rows(figures, patients, num_bootstrap, seed, group)
 
 
 def _counts(truth: NDArray[np.int_], called: NDArray[np.int_]) -> tuple[int, int, int, int]:

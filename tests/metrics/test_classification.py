@@ -1,14 +1,20 @@
 import numpy as np
 import pytest
+from sklearn import metrics as reference
 
 from monai_dgm.metrics.classification import (
+    FIGURES,
     ONE_CLASS,
     auc,
     average_precision,
     balanced_threshold,
+    classification_figure_set,
     classification_figures,
+    classification_rows,
     undefined_reason,
 )
+from monai_dgm.metrics.figure_sets import figure_values
+from monai_dgm.metrics.intervals import patient_weights
 
 
 def classes(size: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -64,3 +70,104 @@ def test_scores_that_are_not_finite_give_nan_with_the_reason() -> None:
 def test_equal_scores_do_not_crash() -> None:
     figures = classification_figures([0, 1, 0, 1], [0.5] * 4)
     assert figures.auc == 0.5 and figures.sensitivity == 1 and figures.specificity == 0
+
+
+def random_cases(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Labels and scores of 2 to 40 images, both classes present; most cases have equal scores."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for _ in range(count):
+        size = rng.integers(2, 41)
+        labels = rng.permutation(np.r_[0, 1, rng.integers(0, 2, size - 2)])
+        steps = rng.choice([2, 5, 20, 10**6])
+        cases.append((labels, np.round((rng.random(size) + 0.3 * labels) / 1.3 * steps) / steps))
+    return cases
+
+
+def brute_force_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The paper's rule, written out: every score is tried."""
+    best = (np.inf, 0.0, 0.0)
+    for threshold in sorted(set(scores), reverse=True):
+        sensitivity = (scores[labels == 1] >= threshold).mean()
+        specificity = (scores[labels == 0] < threshold).mean()
+        best = min(best, (round(abs(sensitivity - specificity), 12), -(sensitivity + specificity), threshold))
+    return float(best[2])
+
+
+def test_threshold_rule_is_the_brute_force_one_in_random_cases() -> None:
+    for labels, scores in random_cases(500):
+        found, expected = balanced_threshold(labels, scores), brute_force_threshold(labels, scores)
+        if found != expected:  # another threshold may be as good
+            one, other = (classification_figures(labels, scores, level) for level in (found, expected))
+            assert sorted((one.sensitivity, one.specificity)) == pytest.approx(
+                sorted((other.sensitivity, other.specificity))
+            )
+
+
+def test_auc_and_average_precision_are_scikit_learns_in_random_cases() -> None:
+    for labels, scores in random_cases(300):
+        values = figure_values(classification_figure_set(labels, scores, 0.5), len(labels))
+        assert values["auc"] == pytest.approx(reference.roc_auc_score(labels, scores))
+        assert values["average_precision"] == pytest.approx(reference.average_precision_score(labels, scores))
+
+
+@pytest.mark.parametrize("positive_class", ["abnormal", "normal"])
+def test_figures_are_scikit_learns_in_random_cases(positive_class: str) -> None:
+    for labels, scores in random_cases(50):
+        ours = classification_figures(labels, scores, 0.5, positive_class)  # type: ignore[arg-type]
+        truth, ranked, called = labels, scores, (scores >= 0.5).astype(int)
+        if positive_class == "normal":
+            truth, ranked, called = 1 - labels, -scores, 1 - called
+        assert ours.auc == pytest.approx(reference.roc_auc_score(truth, ranked))
+        assert ours.average_precision == pytest.approx(reference.average_precision_score(truth, ranked))
+        assert ours.sensitivity == pytest.approx(reference.recall_score(truth, called))
+        assert ours.specificity == pytest.approx(reference.recall_score(1 - truth, 1 - called))
+        if called.any():
+            assert ours.precision == pytest.approx(reference.precision_score(truth, called))
+        assert ours.f1 == pytest.approx(reference.f1_score(truth, called))
+        assert [getattr(ours, name) for name in FIGURES] == pytest.approx(
+            list(figure_values(classification_figure_set(labels, scores, 0.5, positive_class), len(labels)).values()),  # type: ignore[arg-type]
+            nan_ok=True,
+        )
+
+
+def test_a_weight_is_that_many_copies_of_the_image() -> None:
+    labels, scores = classes(60)
+    weights = patient_weights([i // 2 for i in range(60)], 20)
+    samples = classification_figure_set(labels, scores, 0.4, "normal")(weights)
+    for b, row in enumerate(weights):
+        copies = np.repeat(np.arange(60), row.astype(int))
+        expected = classification_figures(labels[copies], scores[copies], 0.4, "normal")
+        assert [samples[name][b] for name in FIGURES] == pytest.approx([getattr(expected, name) for name in FIGURES])
+
+
+def test_probabilities_near_0_and_1_keep_their_order_for_the_normal_class() -> None:
+    figures = classification_figures([0, 1, 0, 1], [1e-20, 2e-20, 1e-21, 3e-20], 0.5, "normal")
+    assert figures.auc == figures.average_precision == 1
+
+
+def test_rows_have_intervals_by_patient_around_the_values() -> None:
+    labels, scores = classes()
+    patients = [f"p{i // 4}" for i in range(len(labels))]
+    rows = classification_rows(labels, scores, patients, 0.4, num_bootstrap=200, group="nih")
+    figures = classification_figures(labels, scores, 0.4)
+    assert tuple(row.name for row in rows) == FIGURES
+    for row in rows:
+        assert row.value == pytest.approx(getattr(figures, row.name))
+        assert row.low < row.value < row.high and row.spread > 0
+        assert (row.group, row.num_images, row.num_patients, row.note) == ("nih", 400, 100, "")
+    assert rows == classification_rows(labels, scores, patients, 0.4, num_bootstrap=200, group="nih")
+
+
+def test_rows_of_one_class_are_nan_with_the_reason() -> None:
+    for row in classification_rows([1, 1], [0.2, 0.4], ["a", "b"], 0.5):
+        assert np.isnan(row.value) and row.note == ONE_CLASS and row.num_images == 2
+
+
+def test_figure_sets_refuse_what_cannot_be_ranked() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        classification_figure_set([0, 1], [0.5, np.nan], 0.5)
+    with pytest.raises(ValueError, match="0 or 1"):
+        classification_figure_set([0, 2], [0.5, 0.5], 0.5)
+    with pytest.raises(ValueError, match="0 or 1"):
+        classification_figure_set([0, 1, 1], [0.5, 0.5], 0.5)

@@ -1,0 +1,219 @@
+"""Figures of opacity detection (paper, Table 7): average precision as COCO computes it, FROC, and an operating point.
+
+The paper's AP is the mean over the IoU thresholds 0.40:0.05:0.75 of the average precision over all images; AP40 to
+AP70 are those of single thresholds. Images without opacities count: what is detected in them is false. Values equal
+pycocotools' (precision at 101 recalls, at most 100 detections an image, one class).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dgm.metrics.detection_matching import (
+    IOU_THRESHOLDS,
+    MAX_DETECTIONS,
+    DetectionRecord,
+    MatchedDetections,
+    match_detections,
+)
+from monai_dgm.metrics.figure_sets import FigureSet, figure_rows
+from monai_dgm.metrics.froc import FROC_RATES, FrocCurve, froc_curve, score_for_rate, sensitivity_at
+from monai_dgm.metrics.intervals import weighted_ratio
+from monai_dgm.metrics.records import MetricRow
+
+__all__ = [
+    "FROC_RATES",
+    "IOU_THRESHOLDS",
+    "MAX_DETECTIONS",
+    "DetectionFigures",
+    "DetectionRecord",
+    "FrocCurve",
+    "MatchedDetections",
+    "average_precisions",
+    "detection_figure_set",
+    "detection_figures",
+    "froc_curve",
+    "match_detections",
+    "precision_recall",
+    "score_for_rate",
+    "sensitivity_at",
+]
+
+RECALL_LEVELS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
+"""Recalls at which COCO reads the precision."""
+LOCALISED = 0.40
+"""IoU from which a detection counts as localised in FROC and at the operating point: the paper's loosest."""
+NO_BOXES = "no image has an opacity box"
+_CHUNK = 64  # resamples handled at a time, or a (resamples, detections) table would not fit in memory
+
+FloatArray = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+
+def average_precisions(matched: MatchedDetections, weights: Weights) -> FloatArray:
+    """Average precision of each resample at each IoU threshold.
+
+    An image of weight 2 counts as two copies of it, exactly (equal scores within one image apart, whose copies would
+    take turns). Only hits can raise the recall, so precisions are computed there alone.
+
+    Args:
+        matched: N images.
+        weights: (B, N) how often each image counts.
+
+    Returns:
+        (B, T) in [0, 1], NaN where no true box counts.
+    """
+    parts = [_average_precisions(matched, weights[i : i + _CHUNK]) for i in range(0, len(weights), _CHUNK)]
+    return np.concatenate([np.zeros((0, len(matched.thresholds))), *parts])
+
+
+def _average_precisions(matched: MatchedDetections, weights: Weights) -> FloatArray:
+    stops = np.flatnonzero(matched.hits.any(axis=0))
+    called = matched.counts_up_to(stops, np.ones(matched.scores.size, dtype=bool), weights)
+    at_stop = weights[:, matched.image[stops]].astype(np.float64)
+    total = weights.astype(np.float64) @ matched.num_truth
+    result = np.zeros((len(weights), len(matched.thresholds)))
+    for row, hits in enumerate(matched.hits[:, stops]):
+        recall, precision = _steps(at_stop[:, hits], called[:, hits], total)
+        levels = np.searchsorted(RECALL_LEVELS, recall, side="right")  # recall levels reached up to each hit
+        result[:, row] = (np.diff(levels, axis=1, prepend=0) * precision).sum(axis=1) / RECALL_LEVELS.size
+    result[total == 0] = np.nan
+    return result
+
+
+def _steps(hit_weights: FloatArray, called: FloatArray, total: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Recall at each hit, and the best precision there or at a later hit; both (B, K)."""
+    found = hit_weights.cumsum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(called > 0, found / called, 0.0)
+        recall = np.where(total[:, None] > 0, found / total[:, None], 0.0)
+    return recall, np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+
+
+def precision_recall(matched: MatchedDetections) -> FloatArray:
+    """Precision at ``RECALL_LEVELS`` as COCO reads it: (T, 101), 0 beyond the last recall, NaN without true boxes."""
+    total = matched.num_truth.sum(keepdims=True)
+    curves = np.full((len(matched.thresholds), RECALL_LEVELS.size), np.nan)
+    if total[0] > 0:
+        for row, hits in enumerate(matched.hits):
+            stops = np.flatnonzero(hits)[None]
+            recall, precision = _steps(np.ones(stops.shape), stops + 1.0, total)
+            first = np.searchsorted(recall[0], RECALL_LEVELS, side="left")
+            curves[row] = np.append(precision[0], 0.0)[first]
+    return curves
+
+
+def detection_figure_set(
+    matched: MatchedDetections, score_threshold: float | None = None, iou: float = LOCALISED
+) -> FigureSet:
+    """All figures of detection as a function of weights.
+
+    Args:
+        matched: N images.
+        score_threshold: of the operating point, chosen on a validation set (:func:`score_for_rate`); None calls
+            every detection.
+        iou: at which FROC and the operating point are read.
+
+    Returns:
+        Figures ``ap``, ``ap40`` ... ``ap75`` (of the matched thresholds), ``froc_0.125`` ... ``froc_8``, their mean
+        ``froc_mean``; at the operating point ``sensitivity`` (true boxes found), ``precision`` (detections that find
+        one) and ``false_positives`` (an image).
+    """
+    called = np.ones(matched.scores.size, dtype=bool) if score_threshold is None else matched.scores >= score_threshold
+    hits = matched.hits[matched.row_of(iou)] & called
+    found, detected = (np.bincount(matched.image[kept], minlength=matched.num_images) for kept in (hits, called))
+
+    def figures(weights: Weights) -> Mapping[str, FloatArray]:
+        precisions, froc = average_precisions(matched, weights), sensitivity_at(matched, weights, iou)
+        values = {"ap": precisions.mean(axis=1)}
+        values |= {f"ap{round(100 * level)}": precisions[:, i] for i, level in enumerate(matched.thresholds)}
+        values |= {f"froc_{rate:g}": froc[:, i] for i, rate in enumerate(FROC_RATES)}
+        values["froc_mean"] = froc.mean(axis=1)
+        values["sensitivity"] = weighted_ratio(found, matched.num_truth, weights)
+        values["precision"] = weighted_ratio(found, detected, weights)
+        values["false_positives"] = weighted_ratio(detected - found, np.ones(matched.num_images), weights)
+        return values
+
+    return figures
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionFigures:
+    """What is known of a detector on a set of images.
+
+    Attributes:
+        rows: every figure of :func:`detection_figure_set` with its 95 % interval by patient, ``ap`` first.
+        iou_thresholds: T thresholds of ``precision``.
+        recall: (101,) levels.
+        precision: (T, 101) precision-recall curves as COCO reads them.
+        froc: operating points at IoU ``froc_iou``.
+        froc_iou: see there.
+        num_boxes: true boxes.
+        num_positive_images: images with a true box.
+        num_detections: those that counted.
+    """
+
+    rows: tuple[MetricRow, ...]
+    iou_thresholds: tuple[float, ...]
+    recall: FloatArray
+    precision: FloatArray
+    froc: FrocCurve
+    froc_iou: float
+    num_boxes: int
+    num_positive_images: int
+    num_detections: int
+
+    def row(self, name: str) -> MetricRow:
+        """The figure of this name; KeyError where there is none."""
+        return {row.name: row for row in self.rows}[name]
+
+    @property
+    def ap(self) -> float:
+        """The paper's AP: mean over the IoU thresholds."""
+        return self.row("ap").value
+
+
+def detection_figures(
+    records: Sequence[DetectionRecord],
+    num_bootstrap: int = 1000,
+    seed: int = 0,
+    *,
+    group: str = "all",
+    score_threshold: float | None = None,
+    iou: float = LOCALISED,
+    max_detections: int = MAX_DETECTIONS,
+) -> DetectionFigures:
+    """All figures and curves of a detector.
+
+    Args:
+        records: all images, those without opacities too.
+        num_bootstrap: resamples of the patients.
+        seed: of the resampling.
+        group: which images these are, for the rows.
+        score_threshold: of the operating point, from a validation set; None calls every detection.
+        iou: at which FROC and the operating point are read; one of ``IOU_THRESHOLDS``.
+        max_detections: of an image count, the best ones.
+
+    Returns:
+        Figures are NaN, with the reason in the note, where no image has a box.
+    """
+    matched = match_detections(records, IOU_THRESHOLDS, max_detections)
+    figures = detection_figure_set(matched, score_threshold, iou)
+    total = int(matched.num_truth.sum())
+    notes = {} if total else dict.fromkeys(figures(np.ones((1, len(records)), np.float32)), NO_BOXES)
+    notes.pop("false_positives", None)  # which needs no true box
+    return DetectionFigures(
+        rows=tuple(figure_rows(figures, matched.patients, num_bootstrap, seed, group, notes)),
+        iou_thresholds=matched.thresholds,
+        recall=RECALL_LEVELS,
+        precision=precision_recall(matched),
+        froc=froc_curve(matched, iou),
+        froc_iou=iou,
+        num_boxes=total,
+        num_positive_images=int((matched.num_truth > 0).sum()),
+        num_detections=matched.scores.size,
+    )

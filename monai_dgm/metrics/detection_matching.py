@@ -1,0 +1,187 @@
+"""Detected boxes against true ones: matched once an image, then counted under any resampling weights.
+
+The matching is that of COCO (pycocotools' ``COCOeval.evaluateImg``, one class, no crowds): detections in the order of
+their scores each take the free true box that they overlap most, if by the IoU threshold at least. MONAI has the same
+matching (``monai.apps.detection.metrics``), but in loops over detections, thresholds and boxes, with float32 IoUs, and
+it would have to accumulate anew for every resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from monai_dgm.errors import InputError
+from monai_dgm.transforms.boxes import check_boxes
+
+IOU_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75)
+"""IoU thresholds of the paper's Table 7."""
+MAX_DETECTIONS = 100
+"""Detections of an image that count, best first: COCO's limit."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionRecord:
+    """The boxes found in one image, and the true ones.
+
+    Attributes:
+        image_id: unique name of the image.
+        patient_id: images that share it are resampled together.
+        boxes: (N, 4) ``[xmin, ymin, xmax, ymax]``, in the coordinates of ``truth``; any order; N may be 0.
+        scores: (N,) finite, higher is more certain.
+        truth: (M, 4) true opacity boxes; M is 0 for an image without any.
+
+    Raises:
+        InputError: shapes that do not fit, scores or edges that are not finite, a true box without area, or a detected
+            one whose edges are swapped (one without area is a false positive).
+    """
+
+    image_id: str
+    patient_id: str
+    boxes: NDArray[np.floating]
+    scores: NDArray[np.floating]
+    truth: NDArray[np.floating]
+
+    def __post_init__(self) -> None:
+        check_boxes(self.truth, name=f"{self.image_id}: truth")
+        boxes, scores = np.asarray(self.boxes), np.asarray(self.scores)
+        if scores.ndim != 1 or (boxes.shape != (len(scores), 4) and boxes.size + scores.size > 0):
+            raise InputError(
+                f"{self.image_id}: expected boxes (N, 4) with scores (N,), got shapes {boxes.shape} and {scores.shape}"
+            )
+        lost = int((~np.isfinite(scores)).sum())
+        if lost:
+            raise InputError(f"{self.image_id}: expected finite scores, got {lost} of {len(scores)} NaN or infinite")
+        if boxes.size and not (np.isfinite(boxes).all() and (boxes[:, :2] <= boxes[:, 2:]).all()):
+            raise InputError(f"{self.image_id}: expected finite boxes with xmin <= xmax and ymin <= ymax")
+
+
+def box_overlaps(boxes: ArrayLike, truth: ArrayLike) -> FloatArray:
+    """Intersection over union of boxes (N, 4) and true boxes (M, 4), (N, M) in [0, 1], in double precision."""
+    first = np.asarray(boxes, dtype=np.float64).reshape(-1, 1, 4)
+    second = np.asarray(truth, dtype=np.float64).reshape(1, -1, 4)
+    corner = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    shared = corner.clip(min=0).prod(axis=-1)
+    area = (first[..., 2:] - first[..., :2]).prod(axis=-1) + (second[..., 2:] - second[..., :2]).prod(axis=-1)
+    return np.asarray(shared / np.maximum(area - shared, np.finfo(np.float64).tiny))
+
+
+def match_boxes(boxes: ArrayLike, truth: ArrayLike, thresholds: Sequence[float] = IOU_THRESHOLDS) -> NDArray[np.bool_]:
+    """Which of one image's detections find a true box.
+
+    Args:
+        boxes: (N, 4) detections, best score first.
+        truth: (M, 4) true boxes. Among equal overlaps the last free one is taken, as in pycocotools.
+        thresholds: T least overlaps (IoU).
+
+    Returns:
+        bool (T, N); False is a false positive.
+    """
+    least = np.minimum(np.asarray(thresholds, dtype=np.float64), 1 - 1e-10)[:, None]
+    overlaps = box_overlaps(boxes, truth)
+    hits = np.zeros((len(least), len(overlaps)), dtype=bool)
+    if not overlaps.size:
+        return hits
+    free, rows = np.ones((len(least), overlaps.shape[1]), dtype=bool), np.arange(len(least))
+    for index in np.flatnonzero(overlaps.max(axis=1) >= least.min()):
+        candidates = np.where(free & (overlaps[index] >= least), overlaps[index], -1.0)
+        best = candidates.shape[1] - 1 - candidates[:, ::-1].argmax(axis=1)
+        hits[:, index] = candidates[rows, best] >= 0
+        free[rows, best] &= ~hits[:, index]
+    return hits
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedDetections:
+    """All detections of N images, matched; best score first, equal scores in the order of the images.
+
+    Attributes:
+        thresholds: (T,) IoU thresholds.
+        image: (D,) number of the image of each detection.
+        scores: (D,) descending.
+        hits: bool (T, D), True for a detection that found a true box.
+        num_truth: (N,) true boxes of each image.
+        patients: patient of each image.
+    """
+
+    thresholds: tuple[float, ...]
+    image: NDArray[np.int64]
+    scores: FloatArray
+    hits: NDArray[np.bool_]
+    num_truth: FloatArray
+    patients: tuple[str, ...]
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return len(self.num_truth)
+
+    def row_of(self, iou: float) -> int:
+        """Row of ``hits`` for an IoU threshold; ValueError where it was not matched at."""
+        near = np.flatnonzero(np.abs(np.asarray(self.thresholds) - iou) < 1e-9)
+        if not near.size:
+            raise ValueError(f"iou: expected one of {self.thresholds}, got {iou}")
+        return int(near[0])
+
+    def last_of_equals(self) -> NDArray[np.int64]:
+        """(D,): the last detection with the score of each one."""
+        return np.searchsorted(-self.scores, -self.scores, side="right") - 1
+
+    def counts_up_to(
+        self, stops: NDArray[np.int64], counted: NDArray[np.bool_], weights: NDArray[np.float32]
+    ) -> FloatArray:
+        """Weighted number of ``counted`` detections from the best one to each stop, stops included.
+
+        Args:
+            stops: (K,) ascending numbers of detections.
+            counted: (D,) which detections count.
+            weights: (B, N) how often each image counts.
+
+        Returns:
+            (B, K).
+        """
+        chosen = np.flatnonzero(counted)
+        chosen = chosen[chosen <= stops[-1]] if stops.size else chosen[:0]
+        step = np.searchsorted(stops, chosen, side="left")  # the first stop that includes the detection
+        shape = (self.num_images, stops.size)
+        each = sparse.csr_array((np.ones(chosen.size), (self.image[chosen], step)), shape=shape)
+        return np.asarray((each.T @ weights.T.astype(np.float64)).T.cumsum(axis=1))
+
+
+def match_detections(
+    records: Sequence[DetectionRecord],
+    thresholds: Sequence[float] = IOU_THRESHOLDS,
+    max_detections: int = MAX_DETECTIONS,
+) -> MatchedDetections:
+    """Match every image's detections at every threshold.
+
+    Args:
+        records: N images; those without boxes belong here, their detections are false positives.
+        thresholds: IoU thresholds.
+        max_detections: only so many of an image count, those with the highest scores (the first ones among equals);
+            the others are neither hits nor false positives, as in COCO.
+    """
+    image, scores, hits = [], [], []
+    for number, record in enumerate(records):
+        values = np.asarray(record.scores, dtype=np.float64)
+        order = np.argsort(-values, kind="stable")[:max_detections]
+        hits.append(match_boxes(np.asarray(record.boxes).reshape(-1, 4)[order], record.truth, thresholds))
+        scores.append(values[order])
+        image.append(np.full(order.size, number))
+    nothing = np.zeros(0)
+    together = np.concatenate([nothing, *scores])
+    order = np.argsort(-together, kind="stable")
+    return MatchedDetections(
+        thresholds=tuple(thresholds),
+        image=np.concatenate([nothing, *image]).astype(np.int64)[order],
+        scores=together[order],
+        hits=np.concatenate([np.zeros((len(thresholds), 0), dtype=bool), *hits], axis=1)[:, order],
+        num_truth=np.array([len(np.asarray(record.truth).reshape(-1, 4)) for record in records], dtype=np.float64),
+        patients=tuple(record.patient_id for record in records),
+    )
