@@ -1,0 +1,137 @@
+"""What a detector is trained and tested on: radiographs with opacity boxes, and those that are known to have none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from monai_dgm.data.decomposed import DecomposedDataset
+from monai_dgm.data.sources import Splits
+from monai_dgm.errors import InputError
+from monai_dgm.transforms.geometry import RadiographGeometry
+
+__all__ = ["OpacityBoxDataset", "collate_boxes", "known_opacities", "opacity_splits"]
+
+Datalist = list[dict[str, Any]]
+
+
+def known_opacities(datalist: Sequence[Mapping[str, Any]], readers: set[Any] | None = None) -> Datalist:
+    """The images of which it is known where their opacities are, or that they have none.
+
+    An image with boxes counts. An image without boxes counts as one without opacities when its category is "normal"
+    or "other_abnormal" AND its label comes from a source (``label_source``) that draws boxes: whoever draws them has
+    looked for opacities. So a text-mined label without boxes proves nothing, nor does "tuberculosis" from a data set
+    that marks no opacities, and a lung_opacity without boxes is left out: it has some, nobody knows where.
+
+    Args:
+        datalist: items with "category", "opacity_boxes" and "label_source" (None counts as a source of its own).
+        readers: the sources that draw boxes; by default those that drew one in ``datalist``.
+
+    Returns:
+        the items, in their order.
+    """
+    drawn = box_readers(datalist) if readers is None else readers
+    return [
+        dict(item)
+        for item in datalist
+        if num_boxes(item)
+        or (item.get("category") in ("normal", "other_abnormal") and item.get("label_source") in drawn)
+    ]
+
+
+def num_boxes(item: Mapping[str, Any]) -> int:
+    """Opacity boxes of an item."""
+    boxes = item.get("opacity_boxes")
+    return 0 if boxes is None else len(boxes)
+
+
+def box_readers(datalist: Sequence[Mapping[str, Any]]) -> set[Any]:
+    """Label sources that drew at least one opacity box."""
+    return {item.get("label_source") for item in datalist if num_boxes(item)}
+
+
+def opacity_splits(splits: Splits) -> Splits:
+    """:func:`known_opacities` of each part; who draws boxes is decided over all of them.
+
+    Raises:
+        InputError: training or validation has no image with boxes.
+    """
+    readers = box_readers([*splits.training, *splits.validation, *splits.test])
+    training, validation, test = (
+        known_opacities(part, readers) for part in (splits.training, splits.validation, splits.test)
+    )
+    for name, part in (("training", training), ("validation", validation)):
+        if not any(num_boxes(item) for item in part):
+            raise InputError(f"{name}: expected images with opacity_boxes, none of {len(part)} has one")
+    return Splits(training, validation, test, splits.description)
+
+
+class OpacityBoxDataset(Dataset[dict[str, Any]]):
+    """Radiographs, alone or with their residues, and their opacity boxes in model coordinates.
+
+    Item i: "image" float32 (C, S, S), "boxes" float32 (N, 4), "index" int.
+
+    Args:
+        dataset: the radiographs with the detector's channels.
+    """
+
+    def __init__(self, dataset: DecomposedDataset) -> None:
+        self.dataset = dataset
+        pairs = zip(dataset.items, dataset.geometries, strict=True)
+        self.boxes: list[Tensor] = [torch.from_numpy(_model_boxes(item, geometry)) for item, geometry in pairs]
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The datalist's dicts."""
+        return self.dataset.items
+
+    @property
+    def geometries(self) -> list[RadiographGeometry]:
+        """How each radiograph became a square."""
+        return self.dataset.geometries
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What the channels of "image" are."""
+        return self.dataset.channels
+
+    @property
+    def size(self) -> int:
+        """Side S in pixels."""
+        return self.dataset.size
+
+    @property
+    def has_boxes(self) -> list[int]:
+        """1 for an image with boxes, 0 for one without: what the batches are mixed by."""
+        return [int(len(boxes) > 0) for boxes in self.boxes]
+
+    def residue(self, index: int) -> Tensor:
+        """The residue of an image, float32 (1, S, S); see :meth:`DecomposedDataset.residue`."""
+        return self.dataset.residue(index)
+
+    def __len__(self) -> int:
+        """Number of radiographs."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One radiograph."""
+        return {"image": self.dataset[index]["image"], "boxes": self.boxes[index], "index": index}
+
+
+def _model_boxes(item: Mapping[str, Any], geometry: RadiographGeometry) -> np.ndarray:
+    boxes = item.get("opacity_boxes")
+    return geometry.boxes_to_model([] if boxes is None else boxes).reshape(-1, 4)
+
+
+def collate_boxes(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch: "image" (B, C, S, S), "boxes" a list of B tensors (N, 4), N differing, "index" (B,)."""
+    return {
+        "image": torch.stack([item["image"] for item in items]),
+        "boxes": [item["boxes"] for item in items],
+        "index": torch.tensor([item["index"] for item in items]),
+    }
