@@ -1,0 +1,80 @@
+"""Radiographs with their lung masks, both in memory: what a lung segmentor is trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.sources import Splits
+from monai_dgm.errors import InputError
+
+__all__ = ["LungDataset", "with_lung_masks"]
+
+
+def with_lung_masks(splits: Splits, sources: Sequence[str] | None = None) -> Splits:
+    """The same splits with only those items whose lung mask is known.
+
+    Args:
+        splits: from :func:`monai_dgm.data.sources.load_splits`.
+        sources: train on images of these sources only, None for all; validation and test keep every source.
+
+    Raises:
+        InputError: nothing left to train on, to validate or to test.
+    """
+
+    def masked(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [item for item in items if item.get("lung_mask")]
+
+    training = [item for item in masked(splits.training) if sources is None or item.get("source") in sources]
+    sides = {"training": training, "validation": masked(splits.validation), "test": masked(splits.test)}
+    for name, items in sides.items():
+        if not items:
+            of = "" if sources is None or name != "training" else f" from {', '.join(sources)}"
+            raise InputError(f"{splits.description}: expected images with a lung_mask for the {name}{of}, found none")
+    number = sum(len(items) for items in sides.values())
+    return dataclasses.replace(splits, **sides, description=f"{splits.description}, {number} with lung masks")
+
+
+class LungDataset(Dataset[dict[str, Any]]):
+    """Prepared radiographs with their lung masks; each mask file is read once, when the data set is made.
+
+    Item i: "image" float32 (1, S, S) in [-1, 1]; "label" float32 (1, S, S), 1 in the lungs (MONAI's engines call the
+    truth of a segmentation so); "index" int, for ``items``.
+
+    Args:
+        datalist: dicts with "image" and "lung_mask".
+        size: side S in pixels.
+        cache_dir: folder of the cache of :class:`monai_dgm.data.dataset.RadiographDataset`.
+
+    Raises:
+        InputError: a file that cannot be used, an item without a mask, or a mask without lungs or of another size than
+            its radiograph.
+    """
+
+    def __init__(self, datalist: Sequence[dict[str, Any]], size: int, cache_dir: str | os.PathLike[str]) -> None:
+        self.radiographs = RadiographDataset(datalist, size, cache_dir)
+        self.items = self.radiographs.items
+        self.masks: NDArray[np.uint8] = np.zeros((len(self.items), size, size), dtype=np.uint8)
+        for index, item in enumerate(self.items):
+            mask = self.radiographs.truth(index).get("lung_mask")
+            if mask is None or not mask.any():
+                raise InputError(f"{item['image']}: expected a lung mask with lungs in it, got none")
+            self.masks[index] = mask
+
+    def __len__(self) -> int:
+        """Number of radiographs."""
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One radiograph with its mask."""
+        label: Tensor = torch.from_numpy(self.masks[index])[None].float()
+        return {"image": self.radiographs[index]["image"], "label": label, "index": index}

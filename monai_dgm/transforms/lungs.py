@@ -1,0 +1,181 @@
+"""From a lung probability to a lung mask, its box and its two lungs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from monai_dgm.transforms.boxes import box_of_mask
+
+__all__ = ["CleanLungMaskd", "SegmentLungsd", "clean_lung_mask", "lung_box", "lung_probability", "split_lungs"]
+
+THRESHOLD = 0.5
+MIN_AREA = 0.01
+"""Least area of a lung, as a share of the image. The smallest of 717 radiographs with drawn masks has 1.8 %."""
+MIN_SHARE = 0.08
+"""Least area of the smaller lung, as a share of the larger: 10 % in those radiographs, 26 % in all but one."""
+VALLEY = 0.5
+"""Two lungs in one piece have between them a column with less than this share of the pixels on either side."""
+
+
+def clean_lung_mask(probability: ArrayLike, threshold: float = THRESHOLD) -> NDArray[np.bool_]:
+    """The lungs: pixels above the threshold, holes filled, and of the pieces the two largest of plausible size.
+
+    Args:
+        probability: (S, S) in [0, 1].
+        threshold: in [0, 1].
+
+    Returns:
+        bool (S, S); all False where there is no piece of plausible size.
+
+    Raises:
+        ValueError: not two-dimensional.
+    """
+    array = np.asarray(probability)
+    if array.ndim != 2:
+        raise ValueError(f"probability: expected shape (S, S), got {array.shape}")
+    filled = ndimage.binary_fill_holes(array > threshold)
+    labels, count = ndimage.label(filled)
+    if count == 0:
+        return np.zeros(array.shape, dtype=bool)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    least = max(MIN_AREA * array.size, MIN_SHARE * areas.max())
+    largest = [label for label in 1 + np.argsort(-areas, kind="stable")[:2] if areas[label - 1] >= least]
+    return np.isin(labels, largest)
+
+
+def lung_box(mask: ArrayLike) -> NDArray[np.float32] | None:
+    """Smallest box around both lungs: float32 (4,) ``[xmin, ymin, xmax, ymax]``, continuous edges; None without lungs."""
+    return box_of_mask(mask)
+
+
+def split_lungs(mask: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(right, left) lung of a mask, each bool (S, S). The patient's right lung is on the image's left.
+
+    Several pieces: each goes to the side of the middle between the two largest that its centre is on. One piece: both
+    lungs, cut at their narrowest column, when it has a valley there (see ``VALLEY``), else the lung of the half of the
+    image that its centre lies in; the other one is then empty.
+    """
+    inside = np.asarray(mask) != 0
+    labels, count = ndimage.label(inside)
+    if count == 0:
+        return np.zeros_like(inside), np.zeros_like(inside)
+    columns = np.arange(inside.shape[1])
+    if count == 1:
+        cut = _valley(inside.sum(axis=0))
+        if cut is not None:
+            return inside & (columns < cut), inside & (columns >= cut)
+        middle = inside.shape[1] / 2
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    centres = np.array([(labels == label).sum(axis=0) @ (columns + 0.5) for label in range(1, count + 1)]) / areas
+    if count > 1:
+        middle = float(centres[np.argsort(-areas, kind="stable")[:2]].mean())
+    right = np.isin(labels, 1 + np.flatnonzero(centres < middle))
+    return right, inside & ~right
+
+
+def _valley(profile: NDArray[np.int_]) -> int | None:
+    """Column at which a piece with ``profile`` (pixels a column) falls into two lungs; None where it does not."""
+    filled = np.flatnonzero(profile)
+    first, last = int(filled[0]), int(filled[-1]) + 1
+    width = last - first
+    low, high = first + width // 4, last - width // 4
+    if high - low < 1:
+        return None
+    cut = low + int(np.argmin(profile[low:high]))
+    lower_peak = min(int(profile[first : cut + 1].max()), int(profile[cut:last].max()))
+    return cut if profile[cut] < VALLEY * lower_peak else None
+
+
+def lung_probability(network: Callable[[Tensor], Tensor], image: Tensor, size: int | None = None) -> Tensor:
+    """Probability of lung for each pixel.
+
+    Args:
+        network: (B, 1, S, S) to logits (B, 1, S, S), in evaluation mode.
+        image: (B, 1, H, W) in [-1, 1], on the network's device.
+        size: side S that the network was trained at; images of another side are resampled there and back. None: as
+            they are.
+
+    Returns:
+        float32 (B, 1, H, W) in [0, 1].
+    """
+    shape = image.shape[2:]
+    with torch.inference_mode():
+        if size is not None and tuple(shape) != (size, size):
+            resized = F.interpolate(image, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+            probability = torch.sigmoid(network(resized).float())
+            return F.interpolate(probability, size=shape, mode="bilinear", antialias=True, align_corners=False)
+        return torch.sigmoid(network(image).float())
+
+
+class CleanLungMaskd(MapTransform):
+    """Dictionary transform of :func:`clean_lung_mask`: probability (1, S, S) to a float32 mask of 0 and 1, (1, S, S).
+
+    Args:
+        keys: probabilities; the mask takes their place.
+        threshold: in [0, 1].
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self, keys: KeysCollection = "pred", threshold: float = THRESHOLD, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.threshold = threshold
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with masks in the place of probabilities."""
+        output = dict(data)
+        for key in self.key_iterator(output):
+            mask = clean_lung_mask(output[key][0].detach().cpu().numpy(), self.threshold)
+            output[key] = torch.from_numpy(mask)[None].float()
+        return output
+
+
+class SegmentLungsd(MapTransform):
+    """Find the lungs of prepared radiographs, so that :class:`~monai_dgm.transforms.saliency.ResidueSaliencyd` can look
+    at their box.
+
+    Reads an image (1, S, S) in [-1, 1] and writes "lung_mask" (bool tensor (1, S, S)) and "lung_box" (float32 tensor
+    (4,), or None where no lungs were found).
+
+    Args:
+        keys: the image; one key.
+        network: a lung segmentor in evaluation mode.
+        size: side it was trained at, see :func:`lung_probability`.
+        threshold: in [0, 1].
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        keys: KeysCollection = "image",
+        size: int | None = None,
+        threshold: float = THRESHOLD,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.network = network
+        self.size = size
+        self.threshold = threshold
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the lungs."""
+        output = dict(data)
+        for key in self.key_iterator(output):
+            probability = lung_probability(self.network, torch.as_tensor(output[key])[None], self.size)
+            mask = clean_lung_mask(probability[0, 0].cpu().numpy(), self.threshold)
+            box = lung_box(mask)
+            output["lung_mask"] = torch.from_numpy(mask)[None]
+            output["lung_box"] = None if box is None else torch.from_numpy(box)
+        return output
