@@ -10,7 +10,7 @@ models is stated here for readers:
 - A box joins the cluster whose fused box it overlaps most, when that IoU is above the threshold (0.55 in the paper),
   else it starts one. The fused box is the mean of its cluster's boxes by weight. No box is thrown away.
 - Agreement of a fused box: the weight of the readers with a box in its cluster over that of all readers of the image,
-  confirmed negatives included (the paper's rescaling by the number of models). It stays when at least ``min_agreement``.
+  confirmed negatives included (the paper's rescaling by the number of models). It stays at ``min_agreement`` or more.
 - An image with no box left is a confirmed negative when the readers who said so have more than half of the weight;
   else it is disputed, for a human to decide, and not to train on.
 """

@@ -63,34 +63,40 @@ def training_datalist(
     by_image: dict[str, list[ImageLabel]] = {}
     for label in labels:
         by_image.setdefault(label.image_id, []).append(label)
-    counts: Counter[str] = Counter()
-    items: list[dict[str, Any]] = []
-    left_out: list[tuple[str, str]] = []
     known = {item["image_id"] for item in datalist}
-    for image_id in sorted(by_image.keys() - known):
-        left_out.append((image_id, "not among the images of the data set"))
+    left_out = [(name, "not among the images of the data set") for name in sorted(by_image.keys() - known)]
+    items: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter()
     for item in datalist:
-        given = by_image.get(item["image_id"])
-        if not given:
-            continue
+        given = by_image.get(item["image_id"], [])
         if len({label.size for label in given}) > 1:
             left_out.append((item["image_id"], "its labels are of images of different sizes"))
-            continue
-        consensus = consensus_of(given, weights, iou, min_agreement)
-        counts["dropped_boxes"] += len(consensus.dropped)
-        if consensus.status == "disputed":
-            counts["disputed"] += 1
-            left_out.append((item["image_id"], "its readers disagree"))
-            continue
-        items.append(_corrected(item, consensus))
-        counts["boxes"] += len(consensus.boxes)
-        counts["with_boxes" if len(consensus.boxes) else "no_finding"] += 1
-    counts["images"], counts["unusable"] = len(items), len(left_out) - counts["disputed"]
+        elif given:
+            consensus = consensus_of(given, weights, iou, min_agreement)
+            counts[consensus.status] += 1
+            counts["dropped_boxes"] += len(consensus.dropped)
+            if consensus.status == "disputed":
+                left_out.append((item["image_id"], "its readers disagree"))
+            else:
+                items.append(_corrected(item, consensus))
     everyone = [label for given in by_image.values() for label in given]
-    counts["labels"], counts["readers"] = len(everyone), len({label.reader for label in everyone})
-    names = ("images", "with_boxes", "no_finding", "boxes", "dropped_boxes")
-    names += ("disputed", "unusable", "labels", "readers")
-    return Corrections(items, left_out, {name: counts[name] for name in names})
+    return Corrections(items, left_out, _counted(counts, items, left_out, everyone))
+
+
+def _counted(
+    counts: Counter[str], items: Sequence[dict[str, Any]], left_out: Sequence[Any], labels: Sequence[ImageLabel]
+) -> dict[str, int]:
+    return {
+        "images": len(items),
+        "with_boxes": counts["boxes"],
+        "no_finding": counts["no_finding"],
+        "boxes": sum(len(item["opacity_boxes"]) for item in items),
+        "dropped_boxes": counts["dropped_boxes"],
+        "disputed": counts["disputed"],
+        "unusable": len(left_out) - counts["disputed"],
+        "labels": len(labels),
+        "readers": len({label.reader for label in labels}),
+    }
 
 
 def _corrected(item: dict[str, Any], consensus: Consensus) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def coco_of(labels: Sequence[ImageLabel], file_names: Mapping[str, str] | None =
     ordered = _one_an_image(labels)
     names = sorted({box.label or OPACITY for label in ordered for box in label.boxes} | {OPACITY})
     categories = {name: number for number, name in enumerate(names, 1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, label in enumerate(ordered, 1):
         name = (file_names or {}).get(label.image_id, label.image_id)
         image = {"id": number, "file_name": name, "width": label.size[1], "height": label.size[0]}
@@ -95,10 +96,10 @@ def read_coco(path: str | os.PathLike[str], reader: str, source: str = "import")
     if len(by_image) != len(images) or len(names) != len(categories):
         raise InputError(f"{where}: expected each id of an image or category once")
     for annotation in annotations:
-        image, category = _key(where, annotation, "image_id"), _key(where, annotation, "category_id")
-        if image not in by_image or category not in names:
+        belongs, category = _key(where, annotation, "image_id"), _key(where, annotation, "category_id")
+        if belongs not in by_image or category not in names:
             raise InputError(f"{where}: expected annotations of images and categories that the file lists")
-        by_image[image].append(annotation)
+        by_image[belongs].append(annotation)
     labels = []
     for image_id, image in zip(_image_ids(where, images), images, strict=True):
         size = (_whole(where, image, "height"), _whole(where, image, "width"))
@@ -225,16 +226,13 @@ def _image_ids(where: str, images: list[dict[str, Any]]) -> list[str]:
 def _coco_boxes(
     where: str, annotations: list[dict[str, Any]], size: tuple[int, int], names: Mapping[int | str, str]
 ) -> tuple[LabelledBox, ...]:
-    found = []
+    found: list[Any] = []
     for annotation in annotations:
         if annotation.get("iscrowd", 0) != 0:
             raise InputError(f"{where}: expected boxes of single findings, got a crowd region")
-        bbox = annotation.get("bbox")
-        if (
-            not isinstance(bbox, list)
-            or len(bbox) != 4
-            or not all(isinstance(edge, (int, float)) and abs(edge) < FAR for edge in bbox)
-        ):
+        bbox: Any = annotation.get("bbox")
+        usable = isinstance(bbox, list) and len(bbox) == 4
+        if not usable or not all(isinstance(edge, (int, float)) and abs(edge) < FAR for edge in bbox):
             raise InputError(f"{where}: expected bbox as [x, y, width, height], got {shown(bbox)}")
         found.append(bbox)
     inside = check_boxes(where, xywh_to_xyxy(found).astype(np.float64), *size)

@@ -8,7 +8,6 @@ ROI node of the scene, so :func:`markups_to_boxes` has to sort it.
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ MAX_MARKUPS = 500
 MIN_SIDE = 1.0  # pixels: a click that never became a box
 SAME_IOU = 0.7
 UNTOUCHED_IOU = 0.98
+FAR = 1e9  # mm
 STRAY_NAMES = ("SAM2 ROI", "Scribbles ROI")  # prompts that the panel makes for itself
 _FLIP = np.array([-1.0, -1.0, 1.0])  # RAS to LPS
 _LABEL_AND_SCORE = re.compile(r"(.*?)\s*(?:\b(1(?:\.0*)?|0?\.\d+|0))?")
@@ -252,14 +252,9 @@ def _vector(markup: dict[str, Any], key: str, length: int) -> NDArray[np.float64
         raise InputError(f"expected {key} as {length} numbers, got {shown(values)}")
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         raise InputError(f"expected {key} as {length} numbers, got something else")
-    array = np.array([_limited(value) for value in values], dtype=np.float64)
-    if not np.isfinite(array).all():
-        raise InputError(f"expected {key} as finite numbers, got NaN or infinity")
-    return array
-
-
-def _limited(value: float) -> float:
-    return float(value) if abs(value) < 1e9 or math.isnan(value) else math.inf
+    if not all(abs(value) < FAR for value in values):
+        raise InputError(f"expected {key} as finite numbers, got NaN, infinity or a number that is too large")
+    return np.array(values, dtype=np.float64)
 
 
 def _read_label(markup: dict[str, Any], findings: Sequence[str]) -> tuple[str | None, float | None]:
