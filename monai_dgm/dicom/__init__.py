@@ -1,1 +1,1 @@
-"""DICOM in (and, later, DICOM out). Imports pydicom; nothing of ours but errors."""
+"""DICOM in and DICOM out. Imports pydicom; nothing of ours but errors. What is written needs highdicom, too."""

@@ -102,7 +102,7 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
     check_pixels(name, pixels)
     return Radiograph(
         pixels=pixels,
-        pixel_spacing=_pixel_spacing(dataset),
+        pixel_spacing=pixel_spacing(dataset),
         format="dicom",
         modality=_text(dataset, "Modality"),
         body_part=_text(dataset, "BodyPartExamined"),
@@ -230,9 +230,11 @@ def _keeps_detail(values: NDArray[Any]) -> bool:
     return bool(np.isfinite(high - low)) and float(between.mean()) >= MIN_SHARE
 
 
-def _pixel_spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+def pixel_spacing(
+    dataset: pydicom.Dataset, keywords: tuple[str, ...] = ("PixelSpacing", "ImagerPixelSpacing")
+) -> tuple[float, float] | None:
     """Pixel Spacing, else Imager Pixel Spacing (at the detector, where objects look larger); None when absurd."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+    for keyword in keywords:
         try:
             row, column = (float(value) for value in dataset.get(keyword) or ())
         except (TypeError, ValueError):

@@ -1,0 +1,164 @@
+"""What every object that we add to a study shares: whose study it is, which image it came from, what made it.
+
+The study's identity is copied as it stands, however odd its values, or the PACS would file the object elsewhere. All
+other patient data stay behind.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import pydicom
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.filebase import DicomBytesIO
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, generate_uid
+
+from monai_dgm.errors import InputError
+
+SOFTWARE = "monai-dgm"
+UTF8 = "ISO_IR 192"
+# Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): what PACS match by, and Type 2 elements.
+IDENTITY = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+_OPTIONAL = ("IssuerOfPatientID", "StudyDescription")
+_REFERENCE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What made an object.
+
+    Args:
+        name: of the model, 1 to 64 characters.
+        version: of the model, 1 to 64 characters.
+
+    Raises:
+        InputError: empty, too long, or with a backslash or control character (PS3.5 6.2, LO).
+    """
+
+    name: str
+    version: str
+
+    def __post_init__(self) -> None:
+        for what, text in (("name", self.name), ("version", self.version)):
+            check_text(f"the algorithm's {what}", text)
+
+
+def check_text(name: str, text: str, longest: int = 64) -> str:
+    """Return ``text`` when it fits an LO or PN element.
+
+    Raises:
+        InputError: empty, longer than ``longest``, or with a backslash or control character.
+    """
+    if not 0 < len(text) <= longest or "\\" in text or not text.isprintable():
+        raise InputError(
+            f"{name}: expected 1 to {longest} printable characters without a backslash, got {text[:longest]!r}"
+        )
+    return text
+
+
+def load_highdicom(purpose: str) -> Any:
+    """The package highdicom, which only the label extra brings.
+
+    Raises:
+        InputError: not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise InputError(
+            f"{purpose}: expected highdicom, it is not installed (pip install 'monai-dgm[label]')"
+        ) from error
+    return highdicom
+
+
+def source_header(source: pydicom.Dataset) -> pydicom.Dataset:
+    """What highdicom must know of an image, with values that it takes, and nothing of the patient.
+
+    Args:
+        source: one radiograph; its pixels are not needed.
+
+    Raises:
+        InputError: no UID of study, series, instance or SOP class, or no size.
+    """
+    header = pydicom.Dataset()
+    for keyword in IDENTITY:
+        setattr(header, keyword, "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
+        for keyword in _REFERENCE:
+            value = str(source.get(keyword) or "")
+            if not UID(value).is_valid:
+                raise InputError(f"source image: expected a valid {keyword}, got {value[:64]!r}")
+            setattr(header, keyword, value)
+        try:
+            header.Rows, header.Columns = int(source.Rows), int(source.Columns)
+        except Exception as error:  # an element fails only when it is looked at, in many ways
+            raise InputError("source image: expected Rows and Columns") from error
+    header.Modality = "OT"
+    return header
+
+
+def copy_identity(source: pydicom.Dataset, target: pydicom.Dataset) -> None:
+    """Give ``target`` the study and the patient of ``source``, in UTF-8; nothing else of the patient.
+
+    Values that break DICOM's rules are kept: an object with others would not be found with its study.
+    """
+    target.SpecificCharacterSet = UTF8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for keyword in IDENTITY:
+            value = _text(source.get(keyword))
+            if keyword in target:
+                del target[keyword]
+            if value or keyword not in _OPTIONAL:
+                tag = tag_for_keyword(keyword)
+                assert tag is not None
+                target[tag] = pydicom.DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
+
+
+def encode_dicom(dataset: pydicom.Dataset) -> bytes:
+    """A data set with file meta information as the bytes of a DICOM file (PS3.10), with pydicom 2 and 3."""
+    buffer = DicomBytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if hasattr(dataset, "original_encoding"):  # pydicom 3
+            pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+        else:
+            pydicom.dcmwrite(buffer, dataset, write_like_original=False)
+    return bytes(buffer.getvalue())
+
+
+def new_uid() -> str:
+    """A UID below 2.25 that nobody else has."""
+    return str(generate_uid(prefix=None))
+
+
+def reference_item(source: pydicom.Dataset) -> pydicom.Dataset:
+    """An item of a sequence that refers to ``source``."""
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID = str(source.SOPClassUID)
+    item.ReferencedSOPInstanceUID = str(source.SOPInstanceUID)
+    return item
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
