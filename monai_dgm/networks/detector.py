@@ -1,0 +1,331 @@
+"""Opacity detector (paper, section 5.8): MONAI's two-dimensional RetinaNet on [image] or [image, residue].
+
+Network, anchors, losses, box coding and suppression are MONAI's (``monai.apps.detection``). What is ours is small: the
+feature pyramid and the matching of anchors, because MONAI's need torchvision, the losses' normalisation (that of the
+RetinaNet paper), anchors of the size of opacities, and the meaning of x.
+
+MONAI's boxes have x along array axis 0. Our planes are (rows, cols), so x runs along axis 1: boxes change over in
+:func:`swap_axes`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
+from monai.apps.detection.networks.retinanet_network import RetinaNet
+from monai.apps.detection.utils.anchor_utils import AnchorGenerator
+from monai.apps.detection.utils.ATSS_matcher import Matcher
+from monai.losses.focal_loss import sigmoid_focal_loss
+from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
+from monai.networks.nets.resnet import ResNet, get_inplanes
+from torch import Tensor, nn
+from torch.nn.functional import smooth_l1_loss
+
+__all__ = ["BACKBONES", "DETECTION_CHANNELS", "OpacityDetector", "opacity_anchors", "swap_axes"]
+
+BACKBONES: dict[str, tuple[str, list[int]]] = {
+    "resnet18": ("basic", [2, 2, 2, 2]),
+    "resnet34": ("basic", [3, 4, 6, 3]),
+    "resnet50": ("bottleneck", [3, 4, 6, 3]),
+}
+DETECTION_CHANNELS = ("xmin", "ymin", "xmax", "ymax", "score")
+
+# Of the opacity boxes drawn on radiographs 90 % have a side (root of the area) of 0.13 to 0.41 of the image and are
+# 0.6 to 2.5 times as high as wide. With these anchors each of them overlaps one with IoU 0.5 or more at 224 px.
+ANCHOR_SIDE = 24 / 224
+ANCHOR_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+ANCHOR_HEIGHT_TO_WIDTH = (0.6, 1.1, 2.0)
+
+
+def swap_axes(boxes: Tensor) -> Tensor:
+    """Boxes (N, 4) of ours, x along the columns, to MONAI's, x along array axis 0, and back."""
+    return boxes[:, [1, 0, 3, 2]]
+
+
+def pyramid_levels(image_size: int) -> tuple[int, ...]:
+    """Stages of the backbone (1 to 4, strides 4 to 32) that predict: the finest has some 30 cells a side."""
+    return (2, 3, 4) if image_size >= 160 else (1, 2, 3, 4)
+
+
+def opacity_anchors(image_size: int) -> AnchorGenerator:
+    """MONAI's anchor generator with sides that scale with the image: nine anchors a cell, doubling from level to level.
+
+    Args:
+        image_size: side S of the model input in pixels.
+    """
+    sides = [ANCHOR_SIDE * image_size * 2**level for level in range(len(pyramid_levels(image_size)))]
+    sizes = [[side * scale for scale in ANCHOR_SCALES] for side in sides]
+    # MONAI's ratio is extent along axis 1 over extent along axis 0: our width over height
+    ratios = tuple(1 / ratio for ratio in ANCHOR_HEIGHT_TO_WIDTH)
+    return AnchorGenerator(sizes, (ratios,) * len(sizes))
+
+
+class _FeaturePyramid(nn.Module):
+    """MONAI's ResNet and feature pyramid; MONAI joins the two with a part of torchvision."""
+
+    def __init__(self, backbone: ResNet, levels: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        self.body = backbone
+        self.levels = tuple(levels)
+        self.out_channels = out_channels
+        stages = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
+        channels = [_out_channels(stage) for stage in stages]
+        self.fpn = FeaturePyramidNetwork(2, [channels[level - 1] for level in levels], out_channels)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature maps, finest first."""
+        x = self.body.maxpool(self.body.act(self.body.bn1(self.body.conv1(images))))
+        maps: dict[str, Tensor] = {}
+        x = self.body.layer1(x)
+        if 1 in self.levels:
+            maps["1"] = x
+        x = self.body.layer2(x)
+        maps["2"] = x
+        x = self.body.layer3(x)
+        maps["3"] = x
+        maps["4"] = self.body.layer4(x)
+        return self.fpn(maps)
+
+
+def _out_channels(stage: nn.Module) -> int:
+    return [module.out_channels for module in stage.modules() if isinstance(module, nn.Conv2d)][-1]
+
+
+class IoUMatcher(Matcher):
+    """The RetinaNet paper's matching: foreground from IoU 0.5, background below 0.4, the best anchor of a box always.
+
+    Written to MONAI's interface; MONAI itself takes torchvision's.
+
+    Args:
+        foreground: least IoU of an anchor that is to find a box.
+        background: IoU below which an anchor is to find nothing; those between teach nothing.
+    """
+
+    def __init__(self, foreground: float = 0.5, background: float = 0.4) -> None:
+        super().__init__()
+        self.foreground = foreground
+        self.background = background
+
+    def compute_matches(
+        self, boxes: Tensor, anchors: Tensor, num_anchors_per_level: Sequence[int], num_anchors_per_loc: int
+    ) -> tuple[Tensor, Tensor]:
+        """IoU (N, M) and the place of the box that each of the M anchors is to find, negative for none."""
+        overlap = self.similarity_fn(boxes, anchors)
+        best, matches = overlap.max(dim=0)
+        own = matches.clone()
+        matches[best < self.foreground] = self.BETWEEN_THRESHOLDS
+        matches[best < self.background] = self.BELOW_LOW_THRESHOLD
+        wanted = (overlap == overlap.amax(dim=1, keepdim=True)).any(dim=0) & (best > 0)
+        matches[wanted] = own[wanted]
+        return overlap, matches
+
+
+class FocalLossPerOpacity(nn.Module):
+    """MONAI's focal loss (gamma 2, alpha 0.25) over all anchors, divided by the number of those that find a box."""
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Of logits and targets (N, 1), one an anchor; finite when no anchor finds a box."""
+        return sigmoid_focal_loss(logits, target, gamma=2.0, alpha=0.25).sum() / target.sum().clamp(min=1)
+
+
+class BoxLossPerOpacity(nn.Module):
+    """Smooth L1 loss (beta 1/9), summed over the four box codes, mean over the anchors that find a box."""
+
+    def forward(self, codes: Tensor, target: Tensor) -> Tensor:
+        """Of codes and targets (N, 4)."""
+        return smooth_l1_loss(codes, target, beta=1 / 9, reduction="sum") / max(1, len(target))
+
+
+class _Maps(nn.Module):
+    """The network as MONAI's detector calls it: float32 maps under autocast, and an error where they are not finite."""
+
+    def __init__(self, network: RetinaNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, list[Tensor]]:
+        """``classification`` and ``box_regression`` maps of each level.
+
+        Raises:
+            FloatingPointError: NaN or infinity.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* is NaN or Inf")  # an error follows
+            try:
+                maps = self.network(images)
+            except ValueError as error:  # MONAI's heads look, too, while training
+                if "NaN or Inf" not in str(error):
+                    raise
+                raise FloatingPointError(f"the detector's maps are not finite ({error})") from error
+        maps = {name: [level.float() for level in levels] for name, levels in maps.items()}
+        if not all(torch.isfinite(level).all() for levels in maps.values() for level in levels):
+            raise FloatingPointError("the detector's maps are not finite (NaN or infinity)")
+        return maps
+
+
+class _Detector(RetinaNetDetector):
+    """MONAI's detector with a matcher that is not torchvision's."""
+
+    proposal_matcher: Matcher
+
+    def compute_anchor_matched_idxs(
+        self, anchors: list[Tensor], targets: list[dict[str, Tensor]], num_anchor_locs_per_level: Sequence[int]
+    ) -> list[Tensor]:
+        """For each image the place of the box that each anchor is to find, negative for none."""
+        found = []
+        for anchor, target in zip(anchors, targets, strict=True):
+            boxes = target[self.target_box_key].to(anchor.device)
+            _, matches = self.proposal_matcher(boxes, anchor, num_anchor_locs_per_level, self.num_anchors_per_loc)
+            found.append(matches.to(anchor.device))
+        return found
+
+
+class OpacityDetector(nn.Module):
+    """RetinaNet for lung opacities, without pretrained weights (nothing is downloaded).
+
+    Boxes are float32 (N, 4) ``[xmin, ymin, xmax, ymax]`` in pixels of the model input, x to the right, continuous
+    edges; no box is (0, 4).
+
+    Args:
+        in_channels: 1 for [image], 2 for [image, residue].
+        backbone: one of :data:`BACKBONES`.
+        image_size: side S of the model input in pixels, a multiple of 32: anchors and pyramid follow it.
+        width: factor of the backbone's channels.
+        fpn_channels: of the feature pyramid and the heads, a multiple of 8.
+        score_threshold: detections below are not given.
+        nms_threshold: of two detections that overlap with a larger IoU the better one is given.
+        max_detections: at most so many an image.
+
+    Raises:
+        ValueError: a backbone that there is not, or sizes that do not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        backbone: str = "resnet50",
+        image_size: int = 224,
+        width: float = 1.0,
+        fpn_channels: int = 256,
+        score_threshold: float = 0.02,
+        nms_threshold: float = 0.3,
+        max_detections: int = 20,
+    ) -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone: expected one of {', '.join(BACKBONES)}, got {backbone!r}")
+        if image_size % 32 != 0 or image_size < 32 or fpn_channels % 8 != 0:
+            got = f"{image_size} and {fpn_channels}"
+            raise ValueError(f"expected an image_size that is a multiple of 32 and fpn_channels of 8, got {got}")
+        block, layers = BACKBONES[backbone]
+        body = ResNet(
+            block,
+            layers,
+            get_inplanes(),
+            spatial_dims=2,
+            n_input_channels=in_channels,
+            conv1_t_stride=2,
+            widen_factor=width,
+            feed_forward=False,
+            bias_downsample=False,
+        )
+        features = _FeaturePyramid(body, pyramid_levels(image_size), fpn_channels)
+        self.anchors = opacity_anchors(image_size)
+        self.num_anchors: int = self.anchors.num_anchors_per_location()[0]
+        self.network = RetinaNet(2, 1, self.num_anchors, features, size_divisible=32)
+        # In a tuple, for it shares the network: its weights are not to be listed, moved or exported twice.
+        self._monai = (self._make_detector(score_threshold, nms_threshold, max_detections),)
+        self.largest_code: float = self._monai[0].box_coder.boxes_xform_clip
+
+    def _make_detector(self, score_threshold: float, nms_threshold: float, max_detections: int) -> _Detector:
+        detector = _Detector(_Maps(self.network), self.anchors, spatial_dims=2, num_classes=1, size_divisible=32)
+        detector.proposal_matcher = IoUMatcher()
+        detector.set_cls_loss(FocalLossPerOpacity())
+        detector.set_box_regression_loss(BoxLossPerOpacity(), encode_gt=True, decode_pred=False)
+        detector.set_box_selector_parameters(score_threshold, 1000, nms_threshold, max_detections)
+        return detector
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Every anchor's box and score, before suppression: what exports to TorchScript.
+
+        Args:
+            images: (B, C, S, S), image and residue in [-1, 1].
+
+        Returns:
+            (B, 5, A), A the number of anchors; :data:`DETECTION_CHANNELS` names the channels. Edges in pixels of the
+            input, within it; scores in [0, 1].
+        """
+        features = list(self.network.feature_extractor(images).values())
+        logits = self._flat(self.network.classification_head(features), 1)
+        codes = self._flat(self.network.regression_head(features), 4)
+        anchors = self.anchors(images, features)[0].to(codes.dtype)
+        sides = anchors[:, 2:] - anchors[:, :2]
+        middles = (anchors[:, 2:] + anchors[:, :2]) / 2 + codes[:, :, :2] * sides
+        sides = sides * torch.exp(codes[:, :, 2:].clamp(max=self.largest_code))
+        edges = torch.cat((middles - sides / 2, middles + sides / 2), dim=2)
+        rows, cols = images.shape[2], images.shape[3]
+        ymin, xmin = edges[:, :, 0].clamp(0, rows), edges[:, :, 1].clamp(0, cols)
+        ymax, xmax = edges[:, :, 2].clamp(0, rows), edges[:, :, 3].clamp(0, cols)
+        return torch.stack((xmin, ymin, xmax, ymax, torch.sigmoid(logits[:, :, 0])), dim=1)
+
+    def _flat(self, maps: list[Tensor], length: int) -> Tensor:
+        """Maps (B, A * length, H, W) of all levels as (B, sum of H * W * A, length)."""
+        flat: list[Tensor] = []
+        for level in maps:
+            count, _, rows, cols = level.shape
+            cells = level.reshape(count, self.num_anchors, length, rows, cols).permute(0, 3, 4, 1, 2)
+            flat.append(cells.reshape(count, -1, length))
+        return torch.cat(flat, dim=1).float()
+
+    @torch.jit.unused
+    def training_losses(self, images: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The RetinaNet paper's losses of a batch.
+
+        Args:
+            images: (B, C, S, S).
+            targets: for each image its boxes (N, 4), (0, 4) where it has none.
+
+        Returns:
+            ``classification`` (focal loss), ``box_regression`` (smooth L1), and ``loss``, their sum; scalars.
+
+        Raises:
+            FloatingPointError: NaN or infinity in the network's maps.
+            ValueError: targets that are no boxes.
+        """
+        labels = [torch.zeros(len(boxes), dtype=torch.long, device=images.device) for boxes in targets]
+        swapped = [swap_axes(boxes.to(images.device, torch.float32)) for boxes in targets]
+        rows = [{"boxes": boxes, "labels": label} for boxes, label in zip(swapped, labels, strict=True)]
+        detector = self._prepared(images, training=True)
+        losses = cast(dict[str, Tensor], detector(images, rows))
+        # without a box in the batch MONAI gives a regression loss that is on no device
+        losses = {name: loss.to(images.device) for name, loss in losses.items()}
+        return {**losses, "loss": losses["classification"] + losses["box_regression"]}
+
+    @torch.jit.unused
+    def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Detections, best first.
+
+        Args:
+            images: (B, C, S, S), image and residue in [-1, 1].
+
+        Returns:
+            for each image boxes float32 (N, 4) and scores float32 (N,) in [0, 1], on the images' device.
+
+        Raises:
+            FloatingPointError: NaN or infinity in the network's maps.
+        """
+        with torch.no_grad():
+            found = cast(list[dict[str, Tensor]], self._prepared(images, training=False)(images))
+        return [(swap_axes(one["boxes"]), one["labels_scores"]) for one in found]
+
+    def _prepared(self, images: Tensor, training: bool) -> _Detector:
+        """MONAI's detector, told what to do; the layers' own mode (batch norm) is that of this module."""
+        (detector,) = self._monai
+        detector.training = training
+        if detector.anchors is not None and detector.anchors[0].device != images.device:
+            detector.anchors = None
+        return detector
