@@ -54,7 +54,7 @@ def clean_lung_mask(probability: ArrayLike, threshold: float = THRESHOLD) -> NDA
 
 
 def lung_box(mask: ArrayLike) -> NDArray[np.float32] | None:
-    """Smallest box around both lungs: float32 (4,) ``[xmin, ymin, xmax, ymax]``, continuous edges; None without lungs."""
+    """Smallest box around both lungs, float32 (4,) ``[xmin, ymin, xmax, ymax]``, continuous edges; None: no lungs."""
     return box_of_mask(mask)
 
 

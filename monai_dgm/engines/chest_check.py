@@ -1,0 +1,233 @@
+"""Does this look like a frontal chest? A question to the lung segmentor's output, answered by training chests.
+
+A radiograph is described by the two lungs found in it: their areas, positions, shapes, symmetry, and how certain the
+segmentor was. How far such a description lies from those of the training set's chests is its Mahalanobis distance, and
+the distance that a stated share of the training chests exceeds is the threshold. Nothing in it is set by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.covariance import LedoitWolf
+
+from monai_dgm.errors import InputError
+from monai_dgm.transforms.boxes import box_of_mask
+from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, split_lungs
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["CHEST_FILE", "ChestReference", "chest_plausibility", "describe_lungs", "fit_chest_reference"]
+
+CHEST_FILE = "chest.json"
+TRIMMED = 0.05  # share of the training chests, the farthest, that do not shape the reference: failed segmentations
+LEAST_CHESTS = 20
+SCORE_CAP = 100.0
+_EDGE = 0.01  # keeps logarithms of shares finite
+
+FEATURES = {
+    "right_area": "area of the right lung",
+    "left_area": "area of the left lung",
+    "right_x": "place of the right lung across",
+    "left_x": "place of the left lung across",
+    "right_y": "height at which the right lung lies",
+    "left_y": "height at which the left lung lies",
+    "right_aspect": "shape of the right lung, high or wide",
+    "left_aspect": "shape of the left lung, high or wide",
+    "right_fill": "share of its box that the right lung fills",
+    "left_fill": "share of its box that the left lung fills",
+    "gap": "distance of the lungs",
+    "level": "overlap of the lungs' heights",
+    "mirror": "symmetry of the lungs",
+    "doubt": "doubt of the segmentation",
+    "blur": "width of the lungs' uncertain edge",
+    "rest": "what else was taken for lung",
+}
+"""Names of the description's numbers, and what they are called to a user."""
+
+
+def describe_lungs(probability: ArrayLike) -> NDArray[np.float64] | None:
+    """The numbers of ``FEATURES``, relative to the radiograph's rows and columns; None where two lungs were not found.
+
+    Args:
+        probability: of lung, (rows, cols) in [0, 1], of the radiograph alone, without a border that was added to it.
+    """
+    array = np.asarray(probability, dtype=np.float64)
+    rows, cols = array.shape
+    mask = clean_lung_mask(array)
+    lungs = split_lungs(mask)
+    right, left = box_of_mask(lungs[0]), box_of_mask(lungs[1])
+    if right is None or left is None:
+        return None
+    numbers: dict[str, float] = {}
+    for side, lung, box in zip(("right", "left"), lungs, (right, left), strict=True):
+        height, width = float(box[3] - box[1]), float(box[2] - box[0])
+        y, x = np.argwhere(lung).mean(axis=0) + 0.5
+        numbers[f"{side}_area"] = float(np.log(lung.mean()))
+        numbers[f"{side}_x"], numbers[f"{side}_y"] = x / cols, y / rows
+        numbers[f"{side}_aspect"] = float(np.log(height / width))
+        numbers[f"{side}_fill"] = float(lung.sum()) / (height * width)
+    both = min(right[3], left[3]) - max(right[1], left[1])
+    numbers["gap"] = float(left[0] - right[2]) / cols
+    numbers["level"] = float(both) / float(max(right[3], left[3]) - min(right[1], left[1]))
+    numbers["mirror"] = _mirror(*lungs)
+    area = float(mask.sum())
+    unsure = (array > 0.1) & (array < 0.9)
+    numbers["doubt"] = float(np.log(1 - np.abs(2 * array[mask] - 1).mean() + _EDGE))
+    numbers["blur"] = float(np.log(unsure.sum() / area + _EDGE))
+    numbers["rest"] = float(np.log(((array > THRESHOLD) & ~mask).sum() / area + _EDGE))
+    return np.array([numbers[name] for name in FEATURES])
+
+
+def _mirror(right: NDArray[np.bool_], left: NDArray[np.bool_]) -> float:
+    """Dice of the left lung and the right one mirrored onto it, box on box of the same top, in [0, 1]."""
+    crops = []
+    top = min(np.flatnonzero(lung.any(axis=1))[0] for lung in (right, left))
+    bottom = max(np.flatnonzero(lung.any(axis=1))[-1] for lung in (right, left)) + 1
+    for lung in (right[:, ::-1], left):
+        columns = np.flatnonzero(lung.any(axis=0))
+        crops.append(lung[top:bottom, columns[0] : columns[-1] + 1])
+    width = max(crop.shape[1] for crop in crops)
+    one, other = (np.pad(crop, ((0, 0), (0, width - crop.shape[1]))) for crop in crops)  # aligned at the spine
+    return 2 * float((one & other).sum()) / float(one.sum() + other.sum())
+
+
+@dataclass(frozen=True)
+class ChestReference:
+    """What descriptions of chests look like: ``chest.json`` beside a segmentor's weights.
+
+    Attributes:
+        features: names, as in ``FEATURES``.
+        centre, scale: mean and standard deviation of each.
+        precision: inverse covariance of the scaled description, a list a row.
+        low, high: 1st and 99th percentile of each, for the words.
+        threshold: distance above which a radiograph is questioned.
+        false_alarm_rate: share of the training chests that was asked to exceed it.
+        training_rate: share that does, those without two lungs among them.
+        num_chests: training chests.
+        trained_on: the data in words.
+    """
+
+    features: list[str]
+    centre: list[float]
+    scale: list[float]
+    precision: list[list[float]]
+    low: list[float]
+    high: list[float]
+    threshold: float
+    false_alarm_rate: float
+    training_rate: float
+    num_chests: int
+    trained_on: str = ""
+
+    def parts(self, description: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each number of a description adds to its squared distance; their sum is that."""
+        scaled = (description - np.array(self.centre)) / np.array(self.scale)
+        return np.asarray(scaled * (np.array(self.precision) @ scaled))
+
+    def distance(self, description: NDArray[np.float64]) -> float:
+        """Mahalanobis distance of a description."""
+        return float(np.sqrt(max(0.0, self.parts(description).sum())))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON, aside and renamed."""
+        with atomic_write(path) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> ChestReference:
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            InputError: no such file, or another one.
+        """
+        try:
+            reference = cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: expected a chest reference as JSON ({error})") from error
+        if reference.features != list(FEATURES):
+            raise InputError(
+                f"{path}: expected a chest reference of this version, its features are others; fit it anew"
+            )
+        return reference
+
+
+def fit_chest_reference(
+    descriptions: Sequence[NDArray[np.float64] | None], false_alarm_rate: float = 0.01, trained_on: str = ""
+) -> ChestReference:
+    """Centre, covariance (Ledoit-Wolf) and threshold of training chests.
+
+    Args:
+        descriptions: from :func:`describe_lungs`; None counts as a false alarm.
+        false_alarm_rate: share of these chests that shall exceed the threshold. Where more than that have not two
+            lungs, it is the largest distance.
+        trained_on: the data in words.
+
+    Raises:
+        InputError: a rate outside (0, 1), or too few chests with two lungs.
+    """
+    if not 0 < false_alarm_rate < 1:
+        raise InputError(f"false_alarm_rate: expected a share between 0 and 1, got {false_alarm_rate}")
+    found = np.array([description for description in descriptions if description is not None])
+    if len(found) < LEAST_CHESTS:
+        expected = f"at least {LEAST_CHESTS} training chests in which two lungs are found"
+        raise InputError(f"expected {expected}, got {len(found)} of {len(descriptions)}: is the segmentor trained?")
+    reference = _fit(found, false_alarm_rate, len(descriptions), trained_on)
+    distances = np.array([reference.distance(description) for description in found])
+    inner = found[distances <= np.quantile(distances, 1 - TRIMMED)]
+    reference = _fit(inner, false_alarm_rate, len(descriptions), trained_on)
+    distances = np.array([reference.distance(description) for description in found])
+    missing = len(descriptions) - len(found)
+    every = np.concatenate((distances, np.full(missing, np.inf)))
+    threshold = min(float(np.quantile(every, 1 - false_alarm_rate, method="lower")), float(distances.max()))
+    return replace(reference, threshold=threshold, training_rate=float((every > threshold).mean()))
+
+
+def _fit(found: NDArray[np.float64], rate: float, number: int, trained_on: str) -> ChestReference:
+    centre, scale = found.mean(axis=0), found.std(axis=0) + 1e-6
+    precision = LedoitWolf(assume_centered=True).fit((found - centre) / scale).get_precision()
+    low, high = np.quantile(found, [0.01, 0.99], axis=0)
+    return ChestReference(
+        features=list(FEATURES),
+        centre=centre.tolist(),
+        scale=scale.tolist(),
+        precision=precision.tolist(),
+        low=low.tolist(),
+        high=high.tolist(),
+        threshold=float("inf"),
+        false_alarm_rate=rate,
+        training_rate=float("nan"),
+        num_chests=number,
+        trained_on=trained_on,
+    )
+
+
+def chest_plausibility(probability: ArrayLike, reference: ChestReference) -> tuple[bool, str, float]:
+    """Whether the lungs found in a radiograph look like those of a frontal chest.
+
+    Args:
+        probability: of lung, (rows, cols) in [0, 1], of the radiograph alone, without a border that was added to it.
+        reference: of training chests, by the same segmentor.
+
+    Returns:
+        plausible; the reason in words where it is not, else ""; and a score: distance from the training chests in units
+        of the threshold, at most 100. Above 1 is not plausible.
+    """
+    description = describe_lungs(probability)
+    if description is None:
+        lungs = int(clean_lung_mask(probability).any())
+        words = "only one lung was found" if lungs else "no lungs were found"
+        return False, f"this does not look like a frontal chest: {words}", SCORE_CAP
+    score = min(SCORE_CAP, reference.distance(description) / reference.threshold)
+    if score <= 1:
+        return True, "", score
+    worst = int(np.argmax(reference.parts(description)))
+    value, low, high = description[worst], reference.low[worst], reference.high[worst]
+    how = "smaller than" if value < low else "larger than" if value > high else "together with the rest unlike"
+    words = f"{list(FEATURES.values())[worst]} is {how} in training chests"
+    return False, f"this does not look like a frontal chest: {words}", score

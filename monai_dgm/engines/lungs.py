@@ -1,0 +1,122 @@
+"""Lungs of prepared radiographs by a trained segmentor, and batches to train one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.engines import PrepareBatch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from monai_dgm.engines.checkpoint import load_weights, read_model_settings
+from monai_dgm.engines.chest_check import CHEST_FILE, ChestReference
+from monai_dgm.errors import InputError
+from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
+from monai_dgm.transforms.lungs import clean_lung_mask, lung_probability
+
+__all__ = ["LungSegmentor", "PrepareLungs", "load_lung_segmentor", "network_from_settings", "segment_lungs"]
+
+BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def segment_lungs(network: nn.Module, image: Tensor, size: int | None = None) -> NDArray[np.bool_]:
+    """The lungs of prepared radiographs.
+
+    Args:
+        network: a lung segmentor in evaluation mode.
+        image: (B, 1, S, S) in [-1, 1], on the network's device.
+        size: side that the network was trained at; images of another side are resampled there and back. None: as they
+            are.
+
+    Returns:
+        bool (B, S, S); all False for an image without lungs of plausible size.
+    """
+    probability = lung_probability(network, image, size)[:, 0].cpu().numpy()
+    return np.stack([clean_lung_mask(plane) for plane in probability])
+
+
+@dataclass(frozen=True)
+class LungSegmentor:
+    """A trained segmentor with what lies beside its weights.
+
+    Attributes:
+        network: (B, 1, S, S) to logits, in evaluation mode.
+        size: side that it was trained at.
+        reference: what lungs of chests look like to it; None where that was not fitted.
+        settings: of its training.
+    """
+
+    network: nn.Module
+    size: int
+    reference: ChestReference | None
+    settings: dict[str, Any]
+
+    def probability(self, image: Tensor) -> NDArray[np.float32]:
+        """(B, 1, H, W) in [-1, 1], any side, on the network's device -> probability of lung, float32 (B, H, W)."""
+        return lung_probability(self.network, image, self.size)[:, 0].cpu().numpy()
+
+    def masks(self, image: Tensor) -> NDArray[np.bool_]:
+        """(B, 1, H, W) in [-1, 1], any side, on the network's device -> lung masks, bool (B, H, W)."""
+        return segment_lungs(self.network, image, self.size)
+
+
+def network_from_settings(settings: dict[str, Any]) -> nn.Module:
+    """The network of a model's settings (``model.json``), without weights.
+
+    Raises:
+        InputError: settings of another kind of model.
+    """
+    architecture = settings.get("architecture", "unet")
+    if architecture not in ARCHITECTURES:
+        names = " or ".join(ARCHITECTURES)
+        raise InputError(f"expected settings of a lung segmentor, architecture {names}, got {architecture!r}")
+    return build_lung_network(architecture, settings.get("network_settings"))
+
+
+def load_lung_segmentor(model_path: str | os.PathLike[str], device: torch.device | str = "cpu") -> LungSegmentor:
+    """A segmentor from its weights; settings (``model.json``) and chest reference (``chest.json``) lie beside them.
+
+    Args:
+        model_path: ``.pt`` or ``.safetensors``.
+        device: where to put it.
+
+    Raises:
+        InputError: no such file, or one that is none of a lung segmentor.
+    """
+    settings = read_model_settings(model_path)
+    network = load_weights(network_from_settings(settings), model_path).to(device).eval()
+    beside = Path(model_path).with_name(CHEST_FILE)
+    reference = ChestReference.read(beside) if beside.is_file() else None
+    return LungSegmentor(network, int(settings["image_size"]), reference, settings)
+
+
+class PrepareLungs(PrepareBatch):
+    """Batches of :class:`monai_dgm.data.lung_dataset.LungDataset` for MONAI's trainer and evaluator.
+
+    Args:
+        transforms: applied to a batch on the device, in order (variation); none to evaluate.
+        channels_last: memory format of the images.
+    """
+
+    def __init__(self, transforms: Sequence[BatchTransform] = (), channels_last: bool = True) -> None:
+        self.transforms = tuple(transforms)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """``image`` and ``label`` of a batch, both (B, 1, S, S), moved to the device and varied."""
+        batch = {name: batchdata[name].to(device, non_blocking=non_blocking) for name in ("image", "label")}
+        for transform in self.transforms:
+            batch = transform(batch)
+        return batch["image"].contiguous(memory_format=self.memory_format), batch["label"]

@@ -1,0 +1,118 @@
+"""Ends the evaluation of a lung segmentor: figures as CSV and JSON, a picture of masks, and a line for each figure."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+from PIL import Image
+
+from monai_dgm.engines.lung_evaluation import LungFigures, LungRecord
+from monai_dgm.handlers.report_writer import write_rows
+from monai_dgm.metrics.records import MetricRow
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["LungReport", "draw_masks", "note_figures"]
+
+logger = logging.getLogger(__name__)
+
+PANEL_SIDE = 192
+COLUMNS = 6
+_TRUTH, _FOUND = (80, 200, 120), (240, 80, 60)
+
+
+class LungReport:
+    """Attached to an evaluator: writes ``report/metrics.csv``, ``metrics.json`` and ``lungs.png``, and prints where.
+
+    Args:
+        figures: of the evaluation.
+        output_dir: ``report/`` is made in it.
+        chest_rows: called at the end for the figures of the chest check; None: without.
+        model_path: weights, when the figures shall be noted in the JSON file beside them.
+    """
+
+    def __init__(
+        self,
+        figures: LungFigures,
+        output_dir: str | os.PathLike[str],
+        chest_rows: Callable[[], Sequence[MetricRow]] | None = None,
+        model_path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.figures = figures
+        self.folder = Path(output_dir) / "report"
+        self.chest_rows = chest_rows
+        self.model_path = model_path
+
+    def attach(self, engine: Engine) -> None:
+        """After the metrics are computed."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write everything."""
+        rows = [*self.figures.rows, *(self.chest_rows() if self.chest_rows is not None else ())]
+        write_rows(rows, self.folder)
+        picture = draw_masks(self.figures)
+        with atomic_write(self.folder / "lungs.png") as partial:
+            Image.fromarray(picture).save(partial)
+        if self.model_path is not None:
+            note_figures(self.model_path, rows)
+        for row in rows:
+            bounds = f"[{row.low:.3f}, {row.high:.3f}]"
+            print(f"{row.group:32} {row.name:26} {row.value:.3f} {bounds}, {row.num_images} images")
+        print(f"figures: {self.folder / 'metrics.json'}", flush=True)
+
+
+def note_figures(model_path: str | os.PathLike[str], rows: Sequence[MetricRow]) -> None:
+    """Add figures to the JSON file beside a model's weights, under "figures", by group and name.
+
+    Args:
+        model_path: the weights.
+        rows: figures; those that are not defined are None.
+    """
+    path = Path(model_path).with_suffix(".json")
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    figures: dict[str, dict[str, dict[str, float | int | None]]] = {}
+    for row in rows:
+        numbers = {"value": row.value, "low": row.low, "high": row.high}
+        clean = {name: round(number, 6) if number == number else None for name, number in numbers.items()}
+        figures.setdefault(row.group, {})[row.name] = {**clean, "num_images": row.num_images}
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps({**settings, "figures": figures}, indent=1) + "\n", encoding="utf-8")
+
+
+def draw_masks(figures: LungFigures, number: int = 12) -> NDArray[np.uint8]:
+    """The worst half and the best ranked at equal steps: radiographs with true (green) and found (red) outlines.
+
+    Args:
+        figures: of an evaluation.
+        number: panels, six a row.
+
+    Returns:
+        RGB picture.
+    """
+    order = sorted(range(len(figures.records)), key=lambda index: figures.records[index].dice)
+    number = min(number, len(order))
+    worst, rest = order[: number // 2], order[number // 2 :]
+    steps = np.linspace(0, len(rest) - 1, number - len(worst)).round().astype(int)
+    chosen = [*worst, *(rest[step] for step in dict.fromkeys(steps.tolist()))]
+    panels = [_panel(figures.dataset[index]["image"][0].numpy(), figures.records[index]) for index in chosen]
+    panels += [np.zeros_like(panels[0])] * (-len(panels) % COLUMNS)
+    return np.concatenate([np.concatenate(panels[i : i + COLUMNS], 1) for i in range(0, len(panels), COLUMNS)])
+
+
+def _panel(image: NDArray[np.float32], record: LungRecord) -> NDArray[np.uint8]:
+    scale = max(1, round(PANEL_SIDE / image.shape[0]))
+    grey = ((image + 1) * 127.5).clip(0, 255).astype(np.uint8).repeat(scale, 0).repeat(scale, 1)
+    picture = np.stack([grey] * 3, axis=-1)
+    for mask, colour in ((record.truth, _TRUTH), (record.mask, _FOUND)):
+        large = mask.repeat(scale, 0).repeat(scale, 1)
+        padded = np.pad(large, 1)
+        inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        picture[large & ~inner] = colour
+    return picture
