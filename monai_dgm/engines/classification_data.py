@@ -1,0 +1,204 @@
+"""What a classifier is trained on: labels of a task, splits with both labels, and radiographs with their residues."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.decomposed import DecomposedDataset, check_channels
+from monai_dgm.data.sources import Splits
+from monai_dgm.engines.checkpoint import load_weights, read_model_settings
+from monai_dgm.engines.files import describe_model
+from monai_dgm.engines.residues import cached_residues
+from monai_dgm.errors import InputError
+from monai_dgm.networks.decomposer import Decomposer
+
+__all__ = [
+    "TASKS",
+    "announce_decomposer",
+    "check_decomposer",
+    "decomposed_dataset",
+    "decomposer_sha256",
+    "find_weights",
+    "load_decomposer",
+    "needs_decomposer",
+    "task_datalist",
+    "task_splits",
+]
+
+logger = logging.getLogger(__name__)
+
+Datalist = list[dict[str, Any]]
+
+# task -> names of label 1 and label 0, which is what all images not of label 1 have
+TASKS: dict[str, tuple[str, str]] = {
+    "abnormality": ("abnormal", "normal"),  # the paper's Tables 4 and 5
+    "opacity": ("lung_opacity", "no_lung_opacity"),  # Table 6: opacities against normal and other abnormal images
+}
+
+
+def task_datalist(datalist: Sequence[Mapping[str, Any]], task: str) -> Datalist:
+    """The items with the labels of a task.
+
+    Args:
+        datalist: items with "label" (0 normal, 1 abnormal), and "category" for the task "opacity".
+        task: of :data:`TASKS`.
+
+    Raises:
+        InputError: a task that there is not, or an image without what the task asks for.
+    """
+    if task not in TASKS:
+        raise InputError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
+    labelled: Datalist = []
+    for item in datalist:
+        known = item.get("category" if task == "opacity" else "label")
+        if known is None:
+            wanted = "a category" if task == "opacity" else "a label"
+            raise InputError(f"{item['image']}: expected {wanted} for the task {task}, got none")
+        labelled.append({**item, "label": int(known == "lung_opacity") if task == "opacity" else int(known)})
+    return labelled
+
+
+def task_splits(splits: Splits, task: str, max_normals: int | None = None, seed: int = 0) -> Splits:
+    """The splits with the labels of a task; training and validation hold both of them.
+
+    Args:
+        splits: from :func:`monai_dgm.data.sources.load_splits`.
+        task: of :data:`TASKS`.
+        max_normals: keep at most that many images of label 0 to train on, those of random patients, as where normals
+            are few; None for all. Validation and test are as they were.
+        seed: of that choice.
+
+    Raises:
+        InputError: as :func:`task_datalist`; or training or validation lack a label.
+    """
+    training, validation, test = (task_datalist(p, task) for p in (splits.training, splits.validation, splits.test))
+    description = splits.description
+    if max_normals is not None:
+        training = _few_normals(training, max_normals, seed)
+        count = sum(item["label"] == 0 for item in training)
+        description = f"{description}, with {count} images without {TASKS[task][0]} to train on"
+    for name, part in (("training", training), ("validation", validation)):
+        found = {item["label"] for item in part}
+        if len(found) < 2:
+            lacking = TASKS[task][1 if 1 in found else 0]
+            raise InputError(f"{name}: expected images of both labels for the task {task}, got no {lacking} one")
+    return Splits(training, validation, test, description)
+
+
+def _few_normals(datalist: Datalist, count: int, seed: int) -> Datalist:
+    if count < 1:
+        raise InputError(f"max_normals: expected at least one image, got {count}")
+    patients = sorted({item["patient_id"] for item in datalist if item["label"] == 0})
+    order = np.random.default_rng((seed, count)).permutation(len(patients))
+    rank = {patients[place]: number for number, place in enumerate(order)}
+    normals = [place for place, item in enumerate(datalist) if item["label"] == 0]
+    kept = set(sorted(normals, key=lambda place: (rank[datalist[place]["patient_id"]], place))[:count])
+    return [item for place, item in enumerate(datalist) if item["label"] == 1 or place in kept]
+
+
+def needs_decomposer(channels: Sequence[str], twin_prob: float = 0.0) -> bool:
+    """Whether a classifier of these channels needs a decomposer, for residues or for normal twins.
+
+    Raises:
+        InputError: channels that there are not.
+    """
+    return "residue" in check_channels(channels) or twin_prob > 0
+
+
+def find_weights(folder: str | os.PathLike[str]) -> str:
+    """The weights in a bundle's folder of models: those that ship, else those that a training wrote."""
+    shipped = Path(folder) / "model.safetensors"
+    return str(shipped if shipped.is_file() else Path(folder) / "model.pt")
+
+
+def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Decomposer:
+    """The frozen decomposer of a file of weights, in evaluation mode, sized as the JSON file beside it says.
+
+    Raises:
+        InputError: no such file, or one of another network.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: expected the weights of a decomposer (bundles/dgm trains one), there are none")
+    settings = read_model_settings(path)
+    names = ("base_width", "num_res_blocks", "normal_skips", "residue_skips")
+    network = Decomposer(**{name: settings[name] for name in names})
+    return load_weights(network, path).to(device).eval().requires_grad_(False)  # type: ignore[return-value]
+
+
+def decomposer_sha256(path: str | os.PathLike[str], channels: Sequence[str]) -> str | None:
+    """SHA-256 of a decomposer's weights for the settings of a classifier; None for one that sees no residue.
+
+    Raises:
+        InputError: no such file.
+    """
+    return describe_model(path)["sha256"] if needs_decomposer(channels) else None
+
+
+def announce_decomposer(path: str | os.PathLike[str], splits: Splits) -> None:
+    """Print where residues come from, and warn where the decomposer may have seen the test images."""
+    trained_on = read_model_settings(path).get("trained_on")
+    print(f"residues: of {path}, trained on {trained_on or 'data that is not named beside it'}", flush=True)
+    if trained_on is None or not splits.description.startswith(str(trained_on)):
+        logger.warning(
+            "the decomposer was not trained on this split; where it has seen test images, figures with residues flatter"
+        )
+
+
+def check_decomposer(settings: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Compare a decomposer with the one whose residues a classifier was trained on.
+
+    Args:
+        settings: of the classifier; "decomposer_sha256" is None where it sees no residues.
+        path: of the decomposer's weights.
+
+    Raises:
+        InputError: they differ, so that the classifier's scores would mean little.
+    """
+    expected = settings.get("decomposer_sha256")
+    if expected is None:
+        return
+    found = describe_model(path)["sha256"] if Path(path).is_file() else "no file"
+    if found != expected:
+        raise InputError(
+            f"{path}: expected the decomposer that the classifier was trained with, SHA-256 {expected[:12]}..., "
+            f"got {found[:12]}; give --decomposer_path"
+        )
+
+
+def decomposed_dataset(
+    datalist: Sequence[dict[str, Any]],
+    channels: Sequence[str],
+    size: int,
+    cache_dir: str | os.PathLike[str],
+    decomposer: Callable[..., Any] | None = None,
+    decomposer_path: str | os.PathLike[str] | None = None,
+    device: torch.device | str = "cpu",
+) -> DecomposedDataset:
+    """Radiographs with the channels of a classifier; residues are computed once and cached.
+
+    Args:
+        datalist: of one split, with the labels of the task.
+        channels: of "image" and "residue".
+        size: side S.
+        cache_dir: of radiographs and residues.
+        decomposer, decomposer_path: from :func:`load_decomposer` and the file it came from; None without residues.
+        device: where residues are computed.
+
+    Raises:
+        InputError: files that cannot be used; residues without a decomposer.
+    """
+    dataset = RadiographDataset(datalist, size, cache_dir)
+    residues = None
+    if "residue" in check_channels(channels):
+        if not isinstance(decomposer, torch.nn.Module) or decomposer_path is None:
+            raise InputError("channels: expected a decomposer for the channel residue, got none")
+        residues = cached_residues(dataset, decomposer, decomposer_path, cache_dir, device)
+    return DecomposedDataset(dataset, residues, channels)
