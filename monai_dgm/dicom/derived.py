@@ -6,6 +6,7 @@ other patient data stay behind.
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import pydicom
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.filebase import DicomBytesIO
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, generate_uid
 
@@ -135,14 +135,14 @@ def copy_identity(source: pydicom.Dataset, target: pydicom.Dataset) -> None:
 
 def encode_dicom(dataset: pydicom.Dataset) -> bytes:
     """A data set with file meta information as the bytes of a DICOM file (PS3.10), with pydicom 2 and 3."""
-    buffer = DicomBytesIO()
+    buffer = io.BytesIO()
+    complete: dict[str, Any] = {"write_like_original": False}
+    if hasattr(dataset, "original_encoding"):  # pydicom 3
+        complete = {"enforce_file_format": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if hasattr(dataset, "original_encoding"):  # pydicom 3
-            pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-        else:
-            pydicom.dcmwrite(buffer, dataset, write_like_original=False)
-    return bytes(buffer.getvalue())
+        pydicom.dcmwrite(buffer, dataset, **complete)
+    return buffer.getvalue()
 
 
 def new_uid() -> str:

@@ -68,7 +68,7 @@ def write_secondary_capture(
 
     Args:
         source: radiograph it was made from; only its header is used. Optional attributes may be missing.
-        picture: uint8 (rows, cols), bright = dense, or RGB (rows, cols, 3), over all of the source's pixels, of any size.
+        picture: uint8 (rows, cols), bright = dense, or RGB (rows, cols, 3), over the whole source, of any size.
         kind: what it shows, such as ``NORMAL``.
         algorithm: what made it.
         series_uid: series to add to; a new one by default.
@@ -182,8 +182,10 @@ def _add_geometry(
 ) -> None:
     orientation = source.get("PatientOrientation") or []
     capture.PatientOrientation = list(orientation) if len(orientation) == 2 else []
-    if source.get("Laterality"):
-        capture.Laterality = str(source.Laterality)
+    part = str(source.get("BodyPartExamined") or "")
+    capture.BodyPartExamined = part
+    if source.get("Laterality") or part != "CHEST":  # which is not one of a pair (C.7.3.1)
+        capture.Laterality = str(source.get("Laterality") or "")
     in_patient = pixel_spacing(source, ("PixelSpacing",))
     spacing = in_patient or pixel_spacing(source) or (1.0, 1.0)
     row, column = spacing[0] * header.Rows / shape[0], spacing[1] * header.Columns / shape[1]
