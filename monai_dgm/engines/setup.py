@@ -43,17 +43,19 @@ def prepare_run(
                 leftover.unlink(missing_ok=True)
 
 
-def prepare_inference(dataset_dir: str | os.PathLike[str] | None, output_dir: str | os.PathLike[str]) -> None:
-    """Start logging and say what is going to be decomposed into where.
+def prepare_inference(
+    dataset_dir: str | os.PathLike[str] | None, output_dir: str | os.PathLike[str], doing: str = "decomposing"
+) -> None:
+    """Start logging and say what is going to be done with what, into where.
 
     Raises:
-        InputError: when there is nothing to decompose.
+        InputError: when there are no radiographs.
     """
     report_input_errors_in_one_line()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if dataset_dir is None:
         raise InputError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
-    print(f"decomposing {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
+    print(f"{doing} {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
 
 
 def report_input_errors_in_one_line() -> None:
