@@ -80,14 +80,15 @@ def write_opacity_report(
     corners = _inside(boxes, header.Rows, header.Columns)
     comments = _comments(scores, len(corners), label)
     uids = _tracking_uids(tracking_uids, max(1, len(corners)))
+    observers = _observers(hd, algorithm, reader)
     found_by = None if reader else algorithm
-    groups = [
-        _box_group(hd, header, box, comment, uid, found_by)
-        for box, comment, uid in zip(corners, comments, uids, strict=bool(len(corners)))
-    ]
     try:
+        groups = [
+            _box_group(hd, header, box, comment, uid, found_by)
+            for box, comment, uid in zip(corners, comments, uids, strict=bool(len(corners)))
+        ]
         content = hd.sr.MeasurementReport(
-            observation_context=_observers(hd, algorithm, reader),
+            observation_context=observers,
             procedure_reported=PROCEDURE,
             imaging_measurements=groups or [_absence_group(hd, uids[0], found_by)],
             referenced_images=[header],

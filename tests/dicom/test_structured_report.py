@@ -143,7 +143,7 @@ def test_what_cannot_be_written_is_refused_in_one_line(
 
 def test_names_and_tracking_that_do_not_fit() -> None:
     for wrong in ({"reader": ""}, {"reader": "a\\b"}, {"label": ""}, {"tracking_uids": ["2.25.1"]}):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=next(iter(wrong)).split("_")[0]):
             write_opacity_report(radiograph_header(), BOXES, algorithm=ALGORITHM, **wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError):
         write_opacity_report(radiograph_header(), BOXES, algorithm=ALGORITHM, tracking_uids=["2.25.1", "2.25.1"])
