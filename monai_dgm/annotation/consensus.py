@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.annotation.labels import ImageLabel, LabelledBox, as_array, make_boxes
-from monai_dgm.annotation.matching import iou_matrix
 from monai_dgm.errors import InputError
+from monai_dgm.metrics.detection_matching import box_overlaps
 
 Boxes = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -114,7 +114,7 @@ def fuse_boxes(
     clusters: list[list[int]] = []
     fused: list[FloatArray] = []
     for place in _order(array, readers, weight_of_box):
-        overlap = iou_matrix(array[place], fused)[0]
+        overlap = box_overlaps(array[place], fused)[0]
         best = int(overlap.argmax()) if fused else -1
         if fused and overlap[best] > iou:
             clusters[best].append(place)
@@ -179,7 +179,7 @@ def consensus_of(
 def _order(boxes: FloatArray, readers: Sequence[str], weights: FloatArray) -> list[int]:
     if not len(boxes):
         return []
-    overlap = iou_matrix(boxes, boxes)
+    overlap = box_overlaps(boxes, boxes)
     of_others = np.array([[first != second for second in readers] for first in readers])
     # summed in sorted order and rounded: the sum must not depend on the order of the boxes
     support = np.round(np.sort(overlap * of_others * weights, axis=1).sum(axis=1), 6)

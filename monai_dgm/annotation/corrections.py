@@ -11,8 +11,9 @@ import numpy as np
 
 from monai_dgm.annotation.consensus import IOU_THRESHOLD, MIN_AGREEMENT, Consensus, consensus_of
 from monai_dgm.annotation.labels import OPACITY, ImageLabel, as_array
-from monai_dgm.annotation.matching import iou_matrix, match_boxes
+from monai_dgm.annotation.matching import pair_boxes
 from monai_dgm.errors import InputError
+from monai_dgm.metrics.detection_matching import box_overlaps
 
 LABEL_SOURCE = "readers"
 SAME_PIXELS = 1.0  # a model's box whose edges all moved by less was left as it was
@@ -127,7 +128,7 @@ def count_edits(label: ImageLabel) -> dict[str, int]:
     if label.model_boxes is None:
         raise InputError("expected a label that started from a model's boxes, got one without")
     ours, models = label.boxes_array, as_array(label.model_boxes)
-    pairs = match_boxes(iou_matrix(ours, models), PAIR_IOU)
+    pairs = pair_boxes(box_overlaps(ours, models), PAIR_IOU)
     kept = sum(bool(np.abs(ours[i] - models[j]).max() < SAME_PIXELS) for i, j in pairs)
     found = len(pairs)
     return {"kept": kept, "moved": found - kept, "deleted": len(models) - found, "added": len(ours) - found}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from monai_dgm.annotation.documents import read_json, shown
-from monai_dgm.annotation.labels import OPACITY, ImageLabel, LabelledBox, checked_text, make_boxes
+from monai_dgm.annotation.labels import FAR, MAX_SIDE, OPACITY, ImageLabel, LabelledBox, checked_text, make_boxes
 from monai_dgm.data.listing import unique_ids
 from monai_dgm.data.manifest import check_boxes
 from monai_dgm.data.rsna import read_boxes
@@ -24,7 +24,6 @@ from monai_dgm.transforms.boxes import xywh_to_xyxy
 from monai_dgm.utils.atomic import atomic_write
 
 MAX_COCO_BYTES = 500_000_000
-FAR = 1e9  # pixels: a larger number is none
 RSNA_COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
 
 
@@ -197,8 +196,8 @@ def _key(where: str, entry: dict[str, Any], key: str) -> int | str:
 
 def _whole(where: str, image: dict[str, Any], key: str) -> int:
     value = image.get(key)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{where}: expected an image's {key} as a whole number, got {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
+        raise InputError(f"{where}: expected an image's {key} from 1 to {MAX_SIDE}, got {shown(value)}")
     return value
 
 

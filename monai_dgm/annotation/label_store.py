@@ -58,7 +58,7 @@ class LabelStore:
     def put(self, label: ImageLabel) -> int:
         """Keep a label; returns its number among the submissions of its reader for its image, from 1."""
         folder = self._folder_of(label.image_id, label.reader)
-        with FileLock(self.folder / ".lock", timeout=LOCK_SECONDS):
+        with FileLock(self.folder / ".lock").acquire(timeout=LOCK_SECONDS, poll_interval=0.01):
             for partial in folder.glob(".partial-*"):  # of a process that was killed: nobody else holds the lock
                 partial.unlink(missing_ok=True)
             numbers = _numbers(folder)

@@ -15,7 +15,6 @@ there was no model; ``score`` is the model's.
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -34,6 +33,7 @@ SCHEMA_VERSION = 1
 STATUSES = ("boxes", "no_finding")
 OPACITY = "lung_opacity"  # the one finding that the detector knows
 MAX_BOXES = 200
+FAR = 1e9  # no number of a label is as large
 MAX_SIDE = 65_535  # pixels; the largest that DICOM's Rows and Columns can say
 MAX_IMAGE_ID = MAX_READER = MAX_VERSION = 256  # characters
 MAX_NAME = 64
@@ -275,10 +275,7 @@ def _written(moment: datetime) -> str:
 
 
 def _number(value: Any, name: str) -> float:
-    try:
-        number = float(value) if isinstance(value, (int, float, np.floating, np.integer)) else math.nan
-    except OverflowError:
-        number = math.inf
-    if isinstance(value, bool) or not math.isfinite(number):
+    numeric = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    if not numeric or not abs(value) < FAR:
         raise InputError(f"expected {name} as a finite number, got {shown(value)}")
-    return number
+    return float(value)

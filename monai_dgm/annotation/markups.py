@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.annotation.documents import parse_json, shown
-from monai_dgm.annotation.labels import MAX_BOXES, OPACITY, LabelledBox, as_array
-from monai_dgm.annotation.matching import iou_matrix
+from monai_dgm.annotation.labels import FAR, MAX_BOXES, OPACITY, LabelledBox, as_array
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.errors import InputError
+from monai_dgm.metrics.detection_matching import box_overlaps
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
@@ -31,7 +31,6 @@ MAX_MARKUPS = 500
 MIN_SIDE = 1.0  # pixels: a click that never became a box
 SAME_IOU = 0.7
 UNTOUCHED_IOU = 0.98
-FAR = 1e9  # mm
 STRAY_NAMES = ("SAM2 ROI", "Scribbles ROI")  # prompts that the panel makes for itself
 _FLIP = np.array([-1.0, -1.0, 1.0])  # RAS to LPS
 _LABEL_AND_SCORE = re.compile(r"(.*?)\s*(?:\b(1(?:\.0*)?|0?\.\d+|0))?")
@@ -186,10 +185,10 @@ def without_repeats(
     if len(boxes) < 2:
         return tuple(boxes), 0
     array = as_array(boxes)
-    overlap = iou_matrix(array, array)
+    overlap = box_overlaps(array, array)
     untouched = np.zeros(len(boxes), dtype=bool)
     if len(model_boxes):
-        untouched = iou_matrix(array, as_array(model_boxes)).max(axis=1) >= UNTOUCHED_IOU
+        untouched = box_overlaps(array, as_array(model_boxes)).max(axis=1) >= UNTOUCHED_IOU
     kept: list[int] = []
     for place in sorted(range(len(boxes)), key=lambda place: (untouched[place], -place)):
         if not kept or overlap[place, kept].max() < iou:

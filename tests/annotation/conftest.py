@@ -17,7 +17,8 @@ def make_label() -> MakeLabel:
     """A function that makes a label of a 120 x 200 image (rows x cols) from its boxes."""
 
     def make(boxes: Any = (), image_id: str = "image", reader: str = "reader", **more: Any) -> ImageLabel:
-        found = make_boxes(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
+        ready = len(boxes) > 0 and isinstance(boxes[0], LabelledBox)
+        found = tuple(boxes) if ready else make_boxes(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
         status = "boxes" if found else "no_finding"
         fields = {"size": (120, 200), "source": "slicer", "status": status, "boxes": found, **more}
         return ImageLabel(image_id=image_id, reader=reader, **fields)

@@ -126,7 +126,7 @@ from monai_dgm.annotation.label_store import LabelStore
 from monai_dgm.annotation.labels import ImageLabel, make_boxes
 store = LabelStore(sys.argv[1])
 for number in range(1, 10**6):
-    boxes = make_boxes([[0, 0, number / 1000, 10 + i] for i in range(100)])
+    boxes = make_boxes([[0, 0, number / 1000, 10 + i] for i in range(20)])
     store.put(ImageLabel("image", (120, 2000), "boxes", boxes, sys.argv[2], "slicer"))
     print(number, flush=True)
 """

@@ -18,7 +18,7 @@ ROI_CLASS = "vtkMRMLMarkupsROINode"
 
 
 class Panel:
-    """What MONAI Label's panel does with a scene: load a result's markups, and save every ROI node into one document."""
+    """What MONAI Label's panel does with a scene: load a result's markups, save every ROI node into one document."""
 
     def __init__(self, slicer: Any, folder: Path) -> None:
         self.slicer, self.folder = slicer, folder

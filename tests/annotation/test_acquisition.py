@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from monai_dgm.annotation.acquisition import (
+    STRATEGIES,
+    ImageScores,
+    binary_entropy,
+    binary_margin,
+    disagreement,
+    distance_to_nearest,
+    random_order,
+    relative_rank,
+    select_images,
+    uncertainty,
+)
+from monai_dgm.errors import InputError
+
+BOXES = np.array([[10.0, 20, 60, 80], [110, 30, 170, 90]])
+
+
+def images(number: int = 40, seed: int = 0) -> list[ImageScores]:
+    rng = np.random.default_rng(seed)
+    return [
+        ImageScores(f"image_{i:02d}", "1", float(rng.uniform()), float(rng.uniform()), rng.normal(size=8).astype("f4"))
+        for i in range(number)
+    ]
+
+
+@pytest.mark.parametrize("measure", [binary_entropy, binary_margin])
+def test_measures_are_1_at_a_half_0_at_certainty_and_symmetric(measure: Any) -> None:
+    p = np.linspace(0, 1, 101)
+    values = measure(p)
+    np.testing.assert_allclose(values, values[::-1], atol=1e-12)
+    assert values[50] == 1 and values[0] == values[-1] == 0
+    assert (np.diff(values[:51]) > 0).all()
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(InputError, match=r"\[0, 1\]"):
+            measure(wrong)
+
+
+def test_uncertainty_is_that_of_the_least_sure_box_and_of_the_head() -> None:
+    assert uncertainty([]) == 0 and uncertainty([1.0, 0.0]) == 0
+    assert uncertainty([0.99, 0.5, 0.01]) == 1
+    assert uncertainty([0.5], 1.0) == 0.5 and uncertainty([], 0.5) == 0.5
+    assert uncertainty([0.9], measure="margin") == pytest.approx(0.2)
+    with pytest.raises(InputError, match="measure"):
+        uncertainty([0.5], measure="variance")
+
+
+def test_disagreement_is_0_for_the_same_boxes_and_1_for_boxes_apart() -> None:
+    assert disagreement(BOXES, BOXES[::-1]) == pytest.approx(0)
+    assert disagreement([], []) == 0
+    assert disagreement(BOXES, []) == disagreement([], BOXES) == 1
+    assert disagreement(BOXES[:1], BOXES[1:]) == 1
+
+
+def test_disagreement_is_one_less_the_iou_of_a_single_pair_and_symmetric() -> None:
+    moved = BOXES[:1] + np.array([10, 0, 10, 0])
+    assert disagreement(BOXES[:1], moved) == pytest.approx(1 - 40 / 60)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = (np.sort(rng.uniform(0, 50, (rng.integers(1, 5), 2, 2)), axis=1).reshape(-1, 4) for _ in range(2))
+        value = disagreement(a, b)
+        assert 0 <= value <= 1
+        assert value == pytest.approx(disagreement(b, a))
+        assert value == pytest.approx(disagreement(a[::-1], b[::-1]))
+
+
+def test_boxes_of_little_weight_disagree_little() -> None:
+    unsure = disagreement(BOXES[:1], BOXES, detector_scores=[1.0, 0.1])
+    assert 0 < unsure < disagreement(BOXES[:1], BOXES, detector_scores=[1.0, 0.9])
+    assert disagreement([], BOXES, detector_scores=[0.0, 0.0]) == 0
+    with pytest.raises(InputError, match="weight a box"):
+        disagreement(BOXES, BOXES, detector_scores=[0.5])
+
+
+def test_distance_is_between_directions() -> None:
+    features = np.array([[1.0, 0], [0, 3], [-2, 0]])
+    np.testing.assert_allclose(distance_to_nearest(features, [[5, 0]]), [0, math.sqrt(2), 2], atol=1e-6)
+    assert np.isinf(distance_to_nearest(features, np.zeros((0, 2)))).all()
+    assert distance_to_nearest(np.zeros((0, 2)), features).shape == (0,)
+
+
+def test_ranks_share_ties_and_are_neutral_for_the_unknown() -> None:
+    np.testing.assert_allclose(relative_rank([3, 1, 2]), [1, 0, 0.5])
+    np.testing.assert_allclose(relative_rank([1, 1, np.inf, np.nan]), [0.25, 0.25, 1, 0.5])
+    np.testing.assert_allclose(relative_rank([7]), [0.5])
+    assert relative_rank([]).shape == (0,)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_same_question_has_the_same_answer_in_any_order(strategy: str) -> None:
+    pool, labelled = images(), images(5, seed=1)
+    first = select_images(pool, 10, strategy, labelled, seed=3)
+    assert len(set(first)) == 10
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        shuffled = [pool[i] for i in rng.permutation(len(pool))]
+        assert select_images(shuffled, 10, strategy, labelled[::-1], seed=3) == first
+    assert select_images(pool, 3, strategy, labelled, seed=3) == first[:3]
+    assert len(select_images(pool, 100, strategy, labelled)) == len(pool)
+    assert select_images([], 3, strategy) == [] and select_images(pool, 0, strategy) == []
+
+
+@pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - {"random"}))
+def test_ties_go_to_the_smaller_id(strategy: str) -> None:
+    feature = np.ones(4, dtype=np.float32)
+    pool = [ImageScores(name, "1", 0.5, 0.5, feature) for name in "dbca"]
+    assert select_images(pool, 4, strategy, [ImageScores("z", "1", 0, 0, feature)]) == list("abcd")
+
+
+@pytest.mark.parametrize("strategy", ["uncertainty", "disagreement"])
+def test_the_highest_score_comes_first_and_the_unknown_last(strategy: str) -> None:
+    pool = [*images(), ImageScores("a_new", "")]
+    chosen = select_images(pool, len(pool), strategy)
+    values = {item.image_id: getattr(item, strategy) for item in pool}
+    scores = [values[name] for name in chosen[:-1]]
+    assert scores == sorted(scores, reverse=True) and chosen[-1] == "a_new"
+
+
+def test_random_follows_the_seed_and_not_the_other_images() -> None:
+    names = [item.image_id for item in images()]
+    orders = {tuple(select_images(images(), 40, "random", seed=seed)) for seed in range(5)}
+    assert len(orders) == 5
+    full = select_images(images(), 40, "random", seed=1)
+    assert select_images(images(20), 20, "random", seed=1) == [name for name in full if name in names[:20]]
+    assert abs(random_order([str(i) for i in range(2000)], 0).mean() - 0.5) < 0.03
+
+
+def test_diversity_is_k_center_greedy() -> None:
+    pool, labelled = images(), images(3, seed=1)
+    chosen = select_images(pool, 6, "diversity", labelled)
+    unit = {item.image_id: item.features / np.linalg.norm(item.features) for item in pool}
+    centres = [item.features / np.linalg.norm(item.features) for item in labelled]
+    for name in chosen:
+        distance = {other: min(np.linalg.norm(unit[other] - c) for c in centres) for other in unit}
+        assert distance[name] == pytest.approx(max(distance.values()), abs=1e-5)
+        centres.append(unit[name])
+
+
+def test_diversity_starts_in_the_middle_and_takes_one_of_each_cluster() -> None:
+    rng = np.random.default_rng(0)
+    middles = np.eye(4)[[0, 0, 0, 0, 0, 1, 1, 2, 3, 3]]
+    pool = [ImageScores(f"{i}", "1", features=m + rng.normal(0, 0.01, 4)) for i, m in enumerate(middles)]
+    chosen = select_images(pool, 4, "diversity")
+    assert {int(middles[int(name)].argmax()) for name in chosen} == {0, 1, 2, 3}
+    assert middles[int(chosen[0])].argmax() == 0  # the largest cluster pulls the mean
+
+
+def test_combined_is_the_formula() -> None:
+    pool, labelled = images(), images(3, seed=1)
+    weights = {"uncertainty": 2.0, "disagreement": 0.5, "diversity": 1.0}
+    chosen = select_images(pool, 3, "combined", labelled, weights=weights)
+    centres = [item.features for item in labelled]
+    left = list(pool)
+    for name in chosen:
+        distance = distance_to_nearest([item.features for item in pool], centres)
+        first, second = ([getattr(item, part) for item in pool] for part in ("uncertainty", "disagreement"))
+        sums = 2 * relative_rank(first) + 0.5 * relative_rank(second) + relative_rank(distance)
+        total = dict(zip([item.image_id for item in pool], sums, strict=True))
+        assert total[name] == max(total[item.image_id] for item in left)
+        left = [item for item in left if item.image_id != name]
+        centres.append(next(item.features for item in pool if item.image_id == name))
+
+
+def test_combined_prefers_what_all_parts_prefer_and_works_with_what_is_known() -> None:
+    best = ImageScores("best", "1", 2.0, 2.0, -np.ones(8, dtype=np.float32))
+    labelled = [ImageScores("z", "1", features=np.ones(8, dtype=np.float32))]
+    assert select_images([*images(), best], 1, "combined", labelled) == ["best"]
+    bare = [ImageScores("a", ""), ImageScores("b", "1", 0.9), ImageScores("c", "1", 0.1)]
+    assert select_images(bare, 3, "combined") == ["b", "a", "c"]
+
+
+def test_only_features_of_one_version_and_length_are_compared() -> None:
+    def make(name: str, version: str, feature: list[float]) -> ImageScores:
+        return ImageScores(name, "1", 0.5, 0.5, np.array(feature, dtype=np.float32), version)
+
+    pool = [make("a", "new", [1, 0]), make("b", "new", [0, 1]), make("c", "old", [0, 0, 1])]
+    labelled = [make("x", "new", [1, 0]), make("y", "old", [0, 1, 0])]
+    assert select_images(pool, 3, "diversity", labelled)[0] == "b"
+    assert select_images(pool, 3, "diversity", labelled)[2] == "c"
+    assert len(select_images(pool, 3, "combined", labelled)) == 3
+
+
+def test_questions_without_sense_are_refused() -> None:
+    for more in ({"strategy": "best"}, {"n": -1}, {"weights": {"age": 1.0}}, {"weights": {"diversity": -1.0}}):
+        with pytest.raises(InputError, match="expected"):
+            select_images(images(), **{"n": 1, **more})
+    with pytest.raises(InputError, match="not all 0"):
+        select_images(images(), 1, weights={"uncertainty": 0, "disagreement": 0, "diversity": 0})
