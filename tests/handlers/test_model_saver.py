@@ -105,3 +105,10 @@ def test_a_failed_write_leaves_the_last_model_whole(
     assert path.read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.json", "model.pt"]
     assert json.loads((tmp_path / "model.json").read_text()) == SETTINGS
+
+
+def test_another_network_is_saved_as_it_is(tmp_path: Path, history: TrainingHistory) -> None:
+    network, path = torch.nn.Linear(2, 1), tmp_path / "model.pt"
+    Validator(ModelSaver(network, path, history))(1, 0.5)
+    other = load_weights(torch.nn.Linear(2, 1), path)
+    assert torch.equal(other.get_parameter("weight"), network.weight)
