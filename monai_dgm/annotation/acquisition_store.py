@@ -131,8 +131,8 @@ class AcquisitionScores:
             if connection.in_transaction:
                 connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # locked, or no space: the file itself is well
+            if type(error) is not sqlite3.DatabaseError:
+                raise  # its subclasses: locked, no space; the file itself is well
             reason = "delete it, and images are scored again"
             raise InputError(f"{self.path}: expected a file of acquisition scores ({error}); {reason}") from error
         finally:
@@ -142,6 +142,8 @@ class AcquisitionScores:
 def _as_row(item: ImageScores) -> tuple[Any, ...]:
     checked_text(item.image_id, "an image id", MAX_IMAGE_ID)
     checked_text(item.model_version, "a model version", MAX_VERSION)
+    if item.feature_version:
+        checked_text(item.feature_version, "a feature version", MAX_VERSION)
     for name in ("uncertainty", "disagreement"):
         value = getattr(item, name)
         if value is not None and not math.isfinite(value):
@@ -153,7 +155,7 @@ def _as_row(item: ImageScores) -> tuple[Any, ...]:
         if features.ndim != 1 or not 1 <= features.size <= MAX_FEATURES or not np.isfinite(features).all():
             raise InputError(f"expected 1 to {MAX_FEATURES} finite features, got shape {features.shape}")
         blob = features.tobytes()
-    return (item.image_id, item.model_version, *values, blob, item.feature_version)
+    return (item.image_id, item.model_version, *values, blob, item.feature_version or "")
 
 
 def _from_row(row: tuple[Any, ...]) -> ImageScores:

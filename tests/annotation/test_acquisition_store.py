@@ -80,6 +80,7 @@ def test_images_never_scored_can_be_chosen_too_at_last(tmp_path: Path) -> None:
         ImageScores("", "1"),
         ImageScores("a\0", "1"),
         ImageScores("a", ""),
+        ImageScores("a", "1", feature_version="a\nb"),
         ImageScores("a", "1", float("nan")),
         ImageScores("a", "1", 0.5, float("inf")),
         ImageScores("a", "1", features=np.array([np.nan], dtype=np.float32)),
