@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -152,11 +152,20 @@ def markups_to_boxes(
         raise InputError('markups: expected a document of 3D Slicer with a list "markups"')
     if len(values["markups"]) > MAX_MARKUPS:
         raise InputError(f"markups: expected at most {MAX_MARKUPS} markups, got {len(values['markups'])}")
+    reading = _read_all(values["markups"], placement, findings)
+    boxes, repeated = without_repeats(reading.boxes, model_boxes or ())
+    if len(boxes) > MAX_BOXES:
+        raise InputError(f"markups: expected at most {MAX_BOXES} boxes, got {len(boxes)}")
+    more = (f"{repeated} of {len(reading.boxes)} boxes left out, they repeat another one",) if repeated else ()
+    return replace(reading, boxes=boxes, ignored=reading.ignored + more)
+
+
+def _read_all(markups: Sequence[Any], placement: Placement, findings: Sequence[str]) -> MarkupsReading:
     found: list[LabelledBox] = []
     ignored: list[str] = []
     problems: list[str] = []
     empty = True
-    for place, markup in enumerate(values["markups"]):
+    for place, markup in enumerate(markups):
         try:
             reason, blank = _left_out(markup)
             empty = empty and blank
@@ -166,12 +175,7 @@ def markups_to_boxes(
                 found.append(_read_roi(markup, placement, findings))
         except InputError as error:
             problems.append(f"markup {place}: {error}")
-    boxes, repeated = without_repeats(found, model_boxes or ())
-    if repeated:
-        ignored.append(f"{repeated} of {len(found)} boxes left out, they repeat another one")
-    if len(boxes) > MAX_BOXES:
-        raise InputError(f"markups: expected at most {MAX_BOXES} boxes, got {len(boxes)}")
-    return MarkupsReading(boxes, empty and not problems, tuple(ignored), tuple(problems))
+    return MarkupsReading(tuple(found), empty and not problems, tuple(ignored), tuple(problems))
 
 
 def without_repeats(
