@@ -28,7 +28,7 @@ CHEST_FILE = "chest.json"
 TRIMMED = 0.05  # share of the training chests, the farthest, that do not shape the reference: failed segmentations
 LEAST_CHESTS = 20
 SCORE_CAP = 100.0
-_EDGE = 0.01  # keeps logarithms of shares finite
+_EDGE = 0.01  # keeps logarithms of shares finite, and a number that never varies from ruling
 
 FEATURES = {
     "right_area": "area of the right lung",
@@ -41,9 +41,14 @@ FEATURES = {
     "left_aspect": "shape of the left lung, high or wide",
     "right_fill": "share of its box that the right lung fills",
     "left_fill": "share of its box that the left lung fills",
+    "right_taper": "how the right lung widens downwards",
+    "left_taper": "how the left lung widens downwards",
+    "right_lean": "how the right lung leans",
+    "left_lean": "how the left lung leans",
     "gap": "distance of the lungs",
     "level": "overlap of the lungs' heights",
     "mirror": "symmetry of the lungs",
+    "border": "length along which the lungs lie at the border of the image",
     "doubt": "doubt of the segmentation",
     "blur": "width of the lungs' uncertain edge",
     "rest": "what else was taken for lung",
@@ -66,22 +71,36 @@ def describe_lungs(probability: ArrayLike) -> NDArray[np.float64] | None:
         return None
     numbers: dict[str, float] = {}
     for side, lung, box in zip(("right", "left"), lungs, (right, left), strict=True):
-        height, width = float(box[3] - box[1]), float(box[2] - box[0])
-        y, x = np.argwhere(lung).mean(axis=0) + 0.5
-        numbers[f"{side}_area"] = float(np.log(lung.mean()))
-        numbers[f"{side}_x"], numbers[f"{side}_y"] = x / cols, y / rows
-        numbers[f"{side}_aspect"] = float(np.log(height / width))
-        numbers[f"{side}_fill"] = float(lung.sum()) / (height * width)
+        numbers.update({f"{side}_{name}": value for name, value in _describe_lung(lung, box).items()})
     both = min(right[3], left[3]) - max(right[1], left[1])
     numbers["gap"] = float(left[0] - right[2]) / cols
     numbers["level"] = float(both) / float(max(right[3], left[3]) - min(right[1], left[1]))
     numbers["mirror"] = _mirror(*lungs)
     area = float(mask.sum())
+    edges = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
+    numbers["border"] = float(np.log(edges / (rows + cols) + _EDGE))
     unsure = (array > 0.1) & (array < 0.9)
     numbers["doubt"] = float(np.log(1 - np.abs(2 * array[mask] - 1).mean() + _EDGE))
     numbers["blur"] = float(np.log(unsure.sum() / area + _EDGE))
     numbers["rest"] = float(np.log(((array > THRESHOLD) & ~mask).sum() / area + _EDGE))
     return np.array([numbers[name] for name in FEATURES])
+
+
+def _describe_lung(lung: NDArray[np.bool_], box: NDArray[np.float32]) -> dict[str, float]:
+    rows, cols = lung.shape
+    height, width = float(box[3] - box[1]), float(box[2] - box[0])
+    y, x = (np.argwhere(lung) + 0.5).T
+    upper, lower = y < box[1] + height / 3, y > box[3] - height / 3  # thirds
+    lean = x[lower].mean() - x[upper].mean() if upper.any() and lower.any() else 0.0
+    return {
+        "area": float(np.log(lung.mean())),
+        "x": float(x.mean()) / cols,
+        "y": float(y.mean()) / rows,
+        "aspect": float(np.log(height / width)),
+        "fill": float(lung.sum()) / (height * width),
+        "taper": float(np.log((lower.sum() + 1) / (upper.sum() + 1))),
+        "lean": float(lean) / width,
+    }
 
 
 def _mirror(right: NDArray[np.bool_], left: NDArray[np.bool_]) -> float:
@@ -189,7 +208,7 @@ def fit_chest_reference(
 
 
 def _fit(found: NDArray[np.float64], rate: float, number: int, trained_on: str) -> ChestReference:
-    centre, scale = found.mean(axis=0), found.std(axis=0) + 1e-6
+    centre, scale = found.mean(axis=0), np.maximum(found.std(axis=0), _EDGE)
     precision = LedoitWolf(assume_centered=True).fit((found - centre) / scale).get_precision()
     low, high = np.quantile(found, [0.01, 0.99], axis=0)
     return ChestReference(
