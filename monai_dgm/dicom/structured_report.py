@@ -6,9 +6,11 @@ right, bottom left and top left again, and it holds no NUM without an SCOORD bel
 rectangle is the comment (121106, DCM), so label and score stand there. Coordinates are columns and rows of the image,
 (0, 0) is the outer corner of the first pixel (PS3.3 C.18.6.1.1): those of our boxes.
 
-No opacity is a finding of its own, since a report without any group cannot be saved in OHIF, nor be told from one whose
-regions were lost: one group without region that evaluates opacity (112001, DCM) as absent (272519000, SCT). Named a
-reader, it is the confirmed negative; without one, the model's.
+No opacity is said in so many words, since a report without any group says nothing, and cannot be told from one whose
+regions were lost: one group without region that evaluates opacity (112001, DCM) as absent (272519000, SCT). Where it
+names a reader, that is the confirmed negative; without one, the model's. OHIF 3.13 fails to open an *Imaging
+Measurement Report* with such a group, but shows documents of other titles as text: this one is a *Diagnostic imaging
+study*.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ NO_OPACITY = "monai-dgm:NoOpacity"
 OPACITY = Code("112001", "DCM", "Opacity")
 ABSENT = Code("272519000", "SCT", "Absent")
 COMMENT = Code("121106", "DCM", "Comment")
+TITLE = Code("126000", "DCM", "Imaging Measurement Report")
+TITLE_WITHOUT_BOXES = Code("18748-4", "LN", "Diagnostic imaging study")
 PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 SERIES_NUMBER = 9101
 NO_OPACITY_WORDS = "no opacity"
@@ -90,6 +94,7 @@ def write_opacity_report(
         content = hd.sr.MeasurementReport(
             observation_context=observers,
             procedure_reported=PROCEDURE,
+            title=TITLE if groups else TITLE_WITHOUT_BOXES,
             imaging_measurements=groups or [_absence_group(hd, uids[0], found_by)],
             referenced_images=[header],
         )
