@@ -1,0 +1,217 @@
+"""From scored test images to the rows of Tables 4 to 7, and to the differences that residues make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monai_dgm.engines.abnormality_head import AbnormalityNetwork
+from monai_dgm.errors import InputError
+from monai_dgm.metrics.across_splits import SplitSummary, mean_over_splits, summarise_splits
+from monai_dgm.metrics.comparison import PairedDifference, paired_differences
+from monai_dgm.metrics.figure_sets import figure_values
+from monai_dgm.networks.classifiers import build_classifier
+from monai_dgm.reproduction.evidence import Evidence, load_evidence, positive_class
+from monai_dgm.reproduction.jobs import Plan, Row
+from monai_dgm.reproduction.material import Material
+from monai_dgm.reproduction.paper_figures import CLASSIFICATION, DETECTION, may_stand_beside
+from monai_dgm.reproduction.runner import Outcome
+
+__all__ = ["Difference", "ResultRow", "ResultTable", "Results", "collect", "figure_names"]
+
+EVERYTHING = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class ResultRow:
+    """A row of a table with its figures, in [0, 1].
+
+    Attributes:
+        row: what it is.
+        group: "all", or a source.
+        summaries: by figure.
+        evidence: of each fold.
+        size: millions of parameters; None for a detector.
+    """
+
+    row: Row
+    group: str
+    summaries: Mapping[str, SplitSummary]
+    evidence: tuple[Evidence, ...]
+    size: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """With residue minus without, on the same test images.
+
+    Attributes:
+        table: 5 to 7.
+        group: "all", or a source.
+        first, second: with and without residue.
+        figures: by name.
+        folds: compared.
+    """
+
+    table: int
+    group: str
+    first: ResultRow
+    second: ResultRow
+    figures: Mapping[str, PairedDifference]
+    folds: tuple[int, ...]
+
+
+@dataclass
+class ResultTable:
+    """A table of the paper with our rows, by group, "all" first.
+
+    Attributes:
+        number: 4 to 7.
+        figures: names of its columns.
+        groups: "all", and each source in which the figures are defined.
+        differences: of all groups.
+        empty: names of the rows without any figure.
+    """
+
+    number: int
+    figures: tuple[str, ...]
+    groups: dict[str, list[ResultRow]] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Results:
+    """All tables.
+
+    Attributes:
+        tables: in order.
+        with_paper: whether the paper's own figures may stand beside them.
+        problems: lines for the reader.
+    """
+
+    tables: list[ResultTable]
+    with_paper: bool
+    problems: list[str] = field(default_factory=list)
+
+
+def figure_names(table: int) -> tuple[str, ...]:
+    """Columns of a table, but for the size."""
+    return DETECTION if table == 7 else CLASSIFICATION
+
+
+def collect(plan: Plan, outcome: Outcome, material: Material, root: Path) -> Results:
+    """Read every finished job and fill in the tables.
+
+    Args:
+        plan: rows and jobs.
+        outcome: of :class:`monai_dgm.reproduction.runner.Runner`.
+        material: the data.
+        root: output folder, which paths are relative to.
+    """
+    jobs = {job.name: job for job in plan.jobs}
+    problems: list[str] = []
+    tables = [ResultTable(number, figure_names(number)) for number in plan.tables]
+    by_number = {table.number: table for table in tables}
+    for row in plan.rows:
+        evidence = []
+        for name in row.jobs.values():
+            if name in outcome.done:
+                try:
+                    evidence.append(load_evidence(root, jobs[name], outcome.done[name], row.table))
+                except InputError as error:
+                    problems.append(f"{name}: {error}")
+        _fill_in(by_number[row.table], row, tuple(evidence), plan.preset.num_bootstrap)
+    for table in tables:
+        table.differences = _differences(table, 2 * plan.preset.num_bootstrap)
+    found = [e for table in tables for rows in table.groups.values() for r in rows for e in r.evidence]
+    return Results(tables, may_stand_beside(material, [e.tested_on for e in found]), problems)
+
+
+def _fill_in(table: ResultTable, row: Row, evidence: tuple[Evidence, ...], num_bootstrap: int) -> None:
+    if not evidence:
+        table.empty.append(row.name)
+        return
+    size = _millions(row, evidence[0])
+    sources = sorted({source for one in evidence for source in one.sources})
+    for group in [EVERYTHING, *(sources if len(sources) > 1 else [])]:
+        present = tuple(one for one in evidence if _defined(table, one, group))
+        if not present and group != EVERYTHING:
+            continue
+        summaries = _summaries(present or evidence, group, num_bootstrap)
+        table.groups.setdefault(group, []).append(ResultRow(row, group, summaries, present or evidence, size))
+
+
+def _defined(table: ResultTable, evidence: Evidence, group: str) -> bool:
+    """Whether a fold has the images that the table's ranking figure needs."""
+    places = evidence.places(group)
+    if not len(places):
+        return False
+    return math.isfinite(figure_values(evidence.select(places), len(places))["ap" if table.number == 7 else "auc"])
+
+
+def _summaries(evidence: Sequence[Evidence], group: str, num_bootstrap: int) -> dict[str, SplitSummary]:
+    places = [one.places(group) for one in evidence]
+    figures = [one.select(own) for one, own in zip(evidence, places, strict=True)]
+    patients = [[one.patients[i] for i in own] for one, own in zip(evidence, places, strict=True)]
+    return summarise_splits(figures, patients, num_bootstrap)
+
+
+def _differences(table: ResultTable, num_bootstrap: int) -> list[Difference]:
+    """With residue - without, of the rows that differ in nothing else."""
+    found = []
+    for group, rows in table.groups.items():
+        pairs: dict[str, dict[bool, ResultRow]] = {}
+        for row in rows:
+            if row.row.pair:
+                pairs.setdefault(row.row.pair, {})["residue" in row.row.channels] = row
+        for pair in pairs.values():
+            if len(pair) == 2:
+                difference = _difference(table, group, pair[True], pair[False], num_bootstrap)
+                found += [difference] if difference else []
+    return found
+
+
+def _difference(
+    table: ResultTable, group: str, first: ResultRow, second: ResultRow, num_bootstrap: int
+) -> Difference | None:
+    others = {one.fold: one for one in second.evidence}
+    shared = [(one, others[one.fold]) for one in first.evidence if one.fold in others]
+    shared = [(one, other) for one, other in shared if one.image_ids == other.image_ids]
+    if not shared:
+        return None
+    places = [one.places(group) for one, _ in shared]
+    sizes = [len(own) for own in places]
+    patients = [one.patients[i] for (one, _), own in zip(shared, places, strict=True) for i in own]
+    ours, theirs = (
+        mean_over_splits([pair[side].select(own) for pair, own in zip(shared, places, strict=True)], sizes)
+        for side in (0, 1)
+    )
+    figures = paired_differences(ours, theirs, patients, num_bootstrap)
+    kept = {name: figures[name] for name in table.figures}
+    return Difference(table.number, group, first, second, kept, tuple(one.fold for one, _ in shared))
+
+
+def _millions(row: Row, evidence: Evidence) -> float | None:
+    """Parameters of a classifier in millions, counted in the network itself."""
+    settings = evidence.settings
+    with torch.device("meta"):
+        if row.kind == "head":
+            network: torch.nn.Module = AbnormalityNetwork(settings["base_width"], settings["num_res_blocks"])
+        elif row.kind == "classifier":
+            network = build_classifier(settings["architecture"], len(settings["channels"]))
+        else:
+            return None
+    return float(np.sum([parameter.numel() for parameter in network.parameters()])) / 1e6
+
+
+def positive_words(table: int) -> str:
+    """The positive class of a table in words."""
+    if table == 7:
+        return ""
+    return "normal is the positive class" if positive_class(table) == "normal" else "lung opacity is the positive class"

@@ -1,0 +1,143 @@
+"""The scored test images of finished jobs, with the threshold of their validation images."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dgm.engines.classification import ScoreRecord
+from monai_dgm.engines.classification_figures import FIGURES_FILE, read_scores
+from monai_dgm.engines.detection_figures import read_detections
+from monai_dgm.errors import InputError
+from monai_dgm.metrics.classification import PositiveClass, balanced_threshold, classification_figure_set
+from monai_dgm.metrics.detection import IOU_THRESHOLDS, average_precisions, match_detections
+from monai_dgm.metrics.figure_sets import FigureSet
+from monai_dgm.reproduction.done import Done
+from monai_dgm.reproduction.jobs import Job
+
+__all__ = ["Evidence", "load_evidence", "positive_class"]
+
+Places = NDArray[np.int_]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One job's test images, in the order of their names, so that two jobs on the same images are paired.
+
+    Attributes:
+        fold: of the job.
+        done: the job's record: weights, data, command.
+        settings: of the network.
+        tested_on: the test images in words.
+        threshold: from validation; NaN for a detector.
+        image_ids, patients, sources: of each of N images.
+        select: positions of some of the images -> their figures as a function of resampling weights.
+    """
+
+    fold: int
+    done: Done
+    settings: Mapping[str, Any]
+    tested_on: str
+    threshold: float
+    image_ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    sources: tuple[str, ...]
+    select: Callable[[Places], FigureSet]
+
+    def places(self, group: str) -> Places:
+        """Positions of the images of a source; of all for "all"."""
+        return np.array([i for i, source in enumerate(self.sources) if group in ("all", source)], dtype=np.int_)
+
+
+def positive_class(table: int) -> PositiveClass:
+    """Label 1 is abnormal, or opacity; the paper's Tables 4 and 5 take NORMAL as the positive class, Table 6 opacity."""
+    return "normal" if table in (4, 5) else "abnormal"
+
+
+def load_evidence(root: Path, job: Job, done: Done, table: int) -> Evidence:
+    """Read what a job left.
+
+    Args:
+        root: that the paths of ``done`` are relative to.
+        job: of a classifier, a head or a detector.
+        done: its record.
+        table: decides which class is the positive one.
+
+    Raises:
+        InputError: files that are missing, or are of other weights; a test or a validation that cannot be used.
+    """
+    figures = _figures(root / done.scores[1], done)
+    known = (job.fold, done, figures["settings"], str(figures["tested_on"]))
+    if job.kind == "detector":
+        return _detection(root, known)
+    return _classification(root, known, positive_class(table))
+
+
+def _figures(scores: Path, done: Done) -> dict[str, Any]:
+    path = scores.with_name(FIGURES_FILE)
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = figures["model"]["sha256"]
+        figures["settings"], figures["tested_on"]  # noqa: B018 - there or KeyError
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: expected the figures of {done.name} as JSON ({error})") from error
+    if found != done.sha256:
+        raise InputError(f"{path}: expected figures of weights {done.sha256[:12]}, they are of {str(found)[:12]}")
+    return figures
+
+
+Known = tuple[int, Done, Mapping[str, Any], str]
+
+
+def _classification(root: Path, known: Known, positive: PositiveClass) -> Evidence:
+    validation, test = (read_scores(root / name) for name in known[1].scores)
+    threshold = balanced_threshold([r.label for r in validation], [r.score for r in validation])
+    if not math.isfinite(threshold):
+        raise InputError(f"{known[1].scores[0]}: expected validation images of both labels to choose the threshold on")
+    records = _sorted(test, known[1])
+    labels = np.array([record.label for record in records])
+    scores = np.array([record.score for record in records])
+
+    def select(places: Places) -> FigureSet:
+        return classification_figure_set(labels[places], scores[places], threshold, positive)
+
+    patients, sources = tuple(r.patient_id for r in records), tuple(r.source for r in records)
+    return Evidence(*known, threshold, tuple(r.image_id for r in records), patients, sources, select)
+
+
+def _sorted(records: Sequence[ScoreRecord], done: Done) -> list[ScoreRecord]:
+    ordered = sorted(records, key=lambda record: record.image_id)
+    _check_names([record.image_id for record in ordered], done)
+    return ordered
+
+
+def _check_names(names: Sequence[str], done: Done) -> None:
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"{done.scores[1]}: expected different test images, got {len(names)}, {len(set(names))} differ")
+
+
+def _detection(root: Path, known: Known) -> Evidence:
+    records, sources = read_detections(root / known[1].scores[1])
+    order = sorted(range(len(records)), key=lambda i: records[i].image_id)
+    records, sources = [records[i] for i in order], [sources[i] for i in order]
+    _check_names([record.image_id for record in records], known[1])
+
+    def select(places: Places) -> FigureSet:
+        matched = match_detections([records[i] for i in places])
+
+        def figures(weights: NDArray[np.float32]) -> Mapping[str, NDArray[np.float64]]:
+            precisions = average_precisions(matched, weights)
+            names = [f"ap{round(100 * level)}" for level in IOU_THRESHOLDS]
+            return {"ap": precisions.mean(axis=1), **dict(zip(names, precisions.T, strict=True))}
+
+        return figures
+
+    patients = tuple(record.patient_id for record in records)
+    return Evidence(*known, math.nan, tuple(r.image_id for r in records), patients, tuple(sources), select)

@@ -1,0 +1,236 @@
+"""What has to be trained for which row of which table; nothing here runs or reads anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from monai_dgm.reproduction.presets import NAMES, Network, Preset
+
+__all__ = ["TABLES", "Job", "Plan", "Row", "make_plan"]
+
+TABLES = (4, 5, 6, 7)
+IMAGE, RESIDUE, BOTH = ("image",), ("residue",), ("image", "residue")
+_TRAIN = "train.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command of a bundle.
+
+    Attributes:
+        name: unique, made of letters, digits, dots, dashes and underscores; the job's folder starts with it.
+        kind: "decomposer", "head", "classifier" or "detector".
+        title: in words.
+        bundle: folder below ``bundles/``.
+        run_id: what the bundle runs, "training" or "evaluating".
+        configs: files in the bundle's ``configs/``, the last one wins.
+        overrides: keys and values; paths are added by who runs it.
+        fold: the test fold.
+        needs: the job whose weights it takes, the fold's decomposer, or None.
+    """
+
+    name: str
+    kind: str
+    title: str
+    bundle: str
+    run_id: str
+    configs: tuple[str, ...]
+    overrides: Mapping[str, Any]
+    fold: int
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        table: 4 to 7.
+        name: with architecture and size.
+        kind: "classifier", "head" or "detector".
+        channels: what the network sees.
+        jobs: name of the job of each fold.
+        paper: the row of the paper's table that it stands beside, "" for none.
+        pair: rows of a table with the same ``pair`` differ in the residue only; "" for none.
+    """
+
+    table: int
+    name: str
+    kind: str
+    channels: tuple[str, ...]
+    jobs: Mapping[int, str]
+    paper: str = ""
+    pair: str = ""
+
+
+@dataclass
+class Plan:
+    """Jobs in an order in which each comes after what it needs, and the rows they fill.
+
+    Attributes:
+        jobs: fold by fold, so that the first figures come early.
+        rows: of all tables, in their order.
+        preset: they are of.
+        folds: test folds.
+    """
+
+    preset: Preset
+    folds: tuple[int, ...]
+    jobs: list[Job] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def tables(self) -> list[int]:
+        """Tables that have rows."""
+        return sorted({row.table for row in self.rows})
+
+
+def make_plan(preset: Preset, folds: Sequence[int], tables: Sequence[int] = TABLES) -> Plan:
+    """All jobs and rows.
+
+    One decomposer a fold, trained without that fold, serves every classifier and detector of the fold. A job that
+    several tables share is there once.
+
+    Args:
+        preset: sizes and schedules.
+        folds: test folds.
+        tables: of :data:`TABLES`.
+    """
+    plan = Plan(preset, tuple(folds))
+    jobs: dict[str, Job] = {}
+    for table in sorted(set(tables)):
+        for make, name, paper, pair in _row_makers(preset, table):
+            made = {fold: make(preset, fold) for fold in plan.folds}
+            jobs.update({job.name: job for job in made.values()})
+            first = next(iter(made.values()))
+            channels = tuple(first.overrides.get("channels", IMAGE))
+            names = {fold: job.name for fold, job in made.items()}
+            plan.rows.append(Row(table, name, first.kind, channels, names, paper, pair))
+    for fold in plan.folds:
+        own = [job for job in jobs.values() if job.fold == fold]
+        if any(job.needs for job in own):
+            plan.jobs.append(_decomposer(preset, fold))
+        plan.jobs += own
+    return plan
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the job of a row for any fold."""
+
+    kind: str
+    network: Network | None = None
+    task: str = ""
+    channels: tuple[str, ...] = IMAGE
+
+    def __call__(self, preset: Preset, fold: int) -> Job:
+        if self.network is None:
+            return _head(preset, fold)
+        if self.kind == "detector":
+            return _detector(preset, fold, self.network, self.channels)
+        return _classifier(preset, fold, self.network, self.task, self.channels)
+
+
+def _row_makers(preset: Preset, table: int) -> list[tuple[_Maker, str, str, str]]:
+    """(how to make its jobs, name, row of the paper, pair) of each row of a table."""
+    if table == 7:
+        return _pairs(preset.detectors, "detector", "")
+    if table in (5, 6):
+        return _pairs(preset.classifiers, "classifier", "abnormality" if table == 5 else "opacity")
+    rows = []
+    for network in (*preset.compared, *preset.classifiers):
+        alone = _Maker("classifier", network, "abnormality", IMAGE)
+        rows.append((alone, _name(network), _paper_name(network), ""))
+    for network in preset.classifiers:
+        residue = _Maker("classifier", network, "abnormality", RESIDUE)
+        rows.append((residue, _name(network, "*"), f"{_paper_name(network)}*" if _paper_name(network) else "", ""))
+    return [*rows, (_Maker("head"), "DGM's head", "DGM", "")]
+
+
+def _pairs(networks: Sequence[Network], kind: str, task: str) -> list[tuple[_Maker, str, str, str]]:
+    rows = []
+    for network in networks:
+        name, pair = _name(network), f"{network.architecture}-{network.image_size}"
+        known = _paper_name(network)
+        if kind == "detector":
+            name, known = f"RetinaNet ({name})", "RetinaNet" if network.architecture == "resnet50" else ""
+        rows.append((_Maker(kind, network, task, IMAGE), name, known, pair))
+        rows.append((_Maker(kind, network, task, BOTH), f"{name} + DGM", "+ DGM" if known else "", pair))
+    return rows
+
+
+def _name(network: Network, mark: str = "") -> str:
+    width = network.recipe.overrides.get("width", 1)
+    times = f" x {width:g}" if width != 1 else ""
+    return f"{NAMES.get(network.architecture, network.architecture)}{times}{mark}, {network.image_size} px"
+
+
+def _paper_name(network: Network) -> str:
+    """Row of the paper's Tables 4 to 6 with this architecture."""
+    names = {"alexnet": "AlexNet", "vgg19": "VGGNet19", "resnet152": "ResNet152", "densenet161": "DenseNet161"}
+    return names.get(network.architecture, "")
+
+
+def _decomposer_name(fold: int) -> str:
+    return f"fold{fold}-decomposer"
+
+
+def _decomposer(preset: Preset, fold: int) -> Job:
+    recipe = preset.decomposer
+    return Job(
+        name=_decomposer_name(fold),
+        kind="decomposer",
+        title=f"fold {fold}: decomposer",
+        bundle="dgm",
+        run_id="training",
+        configs=(_TRAIN, *recipe.overlays),
+        overrides={**preset.data, **recipe.overrides},
+        fold=fold,
+    )
+
+
+def _head(preset: Preset, fold: int) -> Job:
+    return Job(
+        name=f"fold{fold}-head",
+        kind="head",
+        title=f"fold {fold}: the decomposer's head",
+        bundle="opacity_classification",
+        run_id="evaluating",
+        configs=(_TRAIN, "evaluate.json", "head.json"),
+        overrides={**preset.data, "num_bootstrap": 2},  # the report makes its own intervals, over all folds
+        fold=fold,
+        needs=_decomposer_name(fold),
+    )
+
+
+def _classifier(preset: Preset, fold: int, network: Network, task: str, channels: tuple[str, ...]) -> Job:
+    fixed = {"task": task, "channels": list(channels), "architecture": network.architecture}
+    words = f"{task}, {_name(network)} on {' and '.join(channels)}"
+    return Job(
+        name=f"fold{fold}-{task}-{network.architecture}-{network.image_size}px-{'_'.join(channels)}",
+        kind="classifier",
+        title=f"fold {fold}: {words}",
+        bundle="opacity_classification",
+        run_id="training",
+        configs=(_TRAIN, *network.recipe.overlays),
+        overrides={**preset.data, **network.recipe.overrides, **fixed, "image_size": network.image_size},
+        fold=fold,
+        needs=_decomposer_name(fold) if "residue" in channels else None,
+    )
+
+
+def _detector(preset: Preset, fold: int, network: Network, channels: tuple[str, ...]) -> Job:
+    fixed = {"channels": list(channels), "backbone": network.architecture, "image_size": network.image_size}
+    return Job(
+        name=f"fold{fold}-detection-{network.architecture}-{network.image_size}px-{'_'.join(channels)}",
+        kind="detector",
+        title=f"fold {fold}: detection, {_name(network)} on {' and '.join(channels)}",
+        bundle="opacity_detection",
+        run_id="training",
+        configs=(_TRAIN, *network.recipe.overlays),
+        overrides={**preset.data, **network.recipe.overrides, **fixed},
+        fold=fold,
+        needs=_decomposer_name(fold) if "residue" in channels else None,
+    )

@@ -1,0 +1,256 @@
+"""Runs the jobs that are missing, one after the other, each as the bundle's own command in a process of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from monai_dgm import __version__
+from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.errors import InputError
+from monai_dgm.reproduction.done import SCORES, Done, job_key, read_done, write_done
+from monai_dgm.reproduction.jobs import Job, Plan
+from monai_dgm.reproduction.material import Material
+
+__all__ = ["LOG_FILE", "Outcome", "Runner"]
+
+logger = logging.getLogger(__name__)
+
+LOG_FILE = "log.txt"
+_KEY_DIGITS = 10
+_PATIENCE = 20.0  # seconds that a training gets to end when this program is told to
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs, by name.
+
+    Attributes:
+        done: finished ones.
+        failed: why, in a line.
+        waiting: those that nobody has run yet.
+    """
+
+    done: dict[str, Done] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+
+
+class Runner:
+    """Runs jobs into ``output_dir/jobs``.
+
+    Args:
+        output_dir: made when missing; one program at a time runs jobs in it.
+        material: the data.
+        bundles_dir: folder of the bundles.
+        decomposers: path of weights with ``{fold}`` in it, to take in the place of training decomposers; None trains.
+    """
+
+    def __init__(
+        self, output_dir: Path, material: Material, bundles_dir: Path, decomposers: str | None = None
+    ) -> None:
+        self.root = output_dir.absolute()
+        self.material = material
+        self.bundles = bundles_dir.absolute()
+        self.decomposers = decomposers
+        if not (self.bundles / "dgm" / "configs").is_dir():
+            raise InputError(f"{bundles_dir}: expected the folder of the bundles (dgm, ...), give --bundles_dir")
+
+    def run(self, plan: Plan, train: bool = True) -> Outcome:
+        """Run what is missing. A job that fails stops only those that need it.
+
+        Args:
+            plan: jobs in order.
+            train: else only look at what is there.
+        """
+        outcome = Outcome()
+        with self._alone(train) as lock:
+            for number, job in enumerate(plan.jobs, 1):
+                needed = outcome.done.get(job.needs) if job.needs else None
+                if job.needs and needed is None:
+                    if job.needs in outcome.failed:
+                        outcome.failed[job.name] = f"needs {job.needs}, which failed"
+                    else:
+                        outcome.waiting.append(job.name)
+                    continue
+                self._run_one(job, needed, outcome, f"[{number}/{len(plan.jobs)}]", lock if train else None)
+        return outcome
+
+    def _run_one(self, job: Job, needed: Done | None, outcome: Outcome, place: str, lock: int | None) -> None:
+        try:
+            done = self._given(job) if job.kind == "decomposer" and self.decomposers else self._find(job, needed)
+            if done is None and lock is None:
+                outcome.waiting.append(job.name)
+                return
+            if done is None:
+                print(f"{place} {job.title}", flush=True)
+                done = self._train(job, needed, lock)
+                print(f"{place} {job.title}: done in {done.seconds / 60:.1f} min", flush=True)
+            outcome.done[job.name] = done
+        except InputError as error:
+            outcome.failed[job.name] = str(error)
+            print(f"{place} {job.title}: failed: {error}", file=sys.stderr, flush=True)
+
+    def folder(self, job: Job, needed: Done | None) -> Path:
+        """Where a job runs; another command, other data or another decomposer have another folder."""
+        return self.root / "jobs" / f"{job.name}-{self._key(job, needed)[:_KEY_DIGITS]}"
+
+    def _key(self, job: Job, needed: Done | None) -> str:
+        return job_key(job, self.material.sha256, needed.sha256 if needed else None)
+
+    def _find(self, job: Job, needed: Done | None) -> Done | None:
+        return read_done(self.folder(job, needed), self._key(job, needed), self.root)
+
+    def arguments(self, job: Job, needed: Done | None) -> list[str]:
+        """What follows ``python`` on the command line of a job."""
+        folder, configs = self.folder(job, needed), self.bundles / job.bundle / "configs"
+        files = [str(configs / name) for name in job.configs]
+        settings: dict[str, Any] = {**job.overrides, "fold": job.fold}
+        settings |= {"output_dir": folder, "cache_dir": self.root / "cache", "sample_dir": self.material.sample_dir}
+        if job.run_id == "training":
+            settings["ckpt_dir"] = folder / "models"
+        if self.material.dataset_dir is not None:
+            settings["dataset_dir"] = self.material.dataset_dir
+        if needed is not None:
+            settings["decomposer_path"] = self.root / needed.weights
+        pairs = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+        config_file = files[0] if len(files) == 1 else str(files)
+        return ["-m", "monai.bundle", "run", job.run_id, "--config_file", config_file, *pairs]
+
+    def _train(self, job: Job, needed: Done | None, lock: int | None) -> Done:
+        folder, arguments = self.folder(job, needed), self.arguments(job, needed)
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.monotonic()
+        with open(folder / LOG_FILE, "ab") as log:
+            code = _call([sys.executable, *arguments], self.bundles.parent, log.fileno(), lock)
+        if code != 0:
+            raise InputError(f"{_last_line(folder / LOG_FILE)} (see {self._relative(folder / LOG_FILE)})")
+        done = self._describe(job, needed, folder, arguments, time.monotonic() - start)
+        write_done(folder, done)
+        (folder / "checkpoint.pt").unlink(missing_ok=True)  # four times the weights, and no longer needed
+        return done
+
+    def _describe(self, job: Job, needed: Done | None, folder: Path, arguments: Sequence[str], seconds: float) -> Done:
+        weights = self.root / needed.weights if job.kind == "head" and needed else folder / "models" / "model.pt"
+        scores = [folder / name for name in SCORES.get(job.kind, ())]
+        for file in (weights, *scores):
+            if not file.is_file():
+                raise InputError(f"{self._relative(file)}: expected this file from {job.title}, there is none")
+        configs = {name: hash_file(self.bundles / job.bundle / "configs" / name) for name in job.configs}
+        return Done(
+            name=job.name,
+            key=self._key(job, needed),
+            command=self._words(arguments),
+            weights=self._relative(weights),
+            sha256=hash_file(weights),
+            decomposer_sha256=needed.sha256 if needed else None,
+            data_sha256=self.material.sha256,
+            scores=tuple(self._relative(file) for file in scores),
+            configs=configs,
+            seconds=round(seconds, 1),
+            version=__version__,
+        )
+
+    def _given(self, job: Job) -> Done:
+        """A decomposer that somebody else trained, for this very fold of these data."""
+        weights = Path(str(self.decomposers).format(fold=job.fold)).absolute()
+        settings = _settings(weights)
+        if settings.get("fold") != job.fold:
+            raise InputError(
+                f"{weights}: expected a decomposer trained without fold {job.fold}, "
+                f"the JSON file beside it names fold {settings.get('fold')}"
+            )
+        sha256 = hash_file(weights)
+        command = f"given: {weights.name}, trained on {settings.get('trained_on')}"
+        return Done(job.name, sha256, command, str(weights), sha256, None, self.material.sha256, (), {}, 0.0, "")
+
+    def _words(self, arguments: Sequence[str]) -> str:
+        """The command, with neither the output folder's place nor the data's in it."""
+        text = shlex.join(["python", *arguments])
+        for path, name in ((self.root, "OUTPUT"), (self.bundles, "bundles"), (self.material.dataset_dir, "DATA")):
+            text = text.replace(str(path), name) if path is not None else text
+        return text
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    @contextmanager
+    def _alone(self, train: bool) -> Iterator[int | None]:
+        """Hold the output folder. A training inherits the lock, so that one whose parent was killed is waited for."""
+        if not train:
+            yield None
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for a run in {self.root} that has not ended", flush=True)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle
+        finally:
+            os.close(handle)
+
+
+def _settings(weights: Path) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+        if not weights.is_file():
+            raise OSError(2, "No such file")
+        return settings
+    except (OSError, ValueError) as error:
+        raise InputError(f"{weights}: expected a decomposer's weights and, beside them, its JSON file") from error
+
+
+def _call(command: list[str], folder: Path, log: int, lock: int | None) -> int:
+    """Exit status of a command; it ends when this program is told to."""
+    inherited = () if lock is None else (lock,)
+    with subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=inherited) as p:
+        before = signal.signal(signal.SIGTERM, _stop)
+        try:
+            return p.wait()
+        except BaseException:
+            p.terminate()
+            try:
+                p.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                p.kill()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _last_line(log: Path) -> str:
+    """The reason in a log: the last line that says error, else the last one."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it ended without a word"])[-1].removeprefix("error: ")[:300]
+
+
+def changed_configs(outcome: Outcome, plan: Plan, bundles_dir: Path) -> list[str]:
+    """Names of finished jobs whose configuration files are others by now."""
+    found = []
+    for job in plan.jobs:
+        done = outcome.done.get(job.name)
+        files = {name: bundles_dir / job.bundle / "configs" / name for name in (done.configs if done else {})}
+        if done and any(not f.is_file() or hash_file(f) != done.configs[name] for name, f in files.items()):
+            found.append(job.name)
+    return found
