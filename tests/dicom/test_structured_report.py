@@ -169,3 +169,23 @@ def test_real_radiographs(real_data: Path) -> None:
         report = stored(write_opacity_report(source, [box], [0.25], algorithm=ALGORITHM))
         (found,) = read_opacity_report(report, [source]).opacities
         assert np.allclose(found.box, box) and report.StudyInstanceUID == source.StudyInstanceUID
+
+
+def test_damaged_reports_are_read_or_refused_in_one_line() -> None:
+    source, rng = radiograph_header(), np.random.default_rng(0)
+    whole = encode_dicom(write_opacity_report(source, BOXES, SCORES, algorithm=ALGORITHM))
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in rng.integers(400, len(data), rng.integers(1, 20)):
+            data[place] = rng.integers(256)
+        try:
+            report = pydicom.dcmread(io.BytesIO(bytes(data)))
+        except Exception:  # not even DICOM any more: whoever reads files has to deal with that
+            continue
+        try:
+            read_opacity_report(report, [source])
+        except InputError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 0
