@@ -34,7 +34,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "annotation": {"data", "metrics", "transforms"},
     "report": {"metrics", "transforms"},
     "engines": {"annotation", "data", "dicom", "losses", "metrics", "networks", "report", "transforms"},
+    "labelling": {"annotation", "data", "dicom", "engines", "metrics", "networks", "report", "transforms"},
     "handlers": {"annotation", "data", "engines", "losses", "metrics", "networks", "report", "transforms"},
+    "reproduction": {"data", "engines", "metrics", "networks", "report"},
 }
 BASE = {"errors", "utils"}
 

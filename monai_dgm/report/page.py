@@ -88,6 +88,33 @@ def write_report(
     return target
 
 
+def write_sections(
+    path: str | os.PathLike[str],
+    title: str,
+    summary: str,
+    sections: Sequence[tuple[str, str, str]],
+    warnings: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a page of other sections in the same dress, atomically.
+
+    Args:
+        path: folder, into which ``index.html`` is written.
+        title, summary: as in :func:`write_report`, escaped.
+        sections: (heading, body as HTML that is taken as it is, a line below the heading).
+        warnings, notes: as in :func:`write_report`; escaped.
+
+    Returns:
+        The file written.
+    """
+    target = Path(path) / "index.html"
+    bodies = [_section(heading, body, hint) for heading, body, hint in sections]
+    inside = ["<main>", _warnings_html(warnings), *bodies, _notes_html(notes), "</main>"]
+    with atomic_write(target) as partial:
+        partial.write_text(_document(title, [_header(title, summary), *inside, _FOOTER]), encoding="utf-8")
+    return target
+
+
 _FIGURES_HINT = (
     "Brackets: 95 % bootstrap interval, patients resampled; ±: standard deviation of the resamples. "
     "Baselines (orange ticks) never look at the residue."

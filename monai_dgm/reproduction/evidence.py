@@ -85,7 +85,7 @@ def _figures(scores: Path, done: Done) -> dict[str, Any]:
     try:
         figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = figures["model"]["sha256"]
-        figures["settings"], figures["tested_on"]  # noqa: B018 - there or KeyError
+        figures["settings"], figures["tested_on"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: expected the figures of {done.name} as JSON ({error})") from error
     if found != done.sha256:
@@ -120,7 +120,9 @@ def _sorted(records: Sequence[ScoreRecord], done: Done) -> list[ScoreRecord]:
 
 def _check_names(names: Sequence[str], done: Done) -> None:
     if not names or len(set(names)) < len(names):
-        raise InputError(f"{done.scores[1]}: expected different test images, got {len(names)}, {len(set(names))} differ")
+        raise InputError(
+            f"{done.scores[1]}: expected different test images, got {len(names)}, {len(set(names))} differ"
+        )
 
 
 def _detection(root: Path, known: Known) -> Evidence:

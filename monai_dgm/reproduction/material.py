@@ -67,7 +67,9 @@ def find_material(dataset_dir: str | os.PathLike[str] | None, sample_dir: Path, 
     if not (folder / "manifest.csv").is_file():
         raise InputError(f"{folder}: expected a folder with a manifest.csv or the RSNA challenge, there is neither")
     sha256 = hash_file(folder / "manifest.csv")
-    return Material(folder, sample_dir, f"the radiographs of {folder.name}/manifest.csv", sha256, _manifest_folds(folder))
+    return Material(
+        folder, sample_dir, f"the radiographs of {folder.name}/manifest.csv", sha256, _manifest_folds(folder)
+    )
 
 
 def choose_folds(material: Material, asked: Sequence[int] | None, preset: Preset) -> tuple[int, ...]:

@@ -59,9 +59,7 @@ class Runner:
         decomposers: path of weights with ``{fold}`` in it, to take in the place of training decomposers; None trains.
     """
 
-    def __init__(
-        self, output_dir: Path, material: Material, bundles_dir: Path, decomposers: str | None = None
-    ) -> None:
+    def __init__(self, output_dir: Path, material: Material, bundles_dir: Path, decomposers: str | None = None) -> None:
         self.root = output_dir.absolute()
         self.material = material
         self.bundles = bundles_dir.absolute()
@@ -219,7 +217,9 @@ def _settings(weights: Path) -> dict[str, Any]:
 def _call(command: list[str], folder: Path, log: int, lock: int | None) -> int:
     """Exit status of a command; it ends when this program is told to."""
     inherited = () if lock is None else (lock,)
-    with subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=inherited) as p:
+    with subprocess.Popen(
+        command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=inherited
+    ) as p:
         before = signal.signal(signal.SIGTERM, _stop)
         try:
             return p.wait()

@@ -1,0 +1,89 @@
+"""``python -m monai_dgm.reproduction --output_dir OUT``: trains what is missing, evaluates, writes the report."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_dgm.errors import InputError
+from monai_dgm.reproduction.collect import collect
+from monai_dgm.reproduction.jobs import TABLES, make_plan
+from monai_dgm.reproduction.material import choose_folds, find_material
+from monai_dgm.reproduction.pages import write_page
+from monai_dgm.reproduction.presets import PRESETS
+from monai_dgm.reproduction.runner import Runner, changed_configs
+from monai_dgm.reproduction.tabular import write_csv, write_latex
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m monai_dgm.reproduction",
+        description="Tables 4 to 7 of the paper on your data: trains what is missing, evaluates, writes "
+        "OUT/report/index.html, tables as CSV and LaTeX. The same command goes on where it was interrupted.",
+    )
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder for trainings, scores and report")
+    parser.add_argument("--dataset_dir", help="folder with a manifest.csv, or the RSNA challenge; default: the sample")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="toy", help="size of it all (default: toy)")
+    parser.add_argument("--folds", type=_numbers, help="test folds, such as 0,1,2,3,4; default: the preset's")
+    parser.add_argument("--tables", type=_numbers, default=list(TABLES), help="of 4,5,6,7; default: all")
+    parser.add_argument("--decomposers", help="weights to take instead of training, with {fold} in the path")
+    parser.add_argument("--bundles_dir", type=Path, help="folder of the bundles; default: bundles of this repository")
+    parser.add_argument("--report_only", action="store_true", help="train nothing, report what is there")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part.strip()]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line says; 0 when every job is done, 1 when one failed.
+
+    Raises:
+        InputError: something in the arguments or the data that has to be put right first.
+    """
+    unknown = sorted(set(arguments.tables) - set(TABLES))
+    if unknown or not arguments.tables:
+        raise InputError(f"tables: expected some of {', '.join(map(str, TABLES))}, got {unknown or 'none'}")
+    if arguments.decomposers and "{fold}" not in arguments.decomposers:
+        raise InputError(f"decomposers: expected a path with {{fold}} in it, got {arguments.decomposers}")
+    preset, root = PRESETS[arguments.preset], arguments.output_dir.absolute()
+    here = Path("bundles")
+    bundles = arguments.bundles_dir or (here if (here / "dgm").is_dir() else _REPOSITORY / "bundles")
+    material = find_material(arguments.dataset_dir, root / "sample", preset)
+    plan = make_plan(preset, choose_folds(material, arguments.folds, preset), arguments.tables)
+    print(
+        f"{len(plan.jobs)} jobs on {material.name}, folds {list(plan.folds)}. Research software; not a medical device."
+    )
+    runner = Runner(root, material, bundles, arguments.decomposers)
+    outcome = runner.run(plan, train=not arguments.report_only)
+    results = collect(plan, outcome, material, root)
+    changed = changed_configs(outcome, plan, runner.bundles)
+    if changed:
+        results.problems.append(f"Trained with other configuration files than there are now: {', '.join(changed)}")
+    write_csv(results, material, root / "report")
+    write_latex(results, material, root / "report")
+    page = write_page(results, plan, outcome, material, root / "report")
+    for name, reason in outcome.failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    print(f"report: {page}", flush=True)
+    return 1 if outcome.failed or results.problems[: len(results.problems) - bool(changed)] else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; errors of the user are one line."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return run(_parser().parse_args(arguments))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
