@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset, check_channels
@@ -24,6 +25,7 @@ __all__ = [
     "TASKS",
     "announce_decomposer",
     "check_decomposer",
+    "cross_fitted_residues",
     "decomposed_dataset",
     "decomposer_sha256",
     "find_weights",
@@ -181,6 +183,7 @@ def decomposed_dataset(
     decomposer: Callable[..., Any] | None = None,
     decomposer_path: str | os.PathLike[str] | None = None,
     device: torch.device | str = "cpu",
+    cross_fitted: str | None = None,
 ) -> DecomposedDataset:
     """Radiographs with the channels of a classifier; residues are computed once and cached.
 
@@ -191,14 +194,57 @@ def decomposed_dataset(
         cache_dir: of radiographs and residues.
         decomposer, decomposer_path: from :func:`load_decomposer` and the file it came from; None without residues.
         device: where residues are computed.
+        cross_fitted: see :func:`cross_fitted_residues`; for training sets. None takes all residues from ``decomposer``.
 
     Raises:
         InputError: files that cannot be used; residues without a decomposer.
     """
     dataset = RadiographDataset(datalist, size, cache_dir)
-    residues = None
-    if "residue" in check_channels(channels):
+    residues: NDArray[np.float16] | None = None
+    if "residue" in check_channels(channels) and cross_fitted is not None:
+        residues = cross_fitted_residues(dataset, cross_fitted, cache_dir, device)
+    elif "residue" in channels:
         if not isinstance(decomposer, torch.nn.Module) or decomposer_path is None:
             raise InputError("channels: expected a decomposer for the channel residue, got none")
         residues = cached_residues(dataset, decomposer, decomposer_path, cache_dir, device)
     return DecomposedDataset(dataset, residues, channels)
+
+
+def cross_fitted_residues(
+    dataset: RadiographDataset, paths: str, cache_dir: str | os.PathLike[str], device: torch.device | str = "cpu"
+) -> NDArray[np.float16]:
+    """Residues from decomposers that were not trained on the images.
+
+    A decomposer learns its training images with their labels: their residues tell the labels better than those of new
+    images do, and a classifier trained on them trusts residues too much. Here each image has its residue from the
+    decomposer that was tested on its fold.
+
+    Args:
+        dataset: the radiographs; each item has a "fold".
+        paths: files of weights, with ``{fold}`` for the test fold, such as ``runs/fold{fold}/models/model.pt``; all of
+            one side S'.
+        cache_dir, device: as in :func:`monai_dgm.engines.residues.cached_residues`.
+
+    Returns:
+        float16 (N, S', S'), in the order of ``dataset.items``.
+
+    Raises:
+        InputError: no place for the fold in ``paths``, images without one, decomposers of different sides.
+    """
+    if "{fold}" not in paths:
+        raise InputError(f"{paths}: expected a path with {{fold}} in it, one decomposer for each fold")
+    folds: list[Any] = [item.get("fold") for item in dataset.items]
+    if None in folds:
+        raise InputError("expected a fold for each image (the manifest's column fold) to cross-fit residues")
+    size, residues = dataset.images.shape[-1], None
+    for fold in sorted(set(folds)):
+        path, places = paths.replace("{fold}", str(fold)), [i for i, other in enumerate(folds) if other == fold]
+        part = RadiographDataset([dataset.items[place] for place in places], size, cache_dir)
+        found = cached_residues(part, load_decomposer(path, device), path, cache_dir, device)
+        if residues is None:
+            residues = np.empty((len(dataset), *found.shape[1:]), dtype=np.float16)
+        if found.shape[1:] != residues.shape[1:]:
+            raise InputError(f"{path}: expected a decomposer of {residues.shape[1]} pixels, it has {found.shape[1]}")
+        residues[places] = found
+    assert residues is not None  # a data set has at least one image
+    return residues

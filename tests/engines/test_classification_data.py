@@ -142,3 +142,32 @@ def test_data_set_has_the_channels_and_residues_of_the_decomposer(sample_dir: Pa
     assert both[1]["image"].shape == (2, 32, 32) and torch.equal(both[1]["image"][:1], alone[1]["image"])
     with pytest.raises(InputError, match="expected a decomposer for the channel residue"):
         data.decomposed_dataset(items, ["residue"], 32, tmp_path / "cache")
+
+
+def test_cross_fitted_residues_are_of_the_decomposer_of_the_images_own_fold(sample_dir: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    for fold in (0, 1):
+        write_decomposer(tmp_path / f"fold{fold}")
+    items = [{**item, "fold": place % 2} for place, item in enumerate(load_manifest(sample_dir)[:5])]
+    paths = str(tmp_path / "fold{fold}" / "model.pt")
+    fitted = data.decomposed_dataset(items, ["residue"], 32, tmp_path / "cache", cross_fitted=paths)
+    for fold in (0, 1):
+        path = paths.replace("{fold}", str(fold))
+        one = data.decomposed_dataset(items, ["residue"], 32, tmp_path / "cache", data.load_decomposer(path), path)
+        same = [torch.equal(fitted[place]["image"], one[place]["image"]) for place in range(5)]
+        assert same == [place % 2 == fold for place in range(5)]
+
+
+def test_what_cannot_be_cross_fitted(sample_dir: Path, tmp_path: Path) -> None:
+    items = [{**item, "fold": place % 2} for place, item in enumerate(load_manifest(sample_dir)[:4])]
+
+    def fit(items: list[dict[str, Any]], paths: str) -> None:
+        data.decomposed_dataset(items, ["residue"], 32, tmp_path / "cache", cross_fitted=paths)
+
+    with pytest.raises(InputError, match=r"expected a path with \{fold\} in it"):
+        fit(items, str(write_decomposer(tmp_path / "fold0")))
+    with pytest.raises(InputError, match="expected a fold for each image"):
+        fit([{**item, "fold": None} for item in items], str(tmp_path / "fold{fold}" / "model.pt"))
+    write_decomposer(tmp_path / "fold1", image_size=64)
+    with pytest.raises(InputError, match="expected a decomposer of 32 pixels, it has 64"):
+        fit(items, str(tmp_path / "fold{fold}" / "model.pt"))
