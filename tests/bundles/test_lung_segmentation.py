@@ -1,0 +1,328 @@
+"""The lung segmentation bundle: training, resuming, figures, files, and what the platform's tools ask for."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from pydoc import locate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+from monai.bundle.config_item import ConfigComponent
+from PIL import Image
+
+import monai_dgm
+from monai_dgm.engines.checkpoint import load_weights, read_model_settings, save_weights
+from monai_dgm.engines.lungs import load_lung_segmentor
+from monai_dgm.handlers.history import read_history
+from monai_dgm.networks.lung_segmentation import build_lung_network
+from tests.bundles.test_configs import commands, components
+
+if TYPE_CHECKING:
+    from tests.bundles.conftest import BundleCommands, Finished
+
+REQUIRED = ("LICENSE", "configs/logging.conf", "models", "docs/README.md", "docs/data_license.txt")
+SMALL = {"unet": {"width": 4}, "criss_cross": {"layers": [1, 1, 1, 1], "width": 4}}
+Overrides = dict[str, Any]
+Run = Callable[..., "Finished"]
+
+
+@pytest.fixture(scope="module")
+def root(repository: Path) -> Path:
+    return repository / "bundles" / "lung_segmentation"
+
+
+@pytest.fixture(scope="module")
+def tiny(sample_dir: Path) -> Callable[..., Overrides]:
+    """tiny(output_dir, **others): overrides of train.json that make an iteration take milliseconds."""
+    return lambda output_dir, **others: {
+        "output_dir": output_dir,
+        "ckpt_dir": f"{output_dir}/models",
+        "sample_dir": sample_dir,
+        "sample_patients": 24,  # as the fixture sample_dir has it
+        "sample_size": 64,
+        "network_settings": SMALL["unet"],
+        "image_size": 32,
+        "batch_size": 4,
+        "epoch_length": 3,
+        "max_epochs": 2,
+        "val_interval": 1,
+        "log_interval": 1,
+        "save_interval": 2,
+        "num_bootstrap": 3,
+        **others,
+    }
+
+
+@pytest.fixture(scope="module")
+def run(bundle: BundleCommands, root: Path) -> Run:
+    """run(run_id, *configs, **overrides): a command of this bundle, by names of its configurations."""
+    return lambda run_id, *names, **overrides: bundle.run(
+        run_id, *(str(root / "configs" / f"{name}.json") for name in names), **overrides
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    overrides: Overrides
+    finished: Finished
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.overrides["output_dir"])
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "models" / "model.pt"
+
+
+@pytest.fixture(scope="module")
+def trained(run: Run, tiny: Callable[..., Overrides], tmp_path_factory: Any) -> Trained:
+    """One training for all tests: read its files, do not write into its folder."""
+    overrides = tiny(tmp_path_factory.mktemp("lungs"))
+    finished = run("training", "train", **overrides)
+    assert finished.returncode == 0, finished.stderr
+    return Trained(overrides, finished)
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def one_line(stderr: str) -> str:
+    errors = [line for line in stderr.strip().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in stderr, stderr
+    return errors[0]
+
+
+def test_training_writes_weights_figures_and_picture(trained: Trained) -> None:
+    said = trained.finished.stdout
+    assert f"figures: {trained.folder / 'report' / 'metrics.json'}" in said and "not a medical device" in said
+    history = read_history(trained.folder / "history.jsonl")
+    assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5, 6]
+    assert all("loss/loss" in row for row in history)
+    names = ("lung_dice", "lung_box_iou", "right_lung_dice", "left_lung_dice")
+    assert all(f"validation/{name}" in row for row in history[2::3] for name in names)
+    assert {"lung_dice", "lung_dice_sd", "lung_box_iou"} <= {row["name"] for row in figures(trained.folder)}
+    settings = read_model_settings(trained.weights)
+    assert settings["architecture"] == "unet" and settings["image_size"] == 32
+    assert settings["trained_on"].startswith("the embedded sample") and "lung_dice" in settings["figures"]["all"]
+    assert (trained.folder / "report" / "lungs.png").stat().st_size > 0
+    assert not [path for path in trained.folder.rglob(".partial-*") if "cache" not in path.parts]
+    assert load_lung_segmentor(trained.weights).size == 32
+
+
+def test_same_command_again_trains_no_further_and_more_epochs_go_on(run: Run, trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(trained.folder, folder)
+    overrides = {**trained.overrides, "output_dir": folder, "ckpt_dir": folder / "models"}
+    finished = run("training", "train", **overrides)
+    assert finished.returncode == 0 and "at iteration 6" in finished.stdout, finished.stderr
+    assert (folder / "models" / "model.pt").read_bytes() == trained.weights.read_bytes()
+    assert figures(folder) == figures(trained.folder)
+    finished = run("training", "train", **{**overrides, "max_epochs": 3})
+    assert finished.returncode == 0, finished.stderr
+    history = read_history(folder / "history.jsonl")
+    assert [row["iteration"] for row in history] == list(range(1, 10))
+    assert history[:6] == read_history(trained.folder / "history.jsonl")
+
+
+def test_resumed_within_an_epoch_ends_with_the_same_bits(
+    run: Run, tiny: Callable[..., Overrides], trained: Trained, tmp_path: Path
+) -> None:
+    """Stopped after 4 iterations of 6 by a checkpoint taken there, it goes on to the weights of the whole run."""
+    folder = tmp_path / "part"
+    schedule = {"lr_scheduler#t_total": 6, "lr_scheduler#warmup_steps": 3}  # that of the whole run
+    finished = run("training", "train", **tiny(folder, epoch_length=3, max_epochs=1, **schedule))
+    assert finished.returncode == 0, finished.stderr
+    finished = run("training", "train", **tiny(folder))
+    assert finished.returncode == 0, finished.stderr
+    one, other = (torch.load(place / "checkpoint.pt", weights_only=True) for place in (folder, trained.folder))
+    for name, tensor in one["network"].items():
+        assert torch.equal(tensor, other["network"][name]), name
+
+
+def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone(
+    run: Run, trained: Trained, tmp_path: Path
+) -> None:
+    own = ("image_size", "network_settings", "output_dir")  # the first two come from the settings beside the weights
+    overrides = {name: value for name, value in trained.overrides.items() if name not in own}
+    before = {path: path.read_bytes() for path in trained.weights.parent.iterdir()}
+    finished = run("evaluating", "train", "evaluate", **overrides, output_dir=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert figures(tmp_path) == figures(trained.folder)
+    assert before == {path: path.read_bytes() for path in trained.weights.parent.iterdir()}
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_criss_cross_trains(run: Run, tiny: Callable[..., Overrides], tmp_path: Path) -> None:
+    overrides = tiny(tmp_path, architecture="criss_cross", network_settings=SMALL["criss_cross"], max_epochs=1)
+    finished = run("training", "train", **overrides)
+    assert finished.returncode == 0, finished.stderr
+    assert type(load_lung_segmentor(tmp_path / "models" / "model.pt").network).__name__ == "CrissCrossLungNet"
+
+
+def test_files(run: Run, trained: Trained, sample_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = sorted((sample_dir / "images").iterdir())[0]
+    (folder / "a.png").write_bytes(image.read_bytes())
+    (folder / "broken.png").write_bytes(image.read_bytes()[:200])
+    finished = run("run", "inference", dataset_dir=folder, ckpt_dir=trained.weights.parent, output_dir=tmp_path / "out")
+    assert finished.returncode == 0, finished.stderr
+    told = json.loads((tmp_path / "out" / "lungs.json").read_text(encoding="utf-8"))
+    assert [entry["image_id"] for entry in told["images"]] == ["a"]
+    assert [entry["file"] for entry in told["failed"]] == ["broken.png"]
+    assert told["model"]["file"] == "model.pt" and told["settings"]["size"] == 32
+    mask = Image.open(tmp_path / "out" / "a" / "lung_mask.png")
+    assert mask.size == Image.open(image).size and set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("no dataset_dir", "dataset_dir: expected a radiograph or a folder of them"),
+        ("no model", "model.pt: expected a file of trained weights, there is none; run training first"),
+        ("another network", "model.pt: expected weights of UNet as configured"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(run: Run, sample_dir: Path, tmp_path: Path, fault: str, expected: str) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "model.json").write_text(json.dumps({"network_settings": {"width": 8}, "image_size": 32}))
+    if fault != "no model":
+        width = 4 if fault == "another network" else 8
+        save_weights(build_lung_network("unet", {"width": width}).state_dict(), models / "model.pt")
+    given = {} if fault == "no dataset_dir" else {"dataset_dir": sample_dir / "images"}
+    finished = run("run", "inference", ckpt_dir=models, output_dir=tmp_path / "out", **given)
+    assert finished.returncode == 1 and expected in one_line(finished.stderr)
+
+
+def test_data_without_masks_is_one_line(run: Run, tiny: Callable[..., Overrides], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lines = ["image,label,patient_id"]
+    for number in range(6):
+        Image.fromarray(np.full((40, 40), 9 * number, np.uint8)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,normal,{number}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    finished = run("training", "train", **tiny(tmp_path / "out"), dataset_dir=folder)
+    assert finished.returncode == 1
+    assert "expected images with a lung_mask for the training, found none" in one_line(finished.stderr)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
+def test_every_component_exists_and_takes_its_arguments(root: Path, name: str) -> None:
+    for place, content in components(json.loads((root / "configs" / f"{name}.json").read_text(encoding="utf-8"))):
+        component = ConfigComponent(content, id=place)
+        target = locate(component.resolve_module_name())
+        assert target is not None, f"{place}: there is no {content['_target_']}"
+        arguments = [key for key in content if key not in ConfigComponent.non_arg_keys]
+        inspect.signature(target).bind_partial(**dict.fromkeys(arguments))  # TypeError: no such argument
+
+
+def test_evaluate_changes_what_is_there(root: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(root / "configs" / "train.json")
+    for key in json.loads((root / "configs" / "evaluate.json").read_text(encoding="utf-8")):
+        assert key == "evaluating" or key in parser, f"{key} is not in train.json"
+
+
+@pytest.fixture
+def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a bundle's initialisation changes in the process is put back."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
+
+
+def test_train_has_what_the_platforms_tools_look_for(
+    root: Path, tiny: Callable[..., Overrides], unhooked: None, tmp_path: Path
+) -> None:
+    overrides = {name: str(value) if isinstance(value, Path) else value for name, value in tiny(tmp_path).items()}
+    config = str(root / "configs" / "train.json")
+    workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    for name in ("train_inferer", "train_handlers", "train_preprocessing", "evaluator", "val_interval", "val_inferer"):
+        assert getattr(workflow, name) is not None, name
+
+
+def test_inference_has_what_the_platforms_tools_look_for(
+    root: Path, trained: Trained, sample_dir: Path, unhooked: None, tmp_path: Path
+) -> None:
+    image = sorted((sample_dir / "images").iterdir())[0]
+    overrides = {"dataset_dir": str(image), "ckpt_dir": str(trained.weights.parent), "output_dir": str(tmp_path)}
+    config = str(root / "configs" / "inference.json")
+    workflow = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() == [] and workflow.channel_def["0"] == "lung"
+    item = workflow.preprocessing({"image": str(image)})
+    workflow.evaluator.run()
+    (output,) = workflow.evaluator.state.output
+    mask = load_lung_segmentor(trained.weights).masks(item["image"][None])
+    assert np.array_equal(output["pred"][0].numpy() > 0, mask[0])
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_required_file(root: Path, name: str) -> None:
+    assert (root / name).exists()
+    assert (root / name).is_dir() or (root / name).stat().st_size > 0
+
+
+def test_version_is_that_of_the_package(root: Path) -> None:
+    metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["version"] == monai_dgm.__version__ == metadata["required_packages_version"]["monai-dgm"]
+    assert metadata["version"] in metadata["changelog"]
+
+
+@pytest.mark.filterwarnings("ignore:No hash value provided")
+def test_verify_metadata(root: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"  # a schema that is there is not downloaded
+    schema.write_bytes(Path(__file__).with_name("meta_schema.json").read_bytes())
+    verify_metadata(meta_file=str(root / "configs" / "metadata.json"), filepath=schema)
+
+
+def files(root: Path) -> dict[str, str]:
+    configs = root / "configs"
+    return {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
+
+
+def test_verify_net_in_out_without_weights(root: Path, tmp_path: Path) -> None:
+    verify_net_in_out("network_def", **files(root), device="cpu", bundle_root=str(tmp_path))
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_verify_net_in_out_and_ckpt_export(root: Path, tmp_path: Path, architecture: str) -> None:
+    bundle, models = tmp_path / "lungs", tmp_path / "lungs" / "models"
+    shutil.copytree(root / "configs", bundle / "configs")
+    models.mkdir()
+    settings = {"architecture": architecture, "network_settings": SMALL[architecture], "image_size": 32}
+    (models / "model.json").write_text(json.dumps(settings))
+    network = build_lung_network(architecture, SMALL[architecture]).eval()
+    save_weights(network.state_dict(), models / "model.pt")
+    verify_net_in_out("network_def", **files(bundle), device="cpu", bundle_root=str(bundle))
+    ckpt_export("network_def", models / "model.ts", models / "model.pt", **files(bundle), bundle_root=str(bundle))
+    load_weights(network, models / "model.pt")
+    image = torch.rand(2, 1, 64, 64) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.load(models / "model.ts").eval()(image), network(image), rtol=0, atol=1e-5)
+
+
+def test_commands_of_the_documentation_name_what_there_is(root: Path, repository: Path) -> None:
+    found = list(commands((root / "docs" / "README.md").read_text(encoding="utf-8")))
+    assert len(found) >= 5
+    for _, run_id, *options in found:
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        parser = ConfigParser()
+        configs = given.pop("--config_file").strip("[]").replace("'", "").split(",")
+        parser.read_config([str(repository / file) for file in configs])
+        assert run_id in parser
+        assert all(option.removeprefix("--") in parser for option in given), given
