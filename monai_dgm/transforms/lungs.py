@@ -118,10 +118,10 @@ def lung_probability(network: Callable[[Tensor], Tensor], image: Tensor, size: i
 
 
 class CleanLungMaskd(MapTransform):
-    """Dictionary transform of :func:`clean_lung_mask`: probability (1, S, S) to a float32 mask of 0 and 1, (1, S, S).
+    """Dictionary transform of :func:`clean_lung_mask`: probabilities (..., S, S) to float32 masks of 0 and 1.
 
     Args:
-        keys: probabilities; the mask takes their place.
+        keys: probabilities of an image (1, S, S) or a batch (B, 1, S, S); the masks take their place.
         threshold: in [0, 1].
         allow_missing_keys: as in MONAI.
     """
@@ -136,8 +136,10 @@ class CleanLungMaskd(MapTransform):
         """Return a copy of ``data`` with masks in the place of probabilities."""
         output = dict(data)
         for key in self.key_iterator(output):
-            mask = clean_lung_mask(output[key][0].detach().cpu().numpy(), self.threshold)
-            output[key] = torch.from_numpy(mask)[None].float()
+            probability = torch.as_tensor(output[key]).detach().cpu()
+            planes = probability.reshape(-1, *probability.shape[-2:]).numpy()
+            masks = np.stack([clean_lung_mask(plane, self.threshold) for plane in planes])
+            output[key] = torch.from_numpy(masks).reshape(probability.shape).float()
         return output
 
 

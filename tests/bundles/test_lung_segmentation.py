@@ -266,9 +266,9 @@ def test_inference_has_what_the_platforms_tools_look_for(
     assert workflow.check_properties() == [] and workflow.channel_def["0"] == "lung"
     item = workflow.preprocessing({"image": str(image)})
     workflow.evaluator.run()
-    (output,) = workflow.evaluator.state.output
+    output = workflow.evaluator.state.output
     mask = load_lung_segmentor(trained.weights).masks(item["image"][None])
-    assert np.array_equal(output["pred"][0].numpy() > 0, mask[0])
+    assert np.array_equal(output["pred"][:, 0].numpy() > 0, mask)
 
 
 @pytest.mark.parametrize("name", REQUIRED)

@@ -147,6 +147,8 @@ def test_dictionary_transforms() -> None:
     nothing = SegmentLungsd(Brightness())({"image": torch.ones(1, SIDE, SIDE)})
     assert nothing["lung_box"] is None and not nothing["lung_mask"].any()
     cleaned = CleanLungMaskd()({"pred": torch.from_numpy(plane)[None]})["pred"]
+    batch = CleanLungMaskd()({"pred": torch.from_numpy(np.stack([plane, 0 * plane]))[:, None]})["pred"]
+    assert batch.shape == (2, 1, SIDE, SIDE) and torch.equal(batch[0], cleaned) and not batch[1].any()
     assert cleaned.dtype == torch.float32 and np.array_equal(cleaned[0].numpy(), (plane > 0.5).astype(np.float32))
 
 
