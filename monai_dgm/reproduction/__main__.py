@@ -57,22 +57,20 @@ def run(arguments: argparse.Namespace) -> int:
     bundles = arguments.bundles_dir or (here if (here / "dgm").is_dir() else _REPOSITORY / "bundles")
     material = find_material(arguments.dataset_dir, root / "sample", preset)
     plan = make_plan(preset, choose_folds(material, arguments.folds, preset), arguments.tables)
-    print(
-        f"{len(plan.jobs)} jobs on {material.name}, folds {list(plan.folds)}. Research software; not a medical device."
-    )
+    print(f"{len(plan.jobs)} jobs on {material.name}, folds {list(plan.folds)}.")
+    print("Research software; not a medical device.", flush=True)
     runner = Runner(root, material, bundles, arguments.decomposers)
     outcome = runner.run(plan, train=not arguments.report_only)
     results = collect(plan, outcome, material, root)
     changed = changed_configs(outcome, plan, runner.bundles)
-    if changed:
-        results.problems.append(f"Trained with other configuration files than there are now: {', '.join(changed)}")
+    remarks = [f"Trained with other configuration files than there are now: {', '.join(changed)}"] if changed else []
     write_csv(results, material, root / "report")
     write_latex(results, material, root / "report")
-    page = write_page(results, plan, outcome, material, root / "report")
+    page = write_page(results, plan, outcome, material, root / "report", remarks)
     for name, reason in outcome.failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     print(f"report: {page}", flush=True)
-    return 1 if outcome.failed or results.problems[: len(results.problems) - bool(changed)] else 0
+    return 1 if outcome.failed or results.problems else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +128,7 @@ def collect(plan: Plan, outcome: Outcome, material: Material, root: Path) -> Res
                     problems.append(f"{name}: {error}")
         _fill_in(by_number[row.table], row, tuple(evidence), plan.preset.num_bootstrap)
     for table in tables:
-        table.differences = _differences(table, 2 * plan.preset.num_bootstrap)
+        table.differences = _differences(table, 2 * plan.preset.num_bootstrap, problems)
     found = [e for table in tables for rows in table.groups.values() for r in rows for e in r.evidence]
     return Results(tables, may_stand_beside(material, [e.tested_on for e in found]), problems)
 
@@ -137,7 +137,9 @@ def _fill_in(table: ResultTable, row: Row, evidence: tuple[Evidence, ...], num_b
     if not evidence:
         table.empty.append(row.name)
         return
-    size = _millions(row, evidence[0])
+    size, settings = _millions(row, evidence[0]), evidence[0].settings
+    if row.kind == "head":  # which is as large as the decomposer
+        row = replace(row, name=f"{row.name}, {settings['image_size']} px, width {settings['base_width']}")
     sources = sorted({source for one in evidence for source in one.sources})
     for group in [EVERYTHING, *(sources if len(sources) > 1 else [])]:
         present = tuple(one for one in evidence if _defined(table, one, group))
@@ -162,7 +164,7 @@ def _summaries(evidence: Sequence[Evidence], group: str, num_bootstrap: int) -> 
     return summarise_splits(figures, patients, num_bootstrap)
 
 
-def _differences(table: ResultTable, num_bootstrap: int) -> list[Difference]:
+def _differences(table: ResultTable, num_bootstrap: int, problems: list[str]) -> list[Difference]:
     """With residue - without, of the rows that differ in nothing else."""
     found = []
     for group, rows in table.groups.items():
@@ -174,6 +176,9 @@ def _differences(table: ResultTable, num_bootstrap: int) -> list[Difference]:
             if len(pair) == 2:
                 difference = _difference(table, group, pair[True], pair[False], num_bootstrap)
                 found += [difference] if difference else []
+                if difference is None:
+                    names = f"{pair[True].row.name} and {pair[False].row.name}"
+                    problems.append(f"Table {table.number}: {names} were not tested on the same images of any fold")
     return found
 
 

@@ -57,7 +57,7 @@ class Evidence:
 
 
 def positive_class(table: int) -> PositiveClass:
-    """Label 1 is abnormal, or opacity; the paper's Tables 4 and 5 take NORMAL as the positive class, Table 6 opacity."""
+    """NORMAL for Tables 4 and 5, as in the paper; "abnormal" is label 1, which is opacity for Table 6."""
     return "normal" if table in (4, 5) else "abnormal"
 
 
@@ -120,9 +120,7 @@ def _sorted(records: Sequence[ScoreRecord], done: Done) -> list[ScoreRecord]:
 
 def _check_names(names: Sequence[str], done: Done) -> None:
     if not names or len(set(names)) < len(names):
-        raise InputError(
-            f"{done.scores[1]}: expected different test images, got {len(names)}, {len(set(names))} differ"
-        )
+        raise InputError(f"{done.scores[1]}: expected test images that differ, got {len(set(names))} of {len(names)}")
 
 
 def _detection(root: Path, known: Known) -> Evidence:

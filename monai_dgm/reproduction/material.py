@@ -16,7 +16,7 @@ from monai_dgm.data.splits import NUM_RSNA_SPLITS
 from monai_dgm.errors import InputError
 from monai_dgm.reproduction.presets import Preset
 
-__all__ = ["RSNA_DESCRIPTION", "Material", "find_material"]
+__all__ = ["RSNA_DESCRIPTION", "Material", "choose_folds", "find_material"]
 
 RSNA_DESCRIPTION = "the RSNA challenge"
 """How :attr:`monai_dgm.data.sources.Splits.description` begins on the paper's data."""
@@ -66,10 +66,8 @@ def find_material(dataset_dir: str | os.PathLike[str] | None, sample_dir: Path, 
         return Material(folder, sample_dir, f"{RSNA_DESCRIPTION}, the paper's hold-out", _hash(files), folds, True)
     if not (folder / "manifest.csv").is_file():
         raise InputError(f"{folder}: expected a folder with a manifest.csv or the RSNA challenge, there is neither")
-    sha256 = hash_file(folder / "manifest.csv")
-    return Material(
-        folder, sample_dir, f"the radiographs of {folder.name}/manifest.csv", sha256, _manifest_folds(folder)
-    )
+    name, sha256 = f"the radiographs of {folder.name}/manifest.csv", hash_file(folder / "manifest.csv")
+    return Material(folder, sample_dir, name, sha256, _manifest_folds(folder))
 
 
 def choose_folds(material: Material, asked: Sequence[int] | None, preset: Preset) -> tuple[int, ...]:
@@ -88,7 +86,7 @@ def choose_folds(material: Material, asked: Sequence[int] | None, preset: Preset
 
 
 def _manifest_folds(folder: Path) -> tuple[int, ...]:
-    """Folds of the column ``fold``; without it all folds would be the same fifth of the patients, so that one is left."""
+    """Folds of the column ``fold``; (0,) without it, where every fold would be the same fifth of the patients."""
     folds = {item["fold"] for item in load_manifest(folder) if item.get("fold") is not None}
     return tuple(sorted(folds)) or (0,)
 

@@ -16,10 +16,11 @@ from monai_dgm.reproduction.jobs import Plan
 from monai_dgm.reproduction.material import Material
 from monai_dgm.reproduction.paper_figures import PAPER_SIZES, paper_figure
 from monai_dgm.reproduction.runner import LOG_FILE, Outcome
-from monai_dgm.reproduction.tabular import HEADINGS, TITLES, percent, percent_interval, place
+from monai_dgm.reproduction.tabular import HEADINGS, TITLES, percent, percent_interval, place, size_words
 
 __all__ = ["write_page"]
 
+# At every table, since any of them may be the first one on the page.
 _STYLE = """<style>
 .argument td, .argument th { white-space: nowrap; }
 .argument td:first-child { white-space: normal; min-width: 190px; }
@@ -38,7 +39,12 @@ _STYLE = """<style>
 
 
 def write_page(
-    results: Results, plan: Plan, outcome: Outcome, material: Material, folder: str | os.PathLike[str]
+    results: Results,
+    plan: Plan,
+    outcome: Outcome,
+    material: Material,
+    folder: str | os.PathLike[str],
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write the page, self-contained.
 
@@ -47,26 +53,19 @@ def write_page(
         plan, outcome: what was to be done, and what became of it.
         material: the data.
         folder: ``index.html`` is written into it.
+        remarks: further warnings.
     """
-    tables = [
-        (f"Table {t.number}. {TITLES[t.number]}", _table_body(t, results.with_paper), _hint(t)) for t in results.tables
-    ]
-    differences = [d for table in results.tables for d in table.differences if d.group == "all"]
-    more = [d for table in results.tables for d in table.differences if d.group != "all"]
-    sections = [
-        ("With residue − without", _differences_body(differences, more), _DIFFERENCES_HINT),
-        *((title, body, hint) for title, body, hint in tables),
-        ("Where the figures come from", _origin_body(plan, outcome), _ORIGIN_HINT),
-    ]
-    sections[0] = (sections[0][0], _STYLE + sections[0][1] if sections[0][1] else "", sections[0][2])
-    if not differences:  # the style has to be somewhere
-        sections[1] = (sections[1][0], _STYLE + sections[1][1], sections[1][2])
+    parts = [("With residue − without", _differences_body(results), _DIFFERENCES_HINT)]
+    for table in results.tables:
+        title = f"Table {table.number}. {TITLES[table.number]}"
+        parts.append((title, _STYLE + _table_body(table, results.with_paper), _hint(table)))
+    parts.append(("Where the figures come from", _origin_body(plan, outcome), _ORIGIN_HINT))
     return write_sections(
         folder,
         "Do residues help to diagnose?",
         _summary(plan, material, results.with_paper),
-        sections,
-        warnings=[*_warnings(plan, outcome), *results.problems],
+        parts,
+        warnings=[*_warnings(plan, outcome), *results.problems, *remarks],
         notes=_notes(results.with_paper),
     )
 
@@ -76,7 +75,8 @@ def _summary(plan: Plan, material: Material, with_paper: bool) -> str:
     beside = "" if with_paper else " The paper's own figures are of other data and are not shown."
     return (
         f"Tables {', '.join(map(str, plan.tables))} of Tang et al. (Medical Image Analysis 67, 2021), made anew on "
-        f"{material.name}; test folds {folds}. One decomposer a fold, trained without it, gives all residues.{beside}\n\n"
+        f"{material.name}; test fold{'s' if len(plan.folds) > 1 else ''} {folds}. One decomposer a fold, trained "
+        f"without it, gives all residues.{beside}\n\n"
         f"{plan.preset.summary}"
     )
 
@@ -91,11 +91,11 @@ def _warnings(plan: Plan, outcome: Outcome) -> list[str]:
 
 def _notes(with_paper: bool) -> list[str]:
     notes = [
-        "Percent. ±: standard deviation over the folds' trainings (none for one fold). Brackets: 95 % interval of the mean "
-        "by bootstrap over the patients of all test folds, which is the larger uncertainty where test sets are small.",
+        "Percent. ±: standard deviation over the folds' trainings (none for one fold). Brackets: 95 % interval of the "
+        "mean by bootstrap over the patients of all test folds, the larger uncertainty where test sets are small.",
         "n counts test images of all folds; a patient who is in several is drawn for all of them at once.",
-        "The threshold of sensitivity, specificity, precision and F1 minimises |sensitivity − specificity| on the fold's "
-        "validation images, of all sources together, and is applied to the test images as it is (paper, section 5.2).",
+        "The threshold of sensitivity, specificity, precision and F1 minimises |sensitivity − specificity| on the "
+        "fold's validation images, of all sources together; it is applied to the test images as it is (paper, 5.2).",
         "Figures of a source are of its test images alone, by networks that were trained on all sources. Where native "
         "resolution or device tells the label, only these are to be believed.",
         "Size: millions of parameters, counted in the network that infers.",
@@ -103,8 +103,8 @@ def _notes(with_paper: bool) -> list[str]:
     ]
     if with_paper:
         notes.append(
-            "The paper's figures are quoted as printed, also where a row contradicts itself (docs/fidelity.md). Its ± are "
-            "over five splits that share one test set of 1,000 images."
+            "The paper's figures are quoted as printed, also where a row contradicts itself (docs/fidelity.md). Its ± "
+            "are over five splits that share one test set of 1,000 images."
         )
     return notes
 
@@ -135,7 +135,7 @@ def _rows_html(table: ResultTable, rows: Sequence[ResultRow], with_paper: bool) 
     head = "".join(f"<th class='n'>{escape(name)}</th>" for name in heads)
     body = ""
     for row in rows:
-        size = f"<td class='n'>{row.size:.1f}</td>" if sized and row.size is not None else "<td></td>" if sized else ""
+        size = f"<td class='n'>{size_words(row.size)}</td>" if sized else ""
         cells = "".join(_cell(row, name) for name in table.figures)
         counts = next(iter(row.summaries.values()))
         n = f"{counts.num_images}<small>{counts.num_patients} patients</small>"
@@ -179,16 +179,17 @@ def _paper_row(table: ResultTable, name: str, sized: bool) -> str:
 
 _DIFFERENCES_HINT = (
     "The same network trained twice, on image and residue and on the image alone, compared on the same test images. In "
-    "points; 95 % interval and two-sided p by paired bootstrap over patients, whatever the sign. Nothing is corrected for "
-    "the number of comparisons."
+    "points; 95 % interval and two-sided p by paired bootstrap over patients, whatever the sign. Nothing is corrected "
+    "for the number of comparisons."
 )
 _MAIN = {5: ("auc", "average_precision", "f1"), 6: ("auc", "average_precision", "f1"), 7: ("ap", "ap40", "ap50")}
 
 
-def _differences_body(main: Sequence[Difference], more: Sequence[Difference]) -> str:
-    if not main:
-        return ""
-    inner = _differences_table(main)
+def _differences_body(results: Results) -> str:
+    found = [difference for table in results.tables for difference in table.differences]
+    main = [difference for difference in found if difference.group == "all"]
+    more = [difference for difference in found if difference.group != "all"]
+    inner = _differences_table(main) if main else ""
     if more:
         inner += f"<details><summary>within each source</summary>{_differences_table(more)}</details>"
     return inner
@@ -231,7 +232,8 @@ def _forest(difference: PairedDifference, widest: float) -> str:
         return 65 + 60 * value / widest
 
     return (
-        '<svg class="forest" viewBox="0 0 130 18" aria-hidden="true"><line class="zero" x1="65" x2="65" y1="0" y2="18"/>'
+        '<svg class="forest" viewBox="0 0 130 18" aria-hidden="true">'
+        '<line class="zero" x1="65" x2="65" y1="0" y2="18"/>'
         f'<line x1="{at(difference.low):.1f}" x2="{at(difference.high):.1f}" y1="9" y2="9"/>'
         f'<circle cx="{at(difference.difference):.1f}" cy="9" r="3.5"/></svg>'
     )

@@ -122,8 +122,8 @@ _CPU_PLAIN = Recipe({"batch_size": 16, "max_epochs": 10, "learning_rate": 1e-4, 
 
 CPU = Preset(
     name="cpu",
-    summary="For two CPU cores: DenseNet161, AlexNet, VGG19 and ResNet152 see radiographs of 64 px; a small DenseNet and "
-    "the detector those of 128 px, the size of the decomposers (a quarter of the paper's width).",
+    summary="For two CPU cores: DenseNet161, AlexNet, VGG19 and ResNet152 see radiographs of 64 px; a small DenseNet "
+    "and the detector those of 128 px, the size of the decomposers (a quarter of the paper's width).",
     folds=None,
     data={},
     decomposer=Recipe(

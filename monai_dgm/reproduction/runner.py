@@ -25,7 +25,7 @@ from monai_dgm.reproduction.done import SCORES, Done, job_key, read_done, write_
 from monai_dgm.reproduction.jobs import Job, Plan
 from monai_dgm.reproduction.material import Material
 
-__all__ = ["LOG_FILE", "Outcome", "Runner"]
+__all__ = ["LOG_FILE", "Outcome", "Runner", "changed_configs"]
 
 logger = logging.getLogger(__name__)
 

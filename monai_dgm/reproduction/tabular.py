@@ -16,7 +16,7 @@ from monai_dgm.reproduction.material import Material
 from monai_dgm.reproduction.paper_figures import PAPER_SIZES, paper_figure
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["HEADINGS", "TITLES", "percent", "percent_interval", "place", "write_csv", "write_latex"]
+__all__ = ["HEADINGS", "TITLES", "percent", "percent_interval", "place", "size_words", "write_csv", "write_latex"]
 
 TITLES = {
     4: "Normal against abnormal, by method",
@@ -51,13 +51,20 @@ def percent(mean: float, sd: float = math.nan) -> str:
     return f"{100 * mean:.1f}" + (f" ± {100 * sd:.1f}" if math.isfinite(sd) else "")
 
 
+def size_words(millions: float | None) -> str:
+    """ "26.5" million parameters, two digits where there are fewer than a million; empty for None."""
+    if millions is None:
+        return ""
+    return f"{millions:.1f}" if millions >= 1 else f"{millions:.2g}"
+
+
 def percent_interval(low: float, high: float) -> str:
     """ "[83.1, 86.5]" in percent, empty where there is none."""
     return f"[{100 * low:.1f}, {100 * high:.1f}]" if math.isfinite(low) else ""
 
 
 def write_csv(results: Results, material: Material, folder: str | os.PathLike[str]) -> list[Path]:
-    """``table4.csv`` ... and ``differences.csv``; figures in [0, 1], the paper's (its data only) in percent as printed."""
+    """``table4.csv`` ... and ``differences.csv``; figures in [0, 1], the paper's (on its data only) in percent."""
     files = []
     for table in results.tables:
         cells = [
@@ -169,7 +176,7 @@ def _latex_table(
     body = []
     for row in rows:
         body += [f"% {place(one.done)} sha256:{one.done.sha256}; {one.tested_on}" for one in row.evidence]
-        size = [] if not sized else [f"{row.size:.1f}" if row.size is not None else ""]
+        size = [] if not sized else [size_words(row.size)]
         own = [row.summaries[name] for name in table.figures]
         count = next(iter(row.summaries.values())).num_images
         body.append(_line([_escaped(row.row.name), *size, *(percent(s.mean, s.sd) for s in own), str(count)]))
