@@ -33,25 +33,25 @@ _EDGE = 0.01  # keeps logarithms of shares finite, and a number that never varie
 FEATURES = {
     "right_area": "area of the right lung",
     "left_area": "area of the left lung",
-    "right_x": "place of the right lung across",
-    "left_x": "place of the left lung across",
-    "right_y": "height at which the right lung lies",
-    "left_y": "height at which the left lung lies",
-    "right_aspect": "shape of the right lung, high or wide",
-    "left_aspect": "shape of the left lung, high or wide",
+    "right_x": "place of the right lung across the image",
+    "left_x": "place of the left lung across the image",
+    "right_y": "place of the right lung down the image",
+    "left_y": "place of the left lung down the image",
+    "right_aspect": "ratio of height to width of the right lung",
+    "left_aspect": "ratio of height to width of the left lung",
     "right_fill": "share of its box that the right lung fills",
     "left_fill": "share of its box that the left lung fills",
-    "right_taper": "how the right lung widens downwards",
-    "left_taper": "how the left lung widens downwards",
-    "right_lean": "how the right lung leans",
-    "left_lean": "how the left lung leans",
+    "right_taper": "widening of the right lung downwards",
+    "left_taper": "widening of the left lung downwards",
+    "right_lean": "slant of the right lung",
+    "left_lean": "slant of the left lung",
     "gap": "distance of the lungs",
     "level": "overlap of the lungs' heights",
     "mirror": "symmetry of the lungs",
-    "border": "length along which the lungs lie at the border of the image",
+    "border": "contact of the lungs with the image's border",
     "doubt": "doubt of the segmentation",
-    "blur": "width of the lungs' uncertain edge",
-    "rest": "what else was taken for lung",
+    "blur": "area of the lungs' uncertain edge",
+    "rest": "area of what else was taken for lung",
 }
 """Names of the description's numbers, and what they are called to a user."""
 
@@ -247,6 +247,9 @@ def chest_plausibility(probability: ArrayLike, reference: ChestReference) -> tup
         return True, "", score
     worst = int(np.argmax(reference.parts(description)))
     value, low, high = description[worst], reference.low[worst], reference.high[worst]
-    how = "smaller than" if value < low else "larger than" if value > high else "together with the rest unlike"
-    words = f"{list(FEATURES.values())[worst]} is {how} in training chests"
+    name = list(FEATURES.values())[worst]
+    if low <= value <= high:
+        words = f"the {name} does not go with the rest"
+    else:
+        words = f"the {name} is {'smaller' if value < low else 'larger'} than in nearly all training chests"
     return False, f"this does not look like a frontal chest: {words}", score

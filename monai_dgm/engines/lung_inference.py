@@ -38,7 +38,7 @@ from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, lung_box, split_lungs
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["LUNGS_FILE", "MASK_FILE", "lungs_in_original", "segment_files"]
+__all__ = ["LUNGS_FILE", "MASK_FILE", "check_chest", "lungs_in_original", "segment_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -116,25 +116,19 @@ def segment_files(
     names = relative_names([str(item["image"]) for item in items])
     results: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    loader: DataLoader = DataLoader(
-        _Radiographs(items, segmentor.size), batch_size, num_workers=num_workers, collate_fn=list
-    )
-    with tqdm(total=len(items), desc="segmenting", unit="image", disable=None) as progress:
-        for batch in loader:
-            for loaded, probability in _probabilities(segmentor, batch, device):
-                file = {"image_id": str(items[loaded.place]["image_id"]), "file": names[loaded.place]}
-                if probability is None or loaded.prepared is None:
-                    failed.append({**file, "reason": loaded.reason})
-                    logger.warning("%s: not segmented: %s", file["file"], loaded.reason)
-                    continue
-                geometry = loaded.prepared.geometry
-                mask, lungs = lungs_in_original(probability, geometry)
-                _write_mask(target / file["image_id"] / MASK_FILE, mask)
-                check = check_chest(probability, geometry, segmentor.reference, loaded.remarks)
-                results.append({**file, "rows": geometry.rows, "cols": geometry.cols, **lungs, **check})
-                for remark in check["remarks"]:
-                    logger.warning("%s: %s", file["file"], remark)
-            progress.update(len(batch))
+    for loaded, probability in _outcomes(items, segmentor, device, batch_size, num_workers):
+        file = {"image_id": str(items[loaded.place]["image_id"]), "file": names[loaded.place]}
+        if probability is None or loaded.prepared is None:
+            failed.append({**file, "reason": loaded.reason})
+            logger.warning("%s: not segmented: %s", file["file"], loaded.reason)
+            continue
+        geometry = loaded.prepared.geometry
+        mask, lungs = lungs_in_original(probability, geometry)
+        _write_mask(target / file["image_id"] / MASK_FILE, mask)
+        check = check_chest(probability, geometry, segmentor.reference, loaded.remarks)
+        results.append({**file, "rows": geometry.rows, "cols": geometry.cols, **lungs, **check})
+        for remark in check["remarks"]:
+            logger.warning("%s: %s", file["file"], remark)
     report = {
         "disclaimer": DISCLAIMER,
         "version": f"monai-dgm {__version__}",
@@ -151,13 +145,23 @@ def segment_files(
     return report
 
 
-def _probabilities(
-    segmentor: LungSegmentor, batch: Sequence[_Loaded], device: torch.device | str
+def _outcomes(
+    items: Sequence[Mapping[str, Any]],
+    segmentor: LungSegmentor,
+    device: torch.device | str,
+    batch_size: int,
+    num_workers: int,
 ) -> Iterator[tuple[_Loaded, NDArray[np.float32] | None]]:
-    images = [torch.from_numpy(loaded.prepared.image) for loaded in batch if loaded.prepared is not None]
-    planes = iter(segmentor.probability(torch.stack(images).to(device)) if images else ())
-    for loaded in batch:
-        yield loaded, None if loaded.prepared is None else next(planes)
+    """Each entry with its probability of lung (S, S), None where it cannot be used."""
+    dataset = _Radiographs(items, segmentor.size)
+    loader: DataLoader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
+    with tqdm(total=len(items), desc="segmenting", unit="image", disable=None) as progress:
+        for batch in loader:
+            images = [torch.from_numpy(loaded.prepared.image) for loaded in batch if loaded.prepared is not None]
+            planes = iter(segmentor.probability(torch.stack(images).to(device)) if images else ())
+            for loaded in batch:
+                yield loaded, None if loaded.prepared is None else next(planes)
+            progress.update(len(batch))
 
 
 def lungs_in_original(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from monai_dgm.data.read import read_mask
 from monai_dgm.transforms.lungs import (
     CleanLungMaskd,
     SegmentLungsd,
@@ -116,6 +120,20 @@ def test_pieces_go_to_their_side() -> None:
     small = (36, 38, 10, 14)  # a piece of the right lung behind the diaphragm
     right, left = split_lungs(probability(RIGHT, LEFT, small) > 0.5)
     assert right[36:38, 10:14].all() and np.array_equal(left, probability(LEFT) > 0.5)
+
+
+@pytest.mark.slow
+def test_drawn_masks_of_real_radiographs_survive_the_cleaning(real_data: Path) -> None:
+    """The sizes that are plausible for a lung leave every drawn lung, of sick patients too."""
+    with open(real_data / "cxr" / "manifest.csv", newline="", encoding="utf-8") as stream:
+        files = [row["lung_mask"] for row in csv.DictReader(stream) if row["lung_mask"]]
+    assert len(files) > 700
+    for file in files:
+        mask = read_mask(real_data / "cxr" / file)
+        cleaned = clean_lung_mask(mask.astype(np.float32))
+        right, left = split_lungs(cleaned)
+        assert 2 * (cleaned & mask).sum() / (cleaned.sum() + mask.sum()) > 0.96, file
+        assert right.any() and left.any() and np.argwhere(right)[:, 1].mean() < np.argwhere(left)[:, 1].mean(), file
 
 
 class Brightness(torch.nn.Module):
