@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,16 @@ from monai_dgm.reproduction.material import Material
 from monai_dgm.reproduction.paper_figures import CLASSIFICATION, DETECTION, may_stand_beside
 from monai_dgm.reproduction.runner import Outcome
 
-__all__ = ["Difference", "ResultRow", "ResultTable", "Results", "collect", "figure_names"]
+__all__ = [
+    "Difference",
+    "ResultRow",
+    "ResultTable",
+    "Results",
+    "collect",
+    "figure_names",
+    "millions_of_parameters",
+    "positive_words",
+]
 
 EVERYTHING = "all"
 
@@ -137,7 +147,7 @@ def _fill_in(table: ResultTable, row: Row, evidence: tuple[Evidence, ...], num_b
     if not evidence:
         table.empty.append(row.name)
         return
-    size, settings = _millions(row, evidence[0]), evidence[0].settings
+    size, settings = millions_of_parameters(row, evidence[0].settings), evidence[0].settings
     if row.kind == "head":  # which is as large as the decomposer
         row = replace(row, name=f"{row.name}, {settings['image_size']} px, width {settings['base_width']}")
     sources = sorted({source for one in evidence for source in one.sources})
@@ -202,9 +212,8 @@ def _difference(
     return Difference(table.number, group, first, second, kept, tuple(one.fold for one, _ in shared))
 
 
-def _millions(row: Row, evidence: Evidence) -> float | None:
-    """Parameters of a classifier in millions, counted in the network itself."""
-    settings = evidence.settings
+def millions_of_parameters(row: Row, settings: Mapping[str, Any]) -> float | None:
+    """Parameters of a classifier or of the head in millions, counted in the network itself; None for a detector."""
     with torch.device("meta"):
         if row.kind == "head":
             network: torch.nn.Module = AbnormalityNetwork(settings["base_width"], settings["num_res_blocks"])

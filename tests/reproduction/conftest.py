@@ -1,0 +1,112 @@
+"""Made-up jobs: scores as the bundles leave them, without any training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.engines.classification import ScoreRecord
+from monai_dgm.engines.classification_figures import write_scores
+from monai_dgm.engines.detection_figures import write_detections
+from monai_dgm.metrics.detection import DetectionRecord
+from monai_dgm.reproduction.done import SCORES, Done
+from monai_dgm.reproduction.jobs import Job, Plan, make_plan
+from monai_dgm.reproduction.material import Material
+from monai_dgm.reproduction.presets import PRESETS, Preset
+from monai_dgm.reproduction.runner import Outcome
+
+SAMPLE = "the embedded sample (simulated radiographs of 60 patients; no real data), fold {fold} as the test"
+RSNA = "the RSNA challenge, the paper's hold-out, split {fold}"
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """A plan whose jobs all seem to have run."""
+
+    root: Path
+    plan: Plan
+    outcome: Outcome
+    material: Material
+
+
+def classification_records(seed: int, gain: float, sources: tuple[str, ...], number: int = 60) -> list[ScoreRecord]:
+    """Scores that tell the labels apart the better the larger the gain; about two images a patient."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(number) % 2
+    scores = 1 / (1 + np.exp(-rng.normal(gain * (labels - 0.5), 1.0)))
+    return [
+        ScoreRecord(f"image{i}", f"patient{i // 2}", sources[i // 2 % len(sources)], "PA", "F", "x", int(label), score)
+        for i, (label, score) in enumerate(zip(labels, scores.tolist(), strict=True))
+    ]
+
+
+def detection_records(seed: int, gain: float, number: int = 40) -> list[DetectionRecord]:
+    rng = np.random.default_rng(seed)
+    box = np.array([[10.0, 10.0, 30.0, 30.0]], dtype=np.float32)
+    records = []
+    for i in range(number):
+        found = box + rng.normal(0, 6 / gain, (1, 4)).astype(np.float32)
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2])
+        truth = box if i % 2 else np.zeros((0, 4), np.float32)
+        records.append(DetectionRecord(f"image{i}", f"patient{i}", found, rng.random(1).astype(np.float32), truth))
+    return records
+
+
+def write_job(root: Path, job: Job, sources: tuple[str, ...], described: str, data_sha256: str) -> Done:
+    """What a job leaves: weights, scores, figures."""
+    folder = root / "jobs" / job.name
+    weights = folder / "models" / "model.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_text(job.name)
+    seed, gain = job.fold, 2.0 if "residue" in job.name else 1.0
+    names = SCORES.get(job.kind, ())
+    for part, name in enumerate(names):
+        if job.kind == "detector":
+            records = detection_records(10 * part + seed, gain)
+            write_detections(records, [sources[i // 2 % len(sources)] for i in range(len(records))], folder / name)
+        else:
+            write_scores(classification_records(10 * part + seed, gain, sources), folder / name)
+    settings = {
+        "architecture": "densenet_small",
+        "image_size": 64,
+        "base_width": 4,
+        "num_res_blocks": 1,
+        **job.overrides,
+    }
+    figures = {"model": {"sha256": hash_file(weights)}, "settings": settings, "tested_on": described}
+    (folder / "report").mkdir(exist_ok=True)
+    (folder / "report" / "figures.json").write_text(json.dumps(figures))
+    relative = tuple(f"jobs/{job.name}/{name}" for name in names)
+    where = f"jobs/{job.name}/models/model.pt"
+    return Done(job.name, "key", "python", where, hash_file(weights), None, data_sha256, relative, {}, 1.0, "0")
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> Callable[..., MadeUp]:
+    """made_up(preset, sources, is_rsna, described, folds, tables): finished jobs of any plan."""
+
+    def make(
+        preset: Preset = PRESETS["toy"],
+        sources: tuple[str, ...] = ("simulated",),
+        is_rsna: bool = False,
+        described: str = SAMPLE,
+        folds: tuple[int, ...] = (0, 1),
+        tables: tuple[int, ...] = (4, 5, 6, 7),
+    ) -> MadeUp:
+        plan = make_plan(dataclasses.replace(preset, num_bootstrap=40), folds, tables)
+        sha256 = "5" * 64
+        outcome = Outcome()
+        for job in plan.jobs:
+            words = described.format(fold=job.fold)
+            outcome.done[job.name] = write_job(tmp_path, job, sources, words, sha256)
+        name = "the RSNA challenge" if is_rsna else "the embedded sample"
+        return MadeUp(tmp_path, plan, outcome, Material(None, tmp_path / "sample", name, sha256, folds, is_rsna))
+
+    return make
