@@ -195,7 +195,7 @@ class OpacityDetector(nn.Module):
         backbone: one of :data:`BACKBONES`.
         image_size: side S of the model input in pixels, a multiple of 32: anchors and pyramid follow it.
         width: factor of the backbone's channels.
-        fpn_channels: of the feature pyramid and the heads, a multiple of 8.
+        fpn_channels: of the feature pyramid and the heads, a multiple of 16: the heads normalise eight groups of them.
         score_threshold: detections below are not given.
         nms_threshold: of two detections that overlap with a larger IoU the better one is given.
         max_detections: at most so many an image.
@@ -218,9 +218,9 @@ class OpacityDetector(nn.Module):
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"backbone: expected one of {', '.join(BACKBONES)}, got {backbone!r}")
-        if image_size % 32 != 0 or image_size < 32 or fpn_channels % 8 != 0:
+        if image_size % 32 != 0 or image_size < 32 or fpn_channels % 16 != 0:
             got = f"{image_size} and {fpn_channels}"
-            raise ValueError(f"expected an image_size that is a multiple of 32 and fpn_channels of 8, got {got}")
+            raise ValueError(f"expected an image_size that is a multiple of 32 and fpn_channels of 16, got {got}")
         block, layers = BACKBONES[backbone]
         body = ResNet(
             block,

@@ -42,7 +42,7 @@ def dataset(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Opaci
 
 def tiny() -> OpacityDetector:
     torch.manual_seed(0)
-    return OpacityDetector(1, "resnet18", SIZE, width=0.125, fpn_channels=8)
+    return OpacityDetector(1, "resnet18", SIZE, width=0.125, fpn_channels=16)
 
 
 def step_of(network: nn.Module, **others: object) -> DetectionStep:

@@ -109,7 +109,7 @@ def test_learns_the_box_of_an_asymmetric_image() -> None:
 
 @pytest.mark.parametrize(("backbone", "in_channels"), [(name, 2) for name in BACKBONES] + [("resnet18", 1)])
 def test_shapes(backbone: str, in_channels: int) -> None:
-    detector = OpacityDetector(in_channels, backbone, 32, width=0.125, fpn_channels=8).eval()
+    detector = OpacityDetector(in_channels, backbone, 32, width=0.125, fpn_channels=16).eval()
     with torch.no_grad():
         output = detector(torch.rand(2, in_channels, 32, 32))
     assert output.shape == (2, len(DETECTION_CHANNELS), len(all_anchors(32))) and output.dtype == torch.float32
@@ -127,7 +127,7 @@ def test_the_papers_backbone_is_full_size() -> None:
 def test_what_cannot_be_made_is_told() -> None:
     with pytest.raises(ValueError, match="backbone: expected one of resnet18"):
         OpacityDetector(backbone="resnet1")
-    for sizes in ({"image_size": 100}, {"fpn_channels": 20}):
+    for sizes in ({"image_size": 100}, {"fpn_channels": 24}):
         with pytest.raises(ValueError, match="multiple of 32"):
             OpacityDetector(backbone="resnet18", **sizes)
 

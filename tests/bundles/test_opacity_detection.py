@@ -1,0 +1,384 @@
+"""The detection bundle: training, resuming, figures beside baselines, files, and what the platform's tools ask for."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from pydoc import locate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+from monai.bundle.config_item import ConfigComponent
+
+import monai_dgm
+from monai_dgm.engines.checkpoint import load_weights, read_model_settings, save_weights
+from monai_dgm.engines.detection_figures import read_detections
+from monai_dgm.handlers.history import read_history
+from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.networks.detector import DETECTION_CHANNELS, OpacityDetector
+from tests.bundles.test_configs import commands, components
+
+if TYPE_CHECKING:
+    from tests.bundles.conftest import BundleCommands, Finished
+
+NAMES = ("train", "evaluate", "paper", "inference")
+REQUIRED = ("LICENSE", "configs/logging.conf", "models", "docs/README.md", "docs/data_license.txt")
+Overrides = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def root(repository: Path) -> Path:
+    return repository / "bundles" / "opacity_detection"
+
+
+def write_decomposer(folder: Path, seed: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    save_weights(Decomposer(base_width=2, num_res_blocks=1).state_dict(), folder / "model.pt")
+    known = {"image_size": 32, "base_width": 2, "num_res_blocks": 1, "trained_on": "nothing"}
+    (folder / "model.json").write_text(json.dumps(known))
+    return folder / "model.pt"
+
+
+@pytest.fixture(scope="module")
+def tiny(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Overrides]:
+    """tiny(output_dir, **others): overrides of train.json that make an iteration take milliseconds."""
+    decomposer = write_decomposer(tmp_path_factory.mktemp("decomposer"))
+    return lambda output_dir, **others: {
+        "output_dir": output_dir,
+        "ckpt_dir": f"{output_dir}/models",
+        "decomposer_path": decomposer,
+        "sample_dir": sample_dir,
+        "sample_patients": 24,  # as the fixture sample_dir has it
+        "sample_size": 64,
+        "validation_fraction": 0.4,
+        "image_size": 32,
+        "width": 0.125,
+        "fpn_channels": 16,
+        "batch_size": 4,
+        "epoch_length": 3,
+        "max_epochs": 2,
+        "val_interval": 1,
+        "log_interval": 1,
+        "save_interval": 2,
+        "num_bootstrap": 3,
+        **others,
+    }
+
+
+@pytest.fixture(scope="module")
+def run(bundle: BundleCommands, root: Path) -> Callable[..., Finished]:
+    """run(run_id, *configs, **overrides): a command of this bundle, by names of its configurations."""
+    return lambda run_id, *names, **overrides: bundle.run(
+        run_id, *(str(root / "configs" / f"{name}.json") for name in names), **overrides
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    overrides: Overrides
+    finished: Finished
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.overrides["output_dir"])
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "models" / "model.pt"
+
+
+@pytest.fixture(scope="module")
+def trained(run: Callable[..., Finished], tiny: Callable[..., Overrides], tmp_path_factory: Any) -> Trained:
+    """One training for all tests: read its files, do not write into its folder."""
+    overrides = tiny(tmp_path_factory.mktemp("detector"))
+    finished = run("training", "train", **overrides)
+    assert finished.returncode == 0, finished.stderr
+    return Trained(overrides, finished)
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report" / "figures.json").read_text(encoding="utf-8"))
+
+
+def detector_of(weights: Path) -> OpacityDetector:
+    known = read_model_settings(weights)
+    names = ("backbone", "image_size", "width", "fpn_channels")
+    network = OpacityDetector(len(known["channels"]), **{name: known[name] for name in names})
+    return load_weights(network, weights).eval()  # type: ignore[return-value]
+
+
+def one_line(stderr: str) -> str:
+    errors = [line for line in stderr.strip().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in stderr, stderr
+    return errors[0]
+
+
+def test_training_writes_weights_detections_and_figures(trained: Trained) -> None:
+    said = trained.finished.stdout
+    assert f"figures: {trained.folder / 'report' / 'figures.json'}" in said and "not a medical device" in said
+    history = read_history(trained.folder / "history.jsonl")
+    assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5, 6]
+    terms = {"loss/loss", "loss/classification", "loss/box_regression", "loss/grad_norm", "loss/skipped"}
+    assert all(terms <= set(row) and row["loss/skipped"] == 0 for row in history)
+    assert all("validation/ap" in row and "validation/froc_mean" in row for row in history[2::3])
+    told = figures(trained.folder)
+    assert {row["method"] for row in told["rows"]} == {"detector", "mean_box_prior", "saliency_boxes"}
+    assert {"ap", "ap40", "ap50", "ap60", "ap70", "froc_1"} <= {row["figure"] for row in told["rows"]}
+    validation, _ = read_detections(trained.folder / "report" / "detections_validation.json")
+    test, _ = read_detections(trained.folder / "report" / "detections_test.json")
+    assert not {one.patient_id for one in validation} & {one.patient_id for one in test}
+    assert any(len(one.truth) for one in test) and any(not len(one.truth) for one in test)
+    settings = read_model_settings(trained.weights)
+    assert settings["channels"] == ["image", "residue"] and "ap" in settings["figures"]
+    assert settings["score_threshold"] == told["score_threshold"] and len(settings["decomposer_sha256"]) == 64
+    assert not [path for path in trained.folder.rglob(".partial-*") if "cache" not in path.parts]
+    detector_of(trained.weights)
+
+
+def test_same_command_again_trains_no_further(run: Callable[..., Finished], trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(trained.folder, folder)
+    names = ("checkpoint.pt", "models/model.pt", "report/detections_test.json")
+    before = [(folder / name).read_bytes() for name in names]
+    finished = run("training", "train", **{**trained.overrides, "output_dir": folder, "ckpt_dir": folder / "models"})
+    assert finished.returncode == 0 and "at iteration 6" in finished.stdout + finished.stderr
+    assert before == [(folder / name).read_bytes() for name in names]
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(
+    run: Callable[..., Finished], tiny: Callable[..., Overrides], trained: Trained, tmp_path: Path
+) -> None:
+    # the schedule spans max_epochs, so the first part is one of a run that was stopped, not of a shorter one
+    stop = {"train#trainer#max_epochs": 1}
+    assert run("training", "train", **tiny(tmp_path), **stop).returncode == 0
+    assert run("training", "train", **tiny(tmp_path)).returncode == 0
+    one, other = (torch.load(p / "checkpoint.pt", weights_only=True) for p in (trained.folder, tmp_path))
+    for part in ("network", "ema"):
+        for name, tensor in one[part].items():
+            assert torch.equal(tensor, other[part][name]), f"{part} {name}"
+    assert one["lr_scheduler"] == other["lr_scheduler"]
+    assert read_history(tmp_path / "history.jsonl") == read_history(trained.folder / "history.jsonl")
+
+
+def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone(
+    run: Callable[..., Finished], trained: Trained, tmp_path: Path
+) -> None:
+    before = [trained.weights.read_bytes(), trained.weights.with_suffix(".json").read_bytes()]
+    # neither size nor width nor channels are given: they come from the settings beside the weights
+    left_out = ("image_size", "width", "fpn_channels", "output_dir")
+    overrides = {k: v for k, v in trained.overrides.items() if k not in left_out}
+    finished = run("evaluating", "train", "evaluate", **overrides, output_dir=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert figures(tmp_path)["rows"] == figures(trained.folder)["rows"]
+    assert before == [trained.weights.read_bytes(), trained.weights.with_suffix(".json").read_bytes()]
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_image_alone_needs_no_decomposer_and_may_go_on_from_weights(
+    run: Callable[..., Finished], tiny: Callable[..., Overrides], tmp_path: Path
+) -> None:
+    overrides = tiny(tmp_path / "a", decomposer_path=tmp_path / "none.pt", channels="['image']", max_epochs=1)
+    finished = run("training", "train", **overrides)
+    assert finished.returncode == 0, finished.stderr
+    assert {row["method"] for row in figures(tmp_path / "a")["rows"]} == {"detector", "mean_box_prior"}
+    weights = tmp_path / "a" / "models" / "model.pt"
+    assert read_model_settings(weights)["decomposer_sha256"] is None
+    others = {"output_dir": tmp_path / "b", "ckpt_dir": tmp_path / "b" / "models", "learning_rate": 1e-9}
+    finished = run("training", "train", **{**overrides, **others}, initial_weights=weights)
+    assert finished.returncode == 0, finished.stderr
+    name = "network.classification_head.cls_logits.weight"
+    bias = [
+        load_weights(detector_of(p / "models" / "model.pt"), p / "models" / "model.pt").state_dict()[name]
+        for p in (tmp_path / "a", tmp_path / "b")
+    ]
+    torch.testing.assert_close(*bias, rtol=0, atol=1e-6)
+    missing = run("training", "train", **{**overrides, "channels": "['residue']", "output_dir": tmp_path / "c"})
+    assert missing.returncode == 1 and "none.pt: expected" in one_line(missing.stderr)
+
+
+def test_paper_runs(run: Callable[..., Finished], tiny: Callable[..., Overrides], tmp_path: Path) -> None:
+    kept = ("batch_size", "width", "fpn_channels")
+    overrides = {name: value for name, value in tiny(tmp_path).items() if name not in kept}
+    small = {"backbone": "resnet18", "width": 0.125, "fpn_channels": 16, "epoch_length": 2, "max_epochs": 1}
+    finished = run("training", "train", "paper", **{**overrides, **small})
+    assert finished.returncode == 0, finished.stderr
+    settings = read_model_settings(tmp_path / "models" / "model.pt")
+    assert settings["batch_size"] == 8 and settings["learning_rate"] == 0.01
+
+
+@pytest.fixture
+def paper(root: Path) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(root / "configs" / "train.json"), str(root / "configs" / "paper.json")])
+    return parser
+
+
+def test_paper_is_the_papers_protocol(paper: ConfigParser) -> None:
+    """Section 5.8: ResNet50, SGD 0.01 / 0.9 / 0.0001, 25 epochs of 2,500 steps of 8 images, 224 x 224."""
+    told = {"backbone": "resnet50", "width": 1.0, "image_size": 224, "batch_size": 8, "max_epochs": 25}
+    told.update({"epoch_length": 2500, "channels": ["image", "residue"]})
+    # not in the paper: balanced batches, augmentation, autocast
+    told.update({"negative_fraction": None, "train#preprocessing": [], "autocast": None, "max_grad_norm": None})
+    assert {name: paper.get_parsed_content(name) for name in told} == told
+    paper.update({"backbone": "resnet18", "width": 0.125, "fpn_channels": 16})
+    optimizer, scheduler = (paper.get_parsed_content(name) for name in ("optimizer", "lr_scheduler"))
+    assert type(optimizer) is torch.optim.SGD
+    assert (optimizer.defaults["momentum"], optimizer.defaults["weight_decay"]) == (0.9, 1e-4)
+    for _ in range(10):
+        assert scheduler.get_last_lr() == [0.01]
+        optimizer.step()
+        scheduler.step()
+
+
+def test_inference_of_one_file(
+    run: Callable[..., Finished], trained: Trained, root: Path, sample_dir: Path, tmp_path: Path
+) -> None:
+    image = sorted((sample_dir / "images").iterdir())[0]
+    overrides = {
+        "dataset_dir": str(image),
+        "ckpt_dir": str(trained.folder / "models"),
+        "decomposer_path": str(trained.overrides["decomposer_path"]),
+        "output_dir": str(tmp_path),
+    }
+    finished = run("run", "inference", **overrides, score_threshold=0.0)
+    assert finished.returncode == 0, finished.stderr
+    told = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))
+    (result,) = told["images"]
+    assert (result["rows"], result["cols"]) == (64, 64) and len(result["boxes"]) == len(result["scores"])
+    assert (tmp_path / result["image_id"] / "opacities.png").is_file()
+    config = str(root / "configs" / "inference.json")
+    workflow = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **overrides)
+    hook = sys.excepthook
+    workflow.initialize()
+    sys.excepthook = hook
+    assert workflow.check_properties() == []
+    assert workflow.channel_def == {str(i): name for i, name in enumerate(DETECTION_CHANNELS)}
+    workflow.evaluator.run()  # an application may drive the engine itself
+    assert workflow.evaluator.state.output["pred"].shape[:2] == (1, len(DETECTION_CHANNELS))
+
+
+def test_another_decomposer_is_refused_in_one_line(
+    run: Callable[..., Finished], trained: Trained, sample_dir: Path, tmp_path: Path
+) -> None:
+    given = {
+        "dataset_dir": next((sample_dir / "images").iterdir()),
+        "ckpt_dir": trained.folder / "models",
+        "decomposer_path": write_decomposer(tmp_path / "other", seed=1),
+    }
+    finished = run("run", "inference", **given, output_dir=tmp_path)
+    assert finished.returncode == 1 and "--decomposer_path" in one_line(finished.stderr)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_component_exists_and_takes_its_arguments(root: Path, name: str) -> None:
+    for place, content in components(json.loads((root / "configs" / f"{name}.json").read_text(encoding="utf-8"))):
+        component = ConfigComponent(content, id=place)
+        target = locate(component.resolve_module_name())
+        assert target is not None, f"{place}: there is no {content['_target_']}"
+        arguments = [key for key in content if key not in ConfigComponent.non_arg_keys]
+        inspect.signature(target).bind_partial(**dict.fromkeys(arguments))
+
+
+@pytest.mark.parametrize("name", ["paper", "evaluate"])
+def test_overlays_change_what_is_there(root: Path, name: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(root / "configs" / "train.json")
+    for key in json.loads((root / "configs" / f"{name}.json").read_text(encoding="utf-8")):
+        assert key == "evaluating" or key in parser, f"{key} is not in train.json"
+
+
+def test_sample_is_the_one_that_the_decomposer_is_trained_on(root: Path) -> None:
+    both = []
+    for bundle in (root, root.parent / "dgm"):
+        parser = ConfigParser()
+        parser.read_config(bundle / "configs" / "train.json")
+        parser["bundle_root"] = str(bundle)
+        names = ("sample_patients", "sample_size", "seed", "fold", "validation_fraction")
+        both.append([parser.get_parsed_content(name) for name in names])
+    assert both[0] == both[1]
+
+
+def test_train_has_what_the_platforms_tools_look_for(
+    root: Path, tiny: Callable[..., Overrides], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
+    overrides = {k: str(v) if isinstance(v, Path) else v for k, v in tiny(tmp_path).items()}
+    config = str(root / "configs" / "train.json")
+    workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    for name in ("train_inferer", "train_handlers", "train_preprocessing", "evaluator", "val_interval", "val_inferer"):
+        assert getattr(workflow, name) is not None, name
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_required_file(root: Path, name: str) -> None:
+    assert (root / name).is_dir() or (root / name).stat().st_size > 0
+
+
+@pytest.fixture(scope="module")
+def metadata(root: Path) -> dict[str, Any]:
+    return json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
+
+
+def test_versions_are_those_that_the_tests_run_with(metadata: dict[str, Any], repository: Path) -> None:
+    assert metadata["version"] == monai_dgm.__version__ and metadata["version"] in metadata["changelog"]
+    text = (repository / "constraints.txt").read_text()
+    for name, version in metadata["required_packages_version"].items():
+        assert name == "monai-dgm" or re.search(rf"(?mi)^{re.escape(name)}=={re.escape(version)}\b", text), name
+
+
+def test_channels_are_the_networks(metadata: dict[str, Any]) -> None:
+    prediction = metadata["network_data_format"]["outputs"]["pred"]
+    assert tuple(prediction["channel_def"].values()) == DETECTION_CHANNELS
+    assert prediction["num_channels"] == len(DETECTION_CHANNELS)
+
+
+@pytest.mark.filterwarnings("ignore:No hash value provided")
+def test_verify_metadata(root: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"  # a schema that is there is not downloaded
+    schema.write_bytes((Path(__file__).with_name("meta_schema.json")).read_bytes())
+    verify_metadata(meta_file=str(root / "configs" / "metadata.json"), filepath=schema)
+
+
+def files(root: Path) -> dict[str, str]:
+    configs = root / "configs"
+    return {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
+
+
+def test_verify_net_in_out_without_weights_is_the_papers_network(root: Path, tmp_path: Path) -> None:
+    verify_net_in_out("network_def", **files(root), device="cpu", bundle_root=str(tmp_path))
+
+
+def test_weights_of_a_training_are_verified_and_export(root: Path, trained: Trained, tmp_path: Path) -> None:
+    own = {"bundle_root": str(root), "ckpt_dir": str(trained.folder / "models")}
+    verify_net_in_out("network_def", **files(root), device="cpu", n=2, **own)
+    ckpt_export("network_def", tmp_path / "model.ts", trained.weights, **files(root), **own)
+    image = torch.rand(2, 2, 64, 64)
+    with torch.no_grad():
+        expected = detector_of(trained.weights)(image)
+        torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(image), expected, rtol=0, atol=1e-4)
+
+
+def test_commands_of_the_readme_name_what_there_is(root: Path) -> None:
+    found = list(commands((root / "docs" / "README.md").read_text(encoding="utf-8")))
+    assert len(found) >= 4
+    for words in found:
+        text = words[words.index("--config_file") + 1].strip("[]").replace("'", "")
+        parser = ConfigParser()
+        for name in text.split(","):
+            assert (root.parents[1] / name).is_file(), name
+            parser.update(json.loads((root.parents[1] / name).read_text(encoding="utf-8")))
+        assert words[words.index("run") + 1] in parser
+        for key in (word[2:] for word in words if word.startswith("--") and word != "--config_file"):
+            assert key in parser, f"{key} is no key of {text}"
