@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from monai_dgm.engines.abnormality_head import AbnormalityNetwork
@@ -214,14 +214,22 @@ def _difference(
 
 def millions_of_parameters(row: Row, settings: Mapping[str, Any]) -> float | None:
     """Parameters of a classifier or of the head in millions, counted in the network itself; None for a detector."""
-    with torch.device("meta"):
-        if row.kind == "head":
-            network: torch.nn.Module = AbnormalityNetwork(settings["base_width"], settings["num_res_blocks"])
-        elif row.kind == "classifier":
-            network = build_classifier(settings["architecture"], len(settings["channels"]))
-        else:
-            return None
-    return float(np.sum([parameter.numel() for parameter in network.parameters()])) / 1e6
+    if row.kind == "head":
+        return _count_parameters("", 1, settings["base_width"], settings["num_res_blocks"])
+    if row.kind == "classifier":
+        return _count_parameters(settings["architecture"], len(settings["channels"]))
+    return None
+
+
+@functools.cache
+def _count_parameters(architecture: str, in_channels: int, base_width: int = 0, num_res_blocks: int = 0) -> float:
+    with torch.device("meta"):  # which holds no values
+        network: torch.nn.Module = (
+            build_classifier(architecture, in_channels)
+            if architecture
+            else AbnormalityNetwork(base_width, num_res_blocks)
+        )
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
 
 
 def positive_words(table: int) -> str:

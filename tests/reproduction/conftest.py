@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,25 +89,26 @@ def write_job(root: Path, job: Job, sources: tuple[str, ...], described: str, da
     return Done(job.name, "key", "python", where, hash_file(weights), None, data_sha256, relative, {}, 1.0, "0")
 
 
+def make_up(
+    root: Path,
+    preset: Preset = PRESETS["toy"],
+    sources: tuple[str, ...] = ("simulated",),
+    is_rsna: bool = False,
+    described: str = SAMPLE,
+    folds: tuple[int, ...] = (0, 1),
+    tables: tuple[int, ...] = (4, 5, 6, 7),
+) -> MadeUp:
+    """Finished jobs of a plan."""
+    plan = make_plan(dataclasses.replace(preset, num_bootstrap=40), folds, tables)
+    sha256 = "5" * 64
+    outcome = Outcome()
+    for job in plan.jobs:
+        outcome.done[job.name] = write_job(root, job, sources, described.format(fold=job.fold), sha256)
+    name = "the RSNA challenge" if is_rsna else "the embedded sample"
+    return MadeUp(root, plan, outcome, Material(None, root / "sample", name, sha256, folds, is_rsna))
+
+
 @pytest.fixture
 def made_up(tmp_path: Path) -> Callable[..., MadeUp]:
-    """made_up(preset, sources, is_rsna, described, folds, tables): finished jobs of any plan."""
-
-    def make(
-        preset: Preset = PRESETS["toy"],
-        sources: tuple[str, ...] = ("simulated",),
-        is_rsna: bool = False,
-        described: str = SAMPLE,
-        folds: tuple[int, ...] = (0, 1),
-        tables: tuple[int, ...] = (4, 5, 6, 7),
-    ) -> MadeUp:
-        plan = make_plan(dataclasses.replace(preset, num_bootstrap=40), folds, tables)
-        sha256 = "5" * 64
-        outcome = Outcome()
-        for job in plan.jobs:
-            words = described.format(fold=job.fold)
-            outcome.done[job.name] = write_job(tmp_path, job, sources, words, sha256)
-        name = "the RSNA challenge" if is_rsna else "the embedded sample"
-        return MadeUp(tmp_path, plan, outcome, Material(None, tmp_path / "sample", name, sha256, folds, is_rsna))
-
-    return make
+    """:func:`make_up` in the test's own folder."""
+    return functools.partial(make_up, tmp_path)

@@ -16,7 +16,7 @@ from monai_dgm.reproduction.pages import write_page
 from monai_dgm.reproduction.paper_figures import PAPER_FIGURES
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.tabular import percent, write_csv, write_latex
-from tests.reproduction.conftest import RSNA, MadeUp
+from tests.reproduction.conftest import RSNA, MadeUp, make_up
 
 Make = Callable[..., MadeUp]
 
@@ -39,9 +39,9 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
 
 
-@pytest.fixture
-def folder(made_up: Make) -> Path:
-    return written(made_up(sources=("nih", "shenzhen")))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(make_up(tmp_path_factory.mktemp("report"), sources=("nih", "shenzhen")))
 
 
 def test_every_file_is_there(folder: Path) -> None:

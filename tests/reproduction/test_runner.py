@@ -172,7 +172,8 @@ def started(tmp_path: Path, repository: Path) -> Callable[[], subprocess.Popen[s
         "from monai_dgm.reproduction.presets import PRESETS\n"
         "from monai_dgm.reproduction.runner import Runner\n"
         f"runner = Runner(Path({str(tmp_path)!r}), Material(None, Path('s'), 'n', '0', (0,)), Path('bundles'))\n"
-        "runner.arguments = lambda job, needed: ['-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(60)']\n"
+        "sleep = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
+        "runner.arguments = lambda job, needed: ['-c', sleep]\n"
         "runner.run(make_plan(PRESETS['toy'], (0,), (7,)))\n"
     )
     return lambda: subprocess.Popen([sys.executable, "-c", script], cwd=repository, text=True)
