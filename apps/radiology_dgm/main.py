@@ -1,0 +1,166 @@
+"""MONAI Label app: decomposition and opacity boxes of chest radiographs, read from the original files.
+
+python -m monailabel.main start_server --app apps/radiology_dgm --studies FOLDER
+
+Settings, as ``--conf NAME VALUE`` or as environment variables MONAI_DGM_NAME: ``decomposer``, ``detector``,
+``classifier``, ``lungs`` (weights in the place of a bundle's), ``bundles`` (folder), ``device``, ``state_dir``
+(labels and scores; ``.monai_dgm`` in the studies by default), ``seed``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lib import server
+from lib.datastore import StudyDatastore
+from lib.infers import make_infers
+from lib.strategies import make_strategies
+from monailabel.interfaces.app import MONAILabelApp
+
+from monai_dgm import __version__
+from monai_dgm.annotation.acquisition_store import AcquisitionScores
+from monai_dgm.annotation.labels import OPACITY, LabelledBox
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.analysis import RadiographAnalysis
+from monai_dgm.labelling.batch import Batches
+from monai_dgm.labelling.models import BUNDLES, LabellingModels
+from monai_dgm.labelling.requests import checked_image_id, known_name
+from monai_dgm.labelling.results import Answer
+from monai_dgm.labelling.selection import ImageSelection
+from monai_dgm.labelling.studies import StudyFolder
+from monai_dgm.labelling.submissions import MODEL_READER, Submissions
+
+logger = logging.getLogger(__name__)
+
+
+class RadiologyDGM(MONAILabelApp):
+    """See the module.
+
+    Args:
+        app_dir: this folder.
+        studies: folder of radiographs.
+        conf: settings.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        try:
+            server.check_address()
+            self.settings = Settings(app_dir, studies, conf or {})
+            self.analysis = RadiographAnalysis(StudyFolder(studies), self.settings.models())
+            self.submissions = Submissions(self.settings.state_dir)
+            self.selection = ImageSelection(self.analysis, AcquisitionScores(self.settings.state_dir / "scores.sqlite"))
+            self.batches = Batches()
+            self._announce()
+        except (InputError, OSError) as error:
+            server.refuse_to_start(error)
+            raise
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name="monai-dgm radiographs",
+            description="Opacities in chest radiographs: boxes, residue and normal image. Not for diagnosis.",
+            version=__version__,
+            labels=[OPACITY],
+        )
+        self._auto_update_scoring = False  # the selection keeps its scores up to date itself
+        self._sessions = None  # images are added to the studies, not to sessions
+        server.install(self)
+
+    def _announce(self) -> None:
+        for name, bundle in BUNDLES.items():
+            if self.analysis.models.has(name):
+                logger.info("%s: of bundles/%s, %s", name, bundle, self.analysis.models.versions()[name])
+            else:
+                logger.warning("%s", self.analysis.models.advice(name))
+        if self.submissions.damaged:
+            logger.warning("%d label files are damaged and left out", len(self.submissions.damaged))
+
+    def init_datastore(self) -> StudyDatastore:
+        """The studies as the platform lists them."""
+        return StudyDatastore(self.analysis, self.submissions)
+
+    def init_infers(self) -> dict[str, Any]:
+        """The inference tasks."""
+        return make_infers(self.analysis)
+
+    def init_strategies(self) -> dict[str, Any]:
+        """The strategies of active learning."""
+        return make_strategies(self.selection, self.submissions, self.settings.seed)
+
+    def answer(self, request: Mapping[str, Any], reader: str = MODEL_READER) -> Answer:
+        """Run a model on an image of the studies.
+
+        Args:
+            request: "model", "image" (an id, never a path) and the model's options.
+            reader: who is shown the boxes.
+
+        Raises:
+            UnknownError: a model or an image that there is not.
+            InputError: options that are wrong, or an image that cannot be used.
+        """
+        name = known_name(request.get("model"), self._infers, "a model")
+        image_id = self.analysis.studies.find(checked_image_id(request.get("image"))).image_id
+        answer = self._infers[name].answer(image_id, request)
+        if name == "detect_opacities":
+            boxes = tuple(LabelledBox.from_dict(values) for values in answer.params["boxes"])
+            placement, version = self.analysis.placement(image_id), answer.params["model_version"]
+            self.submissions.remember(boxes, image_id, placement, reader, version)
+        return answer
+
+    def infer(self, request: Mapping[str, Any], datastore: Any = None) -> dict[str, Any]:
+        """The platform's way to call :meth:`answer`: figures alone; files are given by `lib.routes`."""
+        return {"label": None, "tag": "", "file": None, "params": self.answer(request).params}
+
+    def on_init_complete(self) -> None:
+        """Begin to score images for the choice of the next one."""
+        logger.info(
+            "%d radiographs, %d files left out", len(self.datastore().list_images()), self.analysis.studies.left_out
+        )
+        self.selection.start()
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """Nothing is logged of it: an id may tell a patient."""
+
+
+class Settings:
+    """Settings of the app.
+
+    Args:
+        app_dir: of the app.
+        studies: of the server.
+        conf: from the command line; an environment variable serves where it says nothing.
+
+    Raises:
+        InputError: studies that are no folder.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        if studies.startswith(("http://", "https://")):
+            raise InputError("studies: expected a folder; DICOMweb is not served by this version")
+        self.app_dir = Path(app_dir)
+        self.conf = conf
+        seed = self.get("seed", "0")
+        if not seed.isdigit():
+            raise InputError("seed: expected a whole number")
+        self.seed = int(seed)
+        self.state_dir = Path(self.get("state_dir", str(Path(studies) / ".monai_dgm")))
+
+    def get(self, name: str, default: str = "") -> str:
+        """One setting."""
+        return str(self.conf.get(name) or os.environ.get(f"MONAI_DGM_{name.upper()}") or default)
+
+    def models(self) -> LabellingModels:
+        """The models, as far as there are weights."""
+        paths = {name: self.get(name) for name in BUNDLES if self.get(name)}
+        bundles = self.get("bundles", str(self.app_dir.resolve().parent.parent / "bundles"))
+        return LabellingModels(bundles, paths, self.get("device", "cpu"))
+
+
+if __name__ == "__main__":
+    sys.exit("start it with: python -m monailabel.main start_server --app apps/radiology_dgm --studies FOLDER")

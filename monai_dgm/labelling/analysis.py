@@ -1,0 +1,280 @@
+"""What the models say about one radiograph of a folder: computed once, kept while it is asked for again."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from monai_dgm.annotation.placement import Placement
+from monai_dgm.dicom.radiograph import Radiograph
+from monai_dgm.engines.decomposition import Decompose, Decomposition, PreparedRadiograph, prepare, to_original
+from monai_dgm.engines.detection_inference import DecomposedDetector
+from monai_dgm.engines.inference import question_radiograph
+from monai_dgm.engines.lung_inference import check_chest
+from monai_dgm.engines.outputs import Source
+from monai_dgm.engines.overlay import display_levels
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.models import LabellingModels, Loaded
+from monai_dgm.labelling.placement import radiograph_placement
+from monai_dgm.labelling.refusals import UnavailableError
+from monai_dgm.labelling.studies import StudyFolder, StudyImage
+from monai_dgm.networks.decomposer import split_prediction
+from monai_dgm.transforms.geometry import RadiographGeometry
+from monai_dgm.transforms.lungs import clean_lung_mask
+from monai_dgm.transforms.saliency import ThresholdRule
+
+__all__ = ["Detections", "Examination", "RadiographAnalysis", "View"]
+
+T = TypeVar("T")
+FloatArray = NDArray[np.float32]
+KEPT_RADIOGRAPHS = 2  # 60 megapixels take 240 MB
+KEPT_RESULTS = 32  # about 1.5 MB each
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A radiograph as read.
+
+    Attributes:
+        image: of the folder.
+        radiograph: pixels and what is known of them.
+        placement: of its plane in the patient.
+    """
+
+    image: StudyImage
+    radiograph: Radiograph
+    placement: Placement
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """A radiograph that has been through decomposer and lung segmentor, without its pixels.
+
+    Attributes:
+        placement: of the original.
+        prepared: model input, with the lung mask where lungs were found.
+        prediction: of the decomposer, (3, S, S).
+        probability: abnormality probability.
+        source: for pictures.
+        versions: of the decomposer and of the lung segmentor; None for the latter where there is none.
+        looks_like_chest, chest_score: of the chest check; None where it was not made.
+        remarks: why this may be no frontal chest radiograph.
+    """
+
+    placement: Placement
+    prepared: PreparedRadiograph
+    prediction: Tensor
+    probability: float
+    source: Source
+    versions: tuple[str, str | None]
+    looks_like_chest: bool | None
+    chest_score: float | None
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Opacity boxes of one radiograph.
+
+    Attributes:
+        boxes: (N, 4) in the original's pixels, best first.
+        scores: (N,) in [0, 1].
+        source: "detector", or "saliency" where no detector is trained.
+        version: of the model that they come from.
+        placement: of the original.
+        score_threshold: chosen in training; 0 where none was.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    source: str
+    version: str
+    placement: Placement
+    score_threshold: float
+
+
+class _Recent(Generic[T]):
+    """The last few values by key."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self.size:
+                self._values.popitem(last=False)
+        return value
+
+
+class RadiographAnalysis:
+    """Runs the models on radiographs by id. One computation at a time; safe with several threads.
+
+    Args:
+        studies: the folder.
+        models: what is trained.
+    """
+
+    def __init__(self, studies: StudyFolder, models: LabellingModels) -> None:
+        self.studies = studies
+        self.models = models
+        self._lock = threading.RLock()
+        self._views: _Recent[View] = _Recent(KEPT_RADIOGRAPHS)
+        self._examinations: _Recent[Examination] = _Recent(KEPT_RESULTS)
+        self._detections: _Recent[Detections] = _Recent(4 * KEPT_RESULTS)
+        self._placements: _Recent[Placement] = _Recent(1024)
+
+    def view(self, image_id: str) -> View:
+        """A radiograph.
+
+        Raises:
+            InputError: as :meth:`StudyFolder.read`.
+        """
+        image = self.studies.find(image_id)
+
+        def read() -> View:
+            radiograph = self.studies.read(image_id)
+            return View(image, radiograph, radiograph_placement(image.path, radiograph))
+
+        with self._lock:
+            return self._views.get((image.image_id, image.stamp), read)
+
+    def placement(self, image_id: str) -> Placement:
+        """Size and place of a radiograph; errors as :meth:`view`."""
+        image = self.studies.find(image_id)
+        return self._placements.get((image.image_id, image.stamp), lambda: self.view(image_id).placement)
+
+    def examine(self, image_id: str) -> Examination:
+        """What the decomposer and the lung segmentor say.
+
+        Raises:
+            UnavailableError: no trained decomposer.
+            InputError: as :meth:`view`, or weights that cannot be used.
+        """
+        with self._lock:
+            decompose, lungs = self.models.decompose(), self.models.lungs()
+            image = self.studies.find(image_id)
+            key = (image.image_id, image.stamp, decompose.version, lungs and lungs.version)
+            return self._examinations.get(key, lambda: self._examine(image_id, decompose))
+
+    def decomposition(self, image_id: str, threshold: ThresholdRule | float = "otsu") -> Decomposition:
+        """A decomposition in model coordinates with the saliency of ``threshold``; errors as :meth:`examine`."""
+        examination, decompose = self.examine(image_id), self.models.decompose().model
+        chosen = Decompose(decompose.network, decompose.size, threshold=threshold, device=decompose.device)
+        return chosen.assemble(examination.prepared, examination.prediction)
+
+    def detections(self, image_id: str) -> Detections:
+        """Opacity boxes of the detector, those of the saliency where none is trained; errors as :meth:`examine`."""
+        with self._lock:
+            detector = self.models.detector()
+            image = self.studies.find(image_id)
+            if detector is None:
+                return self.saliency_detections(image_id)
+            key = (image.image_id, image.stamp, detector.version)
+            return self._detections.get(key, lambda: self._detect(image_id, detector))
+
+    def saliency_detections(self, image_id: str) -> Detections:
+        """Boxes of the saliency; errors as :meth:`examine`."""
+        examination, original = self.examine(image_id), to_original(self.decomposition(image_id))
+        version = examination.versions[0]
+        return Detections(original.boxes, original.box_scores, "saliency", version, examination.placement, 0.0)
+
+    def opacity_probability(self, image_id: str) -> tuple[float, str] | None:
+        """(probability of the classifier's positive label, its version); None without a classifier of opacities."""
+        with self._lock:
+            loaded = self.models.classifier()
+            if loaded is None or loaded.settings.get("task") != "opacity":
+                return None
+            prepared, geometry = self._prepared(image_id, int(loaded.settings["image_size"]))
+            with torch.inference_mode():
+                logit = loaded.model(prepared, [geometry])[0, 0].double()
+        if not torch.isfinite(logit):
+            raise InputError("expected finite values from the classifier, got NaN or infinity: are the weights sound?")
+        return float(torch.sigmoid(logit)), loaded.version
+
+    def features(self, image_id: str) -> tuple[FloatArray, str]:
+        """E_F features of a radiograph, averaged over it, float32 (D,), and the version of the encoder."""
+        examination = self.examine(image_id)
+        with self._lock, torch.inference_mode():
+            network = self.models.decompose().model.network
+            encoder = getattr(network, "residue_encoder", None)
+            if encoder is None:
+                raise UnavailableError("features: expected a decomposer with E_F, got an exported one")
+            image = torch.from_numpy(examination.prepared.image)[None].to(self.models.device)
+            code = encoder(image)[-1].float().mean(dim=(2, 3))[0]
+        return code.cpu().numpy(), examination.versions[0]
+
+    def _prepared(self, image_id: str, size: int) -> tuple[Tensor, RadiographGeometry]:
+        radiograph = self.view(image_id).radiograph
+        prepared = prepare(radiograph.pixels, size, pixel_spacing=radiograph.pixel_spacing, valid=radiograph.valid)
+        return torch.from_numpy(prepared.image)[None].to(self.models.device), prepared.geometry
+
+    def _detect(self, image_id: str, loaded: Loaded[DecomposedDetector]) -> Detections:
+        image, geometry = self._prepared(image_id, int(loaded.settings["image_size"]))
+        try:
+            boxes, scores = (values.cpu().numpy() for values in loaded.model.detect(image, [geometry])[0])
+        except FloatingPointError as error:
+            raise InputError(f"{error}: are the weights sound?") from error
+        edges = np.array([geometry.cols, geometry.rows] * 2, dtype=np.float32)
+        original = np.clip(geometry.boxes_to_original(boxes), np.float32(0), edges)
+        kept = (original[:, 2:] > original[:, :2]).all(axis=1)  # a box may lie in the border that "pad" added
+        threshold = float(loaded.settings.get("score_threshold") or 0.0)
+        placement = self.placement(image_id)
+        return Detections(original[kept], scores[kept], "detector", loaded.version, placement, threshold)
+
+    def _examine(self, image_id: str, loaded: Loaded[Decompose]) -> Examination:
+        view, decompose = self.view(image_id), loaded.model
+        radiograph = view.radiograph
+        prepared = prepare(
+            radiograph.pixels, decompose.size, pixel_spacing=radiograph.pixel_spacing, valid=radiograph.valid
+        )
+        remarks = question_radiograph(radiograph)
+        mask, version, check = self._lungs(prepared, remarks)
+        prepared = PreparedRadiograph(prepared.image, prepared.geometry, mask)
+        prediction = decompose.predict([prepared])[0]
+        geometry = prepared.geometry
+        source = Source(
+            image_id="image",
+            display=display_levels(radiograph.pixels, geometry.low, geometry.high),
+            format=radiograph.format,
+            bits=radiograph.bits,
+            remarks=tuple(check["remarks"]),
+        )
+        return Examination(
+            placement=view.placement,
+            prepared=prepared,
+            prediction=prediction,
+            probability=float(split_prediction(prediction[None])["abnormality_probability"][0]),
+            source=source,
+            versions=(loaded.version, version),
+            looks_like_chest=check["looks_like_chest"],
+            chest_score=check["chest_score"],
+            remarks=source.remarks,
+        )
+
+    def _lungs(
+        self, prepared: PreparedRadiograph, remarks: tuple[str, ...]
+    ) -> tuple[NDArray[np.bool_] | None, str | None, dict]:
+        """(lung mask where lungs were found, version of the segmentor, chest check)."""
+        loaded = self.models.lungs()
+        if loaded is None:
+            return None, None, {"looks_like_chest": None, "chest_score": None, "remarks": list(remarks)}
+        probability = loaded.model.probability(torch.from_numpy(prepared.image)[None].to(self.models.device))[0]
+        mask = clean_lung_mask(probability)
+        check = check_chest(probability, prepared.geometry, loaded.model.reference, remarks)
+        return (mask if mask.any() else None), loaded.version, check

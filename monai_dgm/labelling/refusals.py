@@ -1,0 +1,54 @@
+"""Requests that are refused: one line for whoever asked, and the HTTP status that goes with it."""
+
+from __future__ import annotations
+
+from monai_dgm.errors import InputError
+
+__all__ = [
+    "BusyError",
+    "ConflictError",
+    "ForbiddenError",
+    "TooLargeError",
+    "UnavailableError",
+    "UnknownError",
+    "status_of",
+]
+
+
+class UnknownError(InputError):
+    """Something of that name is not there."""
+
+
+class ForbiddenError(InputError):
+    """A request that this server does not serve, or not to whoever asked."""
+
+
+class ConflictError(InputError):
+    """Something of that name is there already."""
+
+
+class TooLargeError(InputError):
+    """More than the server takes."""
+
+
+class UnavailableError(InputError):
+    """Served in principle, but there is no trained model for it."""
+
+
+class BusyError(InputError):
+    """Something of the kind is under way."""
+
+
+_STATUS: dict[type[InputError], int] = {
+    UnknownError: 404,
+    ForbiddenError: 403,
+    ConflictError: 409,
+    TooLargeError: 413,
+    BusyError: 429,
+    UnavailableError: 503,
+}
+
+
+def status_of(error: InputError) -> int:
+    """HTTP status of an error: 404, 403, 409, 413, 429 or 503 for the classes above, 400 for any other InputError."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)

@@ -1,0 +1,128 @@
+"""Which radiograph to read next: scores of all images, brought up to date in the background, and the choice by them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+
+from monai_dgm.annotation.acquisition import STRATEGIES, ImageScores, disagreement, uncertainty
+from monai_dgm.annotation.acquisition_store import AcquisitionScores
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.analysis import RadiographAnalysis
+from monai_dgm.labelling.refusals import UnavailableError
+from monai_dgm.labelling.requests import known_name
+
+__all__ = ["ImageSelection"]
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 2.0
+
+
+class ImageSelection:
+    """Chooses images by what is known of them; only new images, and those of an older model, are scored.
+
+    Args:
+        analysis: of the images.
+        scores: kept over restarts.
+    """
+
+    def __init__(self, analysis: RadiographAnalysis, scores: AcquisitionScores) -> None:
+        self.analysis = analysis
+        self.scores = scores
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def model_version(self) -> str:
+        """Of the models whose scores count now."""
+        versions = self.analysis.models.versions()
+        return f"{versions['decomposer']}+{versions['detector'] or 'saliency'}"
+
+    def score(self, image_id: str) -> ImageScores:
+        """Score one image; one that cannot be read has no scores, and comes last.
+
+        Raises:
+            UnavailableError: no trained decomposer.
+        """
+        version = self.model_version()
+        try:
+            examination = self.analysis.examine(image_id)
+            found, salient = self.analysis.detections(image_id), self.analysis.saliency_detections(image_id)
+            features, encoder = self.analysis.features(image_id)
+        except UnavailableError:
+            raise
+        except InputError:
+            return ImageScores(image_id, version)
+        two_models = found.source == "detector"
+        return ImageScores(
+            image_id,
+            version,
+            uncertainty(found.scores, examination.probability),
+            disagreement(salient.boxes, found.boxes, salient.scores, found.scores) if two_models else None,
+            features,
+            encoder,
+        )
+
+    def update(self, limit: int | None = None) -> int:
+        """Score what is to be scored, at most ``limit`` images; returns how many.
+
+        Raises:
+            UnavailableError: no trained decomposer.
+        """
+        missing = self.scores.missing(self.analysis.studies.ids(), self.model_version())
+        done = 0
+        for image_id in missing[:limit]:
+            if self._stop.is_set():
+                break
+            self.scores.put(self.score(image_id))
+            done += 1
+        return done
+
+    def start(self) -> None:
+        """Bring the scores up to date in the background, unless that is under way or no decomposer is trained."""
+        if not self.analysis.models.has("decomposer"):
+            return
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the work in the background after the image in hand."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def next_image(
+        self, strategy: str, labelled: Iterable[str], seed: int = 0, patience: float = PATIENCE_SECONDS
+    ) -> str | None:
+        """The unlabelled image to read next; None where all are labelled.
+
+        Args:
+            strategy: one of ``monai_dgm.annotation.acquisition.STRATEGIES``.
+            labelled: images that have a label.
+            seed: of the random order.
+            patience: seconds to wait for scores that are on their way; those that are not there then do not count.
+
+        Raises:
+            UnknownError: another strategy.
+        """
+        known_name(strategy, STRATEGIES, "a strategy")
+        candidates = self.analysis.studies.ids()
+        if strategy != "random" and self.scores.missing(candidates, self.model_version()):
+            self.start()
+            if self._thread is not None:
+                self._thread.join(timeout=patience)
+        chosen = self.scores.next_images(strategy, 1, labelled, candidates, seed)
+        return chosen[0] if chosen else None
+
+    def _run(self) -> None:
+        try:
+            count = self.update()
+            logger.info("%d images scored for the choice of the next one", count)
+        except InputError as error:
+            logger.warning("images are not scored: %s", error)
+        except Exception as error:  # a thread's traceback could name an image
+            logger.error("images are not scored: %s", type(error).__name__)
