@@ -14,7 +14,7 @@ from monai_dgm.reproduction.jobs import TABLES, make_plan
 from monai_dgm.reproduction.material import choose_folds, find_material
 from monai_dgm.reproduction.pages import write_page
 from monai_dgm.reproduction.presets import PRESETS
-from monai_dgm.reproduction.runner import Runner, changed_configs
+from monai_dgm.reproduction.runner import Runner, all_decomposers, changed_configs
 from monai_dgm.reproduction.tabular import write_csv, write_latex
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,6 +32,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=_numbers, help="test folds, such as 0,1,2,3,4; default: the preset's")
     parser.add_argument("--tables", type=_numbers, default=list(TABLES), help="of 4,5,6,7; default: all")
     parser.add_argument("--decomposers", help="weights to take instead of training, with {fold} in the path")
+    parser.add_argument(
+        "--cross_fitted",
+        action="store_true",
+        help="train classifiers on residues of those --decomposers that have not seen the image; takes all folds'",
+    )
     parser.add_argument("--bundles_dir", type=Path, help="folder of the bundles; default: bundles of this repository")
     parser.add_argument("--report_only", action="store_true", help="train nothing, report what is there")
     return parser
@@ -52,11 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"tables: expected some of {', '.join(map(str, TABLES))}, got {unknown or 'none'}")
     if arguments.decomposers and "{fold}" not in arguments.decomposers:
         raise InputError(f"decomposers: expected a path with {{fold}} in it, got {arguments.decomposers}")
+    if arguments.cross_fitted and not arguments.decomposers:
+        raise InputError("cross_fitted: expected --decomposers as well, which names a decomposer of every fold")
     preset, root = PRESETS[arguments.preset], arguments.output_dir.absolute()
     here = Path("bundles")
     bundles = arguments.bundles_dir or (here if (here / "dgm").is_dir() else _REPOSITORY / "bundles")
     material = find_material(arguments.dataset_dir, root / "sample", preset)
-    plan = make_plan(preset, choose_folds(material, arguments.folds, preset), arguments.tables)
+    fingerprint = all_decomposers(arguments.decomposers, material.folds) if arguments.cross_fitted else None
+    plan = make_plan(preset, choose_folds(material, arguments.folds, preset), arguments.tables, fingerprint)
     print(f"{len(plan.jobs)} jobs on {material.name}, folds {list(plan.folds)}.")
     print("Research software; not a medical device.", flush=True)
     runner = Runner(root, material, bundles, arguments.decomposers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from monai_dgm.reproduction.presets import NAMES, Network, Preset
@@ -74,10 +74,12 @@ class Plan:
         rows: of all tables, in their order.
         preset: they are of.
         folds: test folds.
+        cross_fitted: whether classifiers are trained on residues of decomposers that have not seen the image.
     """
 
     preset: Preset
     folds: tuple[int, ...]
+    cross_fitted: bool = False
     jobs: list[Job] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
@@ -87,7 +89,9 @@ class Plan:
         return sorted({row.table for row in self.rows})
 
 
-def make_plan(preset: Preset, folds: Sequence[int], tables: Sequence[int] = TABLES) -> Plan:
+def make_plan(
+    preset: Preset, folds: Sequence[int], tables: Sequence[int] = TABLES, cross_fitted: str | None = None
+) -> Plan:
     """All jobs and rows.
 
     One decomposer a fold, trained without that fold, serves every classifier and detector of the fold. A job that
@@ -97,12 +101,15 @@ def make_plan(preset: Preset, folds: Sequence[int], tables: Sequence[int] = TABL
         preset: sizes and schedules.
         folds: test folds.
         tables: of :data:`TABLES`.
+        cross_fitted: fingerprint of the decomposers of all folds, for classifiers that train on the residues of those
+            that have not seen the image (:func:`monai_dgm.engines.classification_data.cross_fitted_residues`); None
+            trains them on the residues of the fold's own decomposer.
     """
-    plan = Plan(preset, tuple(folds))
+    plan = Plan(preset, tuple(folds), cross_fitted is not None)
     jobs: dict[str, Job] = {}
     for table in sorted(set(tables)):
         for make, name, paper, pair in _row_makers(preset, table):
-            made = {fold: make(preset, fold) for fold in plan.folds}
+            made = {fold: _cross_fitted(make(preset, fold), cross_fitted) for fold in plan.folds}
             jobs.update({job.name: job for job in made.values()})
             first = next(iter(made.values()))
             channels = tuple(first.overrides.get("channels", IMAGE))
@@ -114,6 +121,13 @@ def make_plan(preset: Preset, folds: Sequence[int], tables: Sequence[int] = TABL
             plan.jobs.append(_decomposer(preset, fold))
         plan.jobs += own
     return plan
+
+
+def _cross_fitted(job: Job, fingerprint: str | None) -> Job:
+    if fingerprint is None or job.kind != "classifier" or "residue" not in job.overrides["channels"]:
+        return job
+    overrides = {**job.overrides, "cross_fitted": fingerprint}
+    return replace(job, name=f"{job.name}-cross_fitted", title=f"{job.title}, cross-fitted", overrides=overrides)
 
 
 @dataclass(frozen=True)

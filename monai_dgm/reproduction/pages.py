@@ -66,7 +66,7 @@ def write_page(
         _summary(plan, material, results.with_paper),
         parts,
         warnings=[*_warnings(plan, outcome), *results.problems, *remarks],
-        notes=_notes(results.with_paper),
+        notes=_notes(plan.cross_fitted, results.with_paper),
     )
 
 
@@ -89,8 +89,21 @@ def _warnings(plan: Plan, outcome: Outcome) -> list[str]:
     return lines
 
 
-def _notes(with_paper: bool) -> list[str]:
-    notes = [
+_NOT_CROSS_FITTED = (
+    "Training images have residues of the fold's decomposer, which was trained on them and their labels. These tell the "
+    "labels better than residues of new images, so that a network may trust residues too much, which works against them "
+    "in the test. --cross_fitted avoids it for classifiers."
+)
+_CROSS_FITTED = (
+    "Classifiers were trained on residues of decomposers that had not seen the image (cross-fitted). Those decomposers "
+    "had seen the test images, whose own residues come from the fold's decomposer, which had not. Detectors were "
+    "trained on residues of the fold's decomposer."
+)
+
+
+def _notes(cross_fitted: bool, with_paper: bool) -> list[str]:
+    notes = [_CROSS_FITTED if cross_fitted else _NOT_CROSS_FITTED]
+    notes += [
         "Percent. ±: standard deviation over the folds' trainings (none for one fold). Brackets: 95 % interval of the "
         "mean by bootstrap over the patients of all test folds, the larger uncertainty where test sets are small.",
         "n counts test images of all folds; a patient who is in several is drawn for all of them at once.",

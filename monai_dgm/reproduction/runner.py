@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ from monai_dgm.reproduction.done import SCORES, Done, job_key, read_done, write_
 from monai_dgm.reproduction.jobs import Job, Plan
 from monai_dgm.reproduction.material import Material
 
-__all__ = ["LOG_FILE", "Outcome", "Runner", "changed_configs"]
+__all__ = ["LOG_FILE", "Outcome", "Runner", "all_decomposers", "changed_configs", "given_decomposer"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Runner:
         self.root = output_dir.absolute()
         self.material = material
         self.bundles = bundles_dir.absolute()
-        self.decomposers = decomposers
+        self.decomposers = os.path.abspath(decomposers) if decomposers else None
         if not (self.bundles / "dgm" / "configs").is_dir():
             raise InputError(f"{bundles_dir}: expected the folder of the bundles (dgm, ...), give --bundles_dir")
 
@@ -89,7 +90,7 @@ class Runner:
 
     def _run_one(self, job: Job, needed: Done | None, outcome: Outcome, place: str, lock: int | None) -> None:
         try:
-            done = self._given(job) if job.kind == "decomposer" and self.decomposers else self._find(job, needed)
+            done = self.given(job) if job.kind == "decomposer" and self.decomposers else self._find(job, needed)
             if done is None and lock is None:
                 outcome.waiting.append(job.name)
                 return
@@ -122,6 +123,8 @@ class Runner:
             settings["ckpt_dir"] = folder / "models"
         if self.material.dataset_dir is not None:
             settings["dataset_dir"] = self.material.dataset_dir
+        if "cross_fitted" in settings:  # a fingerprint in the plan, which knows no paths
+            settings["cross_fitted"] = self.decomposers
         if needed is not None:
             settings["decomposer_path"] = self.root / needed.weights
         pairs = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
@@ -162,15 +165,10 @@ class Runner:
             version=__version__,
         )
 
-    def _given(self, job: Job) -> Done:
+    def given(self, job: Job) -> Done:
         """A decomposer that somebody else trained, for this very fold of these data."""
-        weights = Path(str(self.decomposers).format(fold=job.fold)).absolute()
-        settings = _settings(weights)
-        if settings.get("fold") != job.fold:
-            raise InputError(
-                f"{weights}: expected a decomposer trained without fold {job.fold}, "
-                f"the JSON file beside it names fold {settings.get('fold')}"
-            )
+        weights = given_decomposer(str(self.decomposers), job.fold)
+        settings = _check_fold(weights, job.fold)
         sha256 = hash_file(weights)
         command = f"given: {weights.name}, trained on {settings.get('trained_on')}"
         return Done(job.name, sha256, command, str(weights), sha256, None, self.material.sha256, (), {}, 0.0, "")
@@ -202,6 +200,35 @@ class Runner:
             yield handle
         finally:
             os.close(handle)
+
+
+def given_decomposer(paths: str, fold: int) -> Path:
+    """The decomposer of a fold, absolute; ``paths`` has ``{fold}`` in it."""
+    return Path(paths.replace("{fold}", str(fold))).absolute()
+
+
+def all_decomposers(paths: str, folds: Sequence[int]) -> str:
+    """Fingerprint of the decomposers of all folds.
+
+    Raises:
+        InputError: one is missing, or was trained on what it is to be tested on.
+    """
+    digest = hashlib.sha256()
+    for fold in folds:
+        weights = given_decomposer(paths, fold)
+        _check_fold(weights, fold)
+        digest.update(bytes.fromhex(hash_file(weights)))
+    return digest.hexdigest()
+
+
+def _check_fold(weights: Path, fold: int) -> dict[str, Any]:
+    settings = _settings(weights)
+    if settings.get("fold") != fold:
+        raise InputError(
+            f"{weights}: expected a decomposer trained without fold {fold}, "
+            f"the JSON file beside it names fold {settings.get('fold')}"
+        )
+    return settings
 
 
 def _settings(weights: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from monai_dgm.reproduction.__main__ import main
     [
         (["--tables", "3"], r"tables: expected some of 4, 5, 6, 7, got \[3\]"),
         (["--decomposers", "model.pt"], "with {fold} in it"),
+        (["--cross_fitted"], "expected --decomposers as well"),
         (["--dataset_dir", "nowhere"], "nowhere: expected a folder with a manifest.csv or the RSNA challenge"),
         (["--dataset_dir", "{sample}", "--folds", "9"], "the data have no fold 9"),
         (["--dataset_dir", "{sample}", "--bundles_dir", "nowhere"], "give --bundles_dir"),

@@ -98,3 +98,11 @@ def test_overlays_and_configurations_are_files_of_the_bundles(repository) -> Non
         for job in make_plan(preset, (0,)).jobs:
             for name in job.configs:
                 assert (repository / "bundles" / job.bundle / "configs" / name).is_file(), (job.bundle, name)
+
+
+def test_cross_fitting_changes_classifiers_that_see_residues_and_nothing_else() -> None:
+    plain, fitted = (make_plan(PRESETS["cpu"], (0,), cross_fitted=fingerprint).jobs for fingerprint in (None, "abc"))
+    for before, after in zip(plain, fitted, strict=True):
+        sees = before.kind == "classifier" and "residue" in before.overrides["channels"]
+        assert (after != before) == sees == ("cross_fitted" in after.overrides)
+        assert not sees or after.name == f"{before.name}-cross_fitted"

@@ -20,7 +20,7 @@ from monai_dgm.reproduction.done import SCORES, job_key
 from monai_dgm.reproduction.jobs import Job, Plan, make_plan
 from monai_dgm.reproduction.material import Material
 from monai_dgm.reproduction.presets import PRESETS
-from monai_dgm.reproduction.runner import LOG_FILE, Runner, changed_configs
+from monai_dgm.reproduction.runner import LOG_FILE, Runner, all_decomposers, changed_configs
 
 MATERIAL = Material(None, Path("sample"), "made up", "5" * 64, (0, 1))
 
@@ -149,6 +149,24 @@ def test_other_decomposers_can_be_taken(runner: Runner, plan: Plan) -> None:
     assert not outcome.failed and not [name for name in diary(runner) if "decomposer" in name]
     (runner.root / "given1" / "model.json").write_text(json.dumps({"fold": 0}))
     assert "expected a decomposer trained without fold 1" in runner.run(plan).failed["fold1-decomposer"]
+
+
+def test_cross_fitting_names_the_decomposers_of_all_folds(tmp_path: Path, repository: Path) -> None:
+    for fold in (0, 1):
+        (tmp_path / f"model{fold}.pt").write_text(f"weights of {fold}")
+        (tmp_path / f"model{fold}.json").write_text(json.dumps({"fold": fold}))
+    paths = str(tmp_path / "model{fold}.pt")
+    fingerprint = all_decomposers(paths, (0, 1))
+    runner = Runner(tmp_path, MATERIAL, repository / "bundles", paths)
+    plan = make_plan(PRESETS["toy"], (0,), (5,), fingerprint)
+    job = next(job for job in plan.jobs if "cross_fitted" in job.name)
+    arguments = runner.arguments(job, runner.given(plan.jobs[0]))
+    assert arguments[arguments.index("--cross_fitted") + 1] == paths
+    (tmp_path / "model1.pt").write_text("others")
+    assert all_decomposers(paths, (0, 1)) != fingerprint
+    with pytest.raises(InputError, match="without fold 1"):
+        (tmp_path / "model1.json").write_text(json.dumps({"fold": 0}))
+        all_decomposers(paths, (0, 1))
 
 
 def test_changed_configurations_are_noticed(runner: Runner, plan: Plan, tmp_path: Path, repository: Path) -> None:
