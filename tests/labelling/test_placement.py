@@ -65,6 +65,7 @@ def test_a_dicom_file_with_a_plane_is_placed_by_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.diag(placement.affine), [0.25, 0.5, 1, 1])
 
 
+@pytest.mark.slow
 def test_real_dicom_is_placed_as_itk_places_it(real_data: Path, tmp_path: Path) -> None:
     sitk = pytest.importorskip("SimpleITK")
     for path in sorted((real_data / "dicom").rglob("*.dcm")):
