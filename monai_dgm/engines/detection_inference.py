@@ -260,7 +260,9 @@ def _draw(path: Path, loaded: _Loaded, boxes: NDArray[np.float32], scores: NDArr
     if loaded.display is None or loaded.prepared is None:
         return
     geometry = loaded.prepared.geometry
-    words = f"{len(boxes)} opacities" if len(boxes) != 1 else "1 opacity"
+    words = "No box above the score threshold"
+    if len(boxes):
+        words = f"{len(boxes)} opacity box{'es' if len(boxes) > 1 else ''}"
     nothing = np.zeros((geometry.rows, geometry.cols), dtype=np.float32)
     with writing(path.parent), atomic_write(path) as partial:
-        draw_overlay(loaded.display, nothing, boxes, scores, f"{words} detected").save(partial)
+        draw_overlay(loaded.display, nothing, boxes, scores, words).save(partial)
