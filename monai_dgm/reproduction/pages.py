@@ -90,9 +90,9 @@ def _warnings(plan: Plan, outcome: Outcome) -> list[str]:
 
 
 _NOT_CROSS_FITTED = (
-    "Training images have residues of the fold's decomposer, which was trained on them and their labels. These tell the "
-    "labels better than residues of new images, so that a network may trust residues too much, which works against them "
-    "in the test. --cross_fitted avoids it for classifiers."
+    "Training images have residues of the fold's decomposer, which was trained on them and their labels. These tell "
+    "the labels better than residues of new images, so that a network may trust residues too much, which works against "
+    "them in the test. --cross_fitted avoids it for classifiers."
 )
 _CROSS_FITTED = (
     "Classifiers were trained on residues of decomposers that had not seen the image (cross-fitted). Those decomposers "
