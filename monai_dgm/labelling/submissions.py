@@ -103,9 +103,10 @@ class Submissions:
     def keep(self, label: ImageLabel, ignored: Sequence[str] = ()) -> Submitted:
         """Keep a label that came in another way."""
         number = self.labels.put(label)
+        current = self.labels.get(label.image_id, label.reader) or label  # the older one where both say the same
         with self._lock:
-            self._current.setdefault(label.image_id, {})[label.reader] = label
-        return Submitted(label, number, tuple(ignored))
+            self._current.setdefault(label.image_id, {})[label.reader] = current
+        return Submitted(current, number, tuple(ignored))
 
     def remember(
         self, boxes: Sequence[LabelledBox], image_id: str, placement: Placement, reader: str, version: str

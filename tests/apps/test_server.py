@@ -1,0 +1,133 @@
+"""The app as it is started, with the client that 3D Slicer's panel uses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
+
+STARTING_SECONDS = 180.0  # on a machine that is busy
+
+
+@pytest.fixture
+def command(repository: Path, studies: Path) -> list[str]:
+    app = str(repository / "apps" / "radiology_dgm")
+    return [sys.executable, "-m", "monailabel.main", "start_server", "--app", app, "--studies", str(studies)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Address and process of a server that answers."""
+    port = free_port()
+    with open(log, "ab") as stream:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], env=environment, stdout=stream, stderr=stream, cwd=log.parent
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + STARTING_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{address}/info/", timeout=10).read()
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.3)
+        yield address, process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], decomposer_weights: Path) -> dict[str, str]:
+    return {**environment, "MONAI_DGM_DECOMPOSER": str(decomposer_weights)}
+
+
+def test_the_panels_client(command: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+    from monailabel.client import MONAILabelClient
+
+    with running(command, environment, tmp_path / "server.log") as (address, _):
+        client = MONAILabelClient(address, tmpdir=str(tmp_path), client_id="reader one")
+        info = client.info()
+        image = client.next_sample("combined", {})["id"]
+        for name in ("detect_opacities", "decompose"):
+            config = info["models"][name]["config"]
+            params = {
+                key: value[0] if isinstance(value, list) else value for key, value in config.items()
+            }  # as it does
+            file, figures = client.infer(name, image, params)
+            assert Path(file).stat().st_size and figures["model_version"].startswith("decomposer-")
+        markups = tmp_path / "opacities.json"
+        assert json.loads(markups.read_text())["markups"]
+        assert client.save_label(image, str(markups), params={"label_info": []})["status"] == "boxes"
+        markups.write_text('{"markups": []}')
+        assert client.save_label(image, str(markups))["status"] == "no_finding"
+        assert json.loads(Path(client.download_label(image, "final")).read_text())["markups"] == []
+        assert client.datastore()["objects"][image]["labels"]["final"]["info"]["readers"][0]["reader"] == "reader one"
+        assert client.train_status(check_if_running=True) is False
+        port = address.rsplit(":", 1)[1]
+        listening = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=False).stdout.split()
+        assert not listening or [entry for entry in listening if entry.endswith(f":{port}")] == [f"127.0.0.1:{port}"]
+    log = (tmp_path / "server.log").read_text(errors="replace")
+    assert image not in log and "Traceback" not in log
+
+
+def test_it_does_not_start_open_to_others(command: list[str], environment: dict[str, str], studies: Path) -> None:
+    done = subprocess.run([*command, "--host", "0.0.0.0"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("radiology_dgm: expected --host 127.0.0.1, or users that")
+    assert not (studies / ".monai_dgm").exists()
+
+
+def test_no_label_is_lost_when_the_server_is_killed(
+    command: list[str], environment: dict[str, str], studies: Path, tmp_path: Path
+) -> None:
+    stored: list[str] = []
+    with running(command, environment, tmp_path / "server.log") as (address, process):
+        import requests
+
+        def submit() -> None:
+            for number in range(10_000):
+                files = {"label": ("x.json", b'{"markups": []}')}
+                fields = {"params": json.dumps({"reader": f"reader {number}"})}
+                try:
+                    answer = requests.put(f"{address}/datastore/label?image=c", files=files, data=fields, timeout=20)
+                except requests.RequestException:
+                    return
+                if answer.status_code == 200:
+                    stored.append(answer.json()["reader"])
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        time.sleep(2)
+        os.kill(process.pid, signal.SIGKILL)
+        thread.join(30)
+    assert stored
+    with running(command, environment, tmp_path / "server.log") as (address, _):
+        answer = urllib.request.urlopen(f"{address}/datastore/label/info?label=c&tag=final").read()
+    found = {reader["reader"] for reader in json.loads(answer)["readers"]}
+    assert set(stored) <= found and len(found) <= len(stored) + 1
+    for file in (studies / ".monai_dgm" / "labels").rglob("0*.json"):
+        json.loads(file.read_text())
