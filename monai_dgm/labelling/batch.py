@@ -16,6 +16,7 @@ __all__ = ["BatchRun", "Batches"]
 
 logger = logging.getLogger(__name__)
 
+PAUSE_SECONDS = 0.01  # between two images: whoever waits for an answer goes first
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
 
 
@@ -70,6 +71,7 @@ class BatchRun:
                 except InputError:
                     self.failed += 1
                 self.done += 1
+                self._stop.wait(PAUSE_SECONDS)
             outcome = "STOPPED" if self._stop.is_set() else "DONE"
         except Exception as error:  # a thread's traceback could name an image
             logger.error("batch of %s: %s", self.name, type(error).__name__)

@@ -38,17 +38,25 @@ class GuardPolicy:
         routes: (methods, regular expression of the whole path) of what the server offers.
         authenticated: users have to log in. Otherwise only this machine is served, and no web page from elsewhere that
             a browser on it shows.
-        max_body_bytes: of a request.
+        max_body_bytes: of a request: a label with its options.
+        uploads: paths to which images are sent.
+        max_upload_bytes: of a request to one of these.
     """
 
     routes: Sequence[tuple[frozenset[str], re.Pattern[str]]]
     authenticated: bool = False
-    max_body_bytes: int = 210_000_000
+    max_body_bytes: int = 4_000_000
+    uploads: tuple[str, ...] = ()
+    max_upload_bytes: int = 0
 
     @classmethod
     def of(cls, routes: Iterable[tuple[str, str]], **rest: Any) -> GuardPolicy:
         """From ("GET HEAD", "/info/?") pairs."""
         return cls([(frozenset(methods.split()), re.compile(path)) for methods, path in routes], **rest)
+
+    def limit(self, path: str) -> int:
+        """Bytes that a request to a path may have."""
+        return self.max_upload_bytes if path in self.uploads else self.max_body_bytes
 
 
 def is_loopback(host: str | None) -> bool:
@@ -101,8 +109,9 @@ class RequestGuard:
         if len(scope.get("query_string", b"")) > MAX_QUERY_BYTES:
             raise TooLargeError(f"expected a query of at most {MAX_QUERY_BYTES} bytes")
         length = headers.get(b"content-length", "0")
-        if not (length.isascii() and length.isdigit()) or len(length) > 15 or int(length) > self.policy.max_body_bytes:
-            raise TooLargeError(f"expected a request of at most {self.policy.max_body_bytes} bytes")
+        limit = self.policy.limit(path)
+        if not (length.isascii() and length.isdigit()) or len(length) > 15 or int(length) > limit:
+            raise TooLargeError(f"expected a request of at most {limit} bytes")
 
 
 def _check_neighbour(scope: Message, headers: dict[bytes, str]) -> None:
@@ -158,7 +167,7 @@ class _Exchange:
     async def receive(self) -> Message:
         message = await self._receive()
         self.received += len(message.get("body", b""))
-        limit = self.guard.policy.max_body_bytes
+        limit = self.guard.policy.limit(self.scope["path"])
         if self.received > limit and not self.closed:
             error = TooLargeError(f"expected a request of at most {limit} bytes")
             await self.refuse(status_of(error), str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.networks.detector import OpacityDetector
 
 __all__ = ["BUNDLES", "LabellingModels", "Loaded"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -60,7 +63,7 @@ class LabellingModels:
         device: where they run.
 
     Raises:
-        InputError: a name in ``paths`` that there is not, or a file that is not there.
+        InputError: a name in ``paths`` that there is not, a file that is not there, or a device that is none.
     """
 
     def __init__(
@@ -69,7 +72,10 @@ class LabellingModels:
         paths: Mapping[str, str | os.PathLike[str]] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+        except RuntimeError:
+            raise InputError(f"device: expected one such as cpu or cuda:0, got {device}") from None
         self.paths = {name: Path(find_weights(Path(bundles_dir) / b / "models")) for name, b in BUNDLES.items()}
         for name, path in (paths or {}).items():
             if name not in BUNDLES or not Path(path).is_file():
@@ -92,8 +98,7 @@ class LabellingModels:
         """The decomposer.
 
         Raises:
-            UnavailableError: no weights.
-            InputError: weights that cannot be used.
+            UnavailableError: no weights, or some that cannot be used; the reason with their path is logged.
         """
         return self._get("decomposer", self._load_decompose)
 
@@ -124,8 +129,14 @@ class LabellingModels:
             if name not in self._loaded:
                 if not self.has(name):
                     raise UnavailableError(self.advice(name))
-                settings = read_model_settings(self.paths[name])
-                self._loaded[name] = Loaded(load(settings), settings, self._version(name))
+                try:
+                    settings = read_model_settings(self.paths[name])
+                    self._loaded[name] = Loaded(load(settings), settings, self._version(name))
+                except UnavailableError:
+                    raise
+                except (InputError, ValueError, KeyError) as error:
+                    logger.error("%s cannot be used: %s", name, " ".join(str(error).split()))  # with its path
+                    raise UnavailableError(f"the {name} cannot be used; the server's log says why") from error
             return self._loaded[name]
 
     def _version(self, name: str) -> str:

@@ -18,6 +18,7 @@ __all__ = ["ImageSelection"]
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
+PAUSE_SECONDS = 0.01  # between two images: whoever waits for an answer goes first
 
 
 class ImageSelection:
@@ -78,6 +79,7 @@ class ImageSelection:
                 break
             self.scores.put(self.score(image_id))
             done += 1
+            self._stop.wait(PAUSE_SECONDS)
         return done
 
     def start(self) -> None:

@@ -11,7 +11,9 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.refusals import UnknownError
 
-POLICY = GuardPolicy.of([("GET", "/x"), ("PUT", "/y/[a-z]+")], max_body_bytes=100)
+POLICY = GuardPolicy.of(
+    [("GET", "/x"), ("PUT", "/y/[a-z]+")], max_body_bytes=100, uploads=("/y/image",), max_upload_bytes=200
+)
 
 
 def ask(
@@ -81,6 +83,8 @@ def test_what_is_not_offered_is_refused(method: str, path: str, status: int) -> 
 def test_a_body_is_counted_as_it_comes(body: tuple[bytes, ...]) -> None:
     status, answer = ask(RequestGuard(reads_all, POLICY), "PUT", "/y/a", body=body)
     assert status == 413 and answer == {"detail": "expected a request of at most 100 bytes"}
+    assert ask(RequestGuard(reads_all, POLICY), "PUT", "/y/image", body=body) == (200, "fine")
+    assert ask(RequestGuard(reads_all, POLICY), "PUT", "/y/image", body=(*body, *body))[0] == 413
 
 
 @pytest.mark.parametrize("length", ["101", "-1", "1e3", "9" * 30, "x", "\xb2"])

@@ -41,5 +41,11 @@ def test_weights_that_are_asked_for_must_be_there(bundles: Path) -> None:
     for paths in ({"detector": "/no/such/file"}, {"other": __file__}):
         with pytest.raises(InputError, match="expected the weights of one of"):
             LabellingModels(bundles, paths)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="^device: "):
+        LabellingModels(bundles, device="toaster")
+
+
+def test_why_weights_cannot_be_used_is_for_the_log_alone(bundles: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UnavailableError, match="^the detector cannot be used; the server's log says why$"):
         LabellingModels(bundles, {"detector": __file__}).detector()
+    assert "test_models.py" in caplog.text and "Traceback" not in caplog.text

@@ -25,6 +25,7 @@ from lib import routes
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.refusals import ForbiddenError, status_of
+from monai_dgm.labelling.studies import MAX_FILE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,12 @@ def install(app: Any) -> None:
         web.add_exception_handler(RequestValidationError, _on_wrong_fields)
         web.add_exception_handler(InputError, _on_refusal)
         web.add_exception_handler(MONAILabelException, _on_platform_error)
-    policy = GuardPolicy.of([*routes.ROUTES, *PLATFORM], authenticated=bool(settings.MONAI_LABEL_AUTH_ENABLE))
+    policy = GuardPolicy.of(
+        [*routes.ROUTES, *PLATFORM],
+        authenticated=bool(settings.MONAI_LABEL_AUTH_ENABLE),
+        uploads=("/datastore/image", "/datastore/", "/datastore"),
+        max_upload_bytes=MAX_FILE_BYTES + 1_000_000,
+    )
     platform.app.middleware_stack = RequestGuard(_Dispatch(own, platform.app.build_middleware_stack()), policy)
 
 
@@ -98,7 +104,7 @@ def check_address() -> None:
     if settings.MONAI_LABEL_AUTH_ENABLE or not _started_by_the_platform():
         return
     wanted = "expected --host 127.0.0.1, or users that log in (MONAI_LABEL_AUTH_ENABLE=true)"
-    configs = [thing for thing in gc.get_objects() if isinstance(thing, uvicorn.Config)]
+    configs = [thing for thing in gc.get_objects() if type(thing) is uvicorn.Config]
     given = any(argument.startswith(("-i", "--ho")) for argument in sys.argv[1:])
     for config in configs:
         if not given and config.workers in (None, 1):
