@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from monai_dgm.engines.checkpoint import save_weights
+from monai_dgm.engines.files import describe_model
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.refusals import UnavailableError
+from monai_dgm.labelling.studies import StudyFolder
+from monai_dgm.networks.detector import OpacityDetector
 
 
 def test_what_is_not_trained_is_named_with_the_way_to_train_it(tmp_path: Path) -> None:
@@ -43,6 +50,26 @@ def test_weights_that_are_asked_for_must_be_there(bundles: Path) -> None:
             LabellingModels(bundles, paths)
     with pytest.raises(InputError, match="^device: "):
         LabellingModels(bundles, device="toaster")
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_detector_of_residues_needs_the_decomposer_it_was_trained_with(
+    bundles: Path, folder: Path, tmp_path: Path, right: bool
+) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "model.pt"
+    save_weights(OpacityDetector(2, "resnet18", 64, 0.125, 16).state_dict(), path)
+    settings = {"image_size": 64, "backbone": "resnet18", "width": 0.125, "fpn_channels": 16}
+    digest = describe_model(bundles / "dgm" / "models" / "model.pt")["sha256"] if right else "0" * 64
+    settings |= {"channels": ["image", "residue"], "decomposer_sha256": digest}
+    path.with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+    analysis = RadiographAnalysis(StudyFolder(folder), LabellingModels(bundles, {"detector": path}))
+    if right:
+        found = analysis.detections("a")
+        assert found.source == "detector" and found.boxes.shape == (len(found.scores), 4)
+    else:
+        with pytest.raises(UnavailableError):
+            analysis.detections("a")
 
 
 def test_why_weights_cannot_be_used_is_for_the_log_alone(bundles: Path, caplog: pytest.LogCaptureFixture) -> None:
