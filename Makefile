@@ -1,10 +1,12 @@
-# make train | test | test-slow | lint | clean. Everything runs in .venv, which is made from setup.cfg and constraints.txt
+# make train | test | test-slow | test-label | lint | clean. Everything runs in .venv, which is made from setup.cfg and constraints.txt
 # the first time and again when one of them changes.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LABEL_VENV := .venv-label
+LABEL_INSTALLED := $(LABEL_VENV)/.installed
 TRAIN_CONFIG ?= bundles/dgm/configs/train.json
 # Extra arguments: `make train ARGS="--dataset_dir /data/rsna"`, `make test ARGS="tests/data -x"`.
 ARGS ?=
@@ -13,12 +15,13 @@ ARGS ?=
 WORKERS ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test test-slow lint format clean
+.PHONY: help environment train test test-slow test-label lint format clean
 
 help:
 	@echo "make train      environment, training on the embedded sample, report"
 	@echo "make test       environment, tests"
 	@echo "make test-slow  environment, the tests marked slow or service"
+	@echo "make test-label environment with MONAI Label, the tests of its app"
 	@echo "make lint       environment, ruff and mypy"
 	@echo "make format     environment, ruff's fixes and formatting"
 	@echo "make clean      remove the environment and the tools' caches (outputs stay)"
@@ -43,6 +46,16 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
 
+# MONAI Label brings some gigabytes that nothing else needs, so it has an environment of its own.
+test-label: $(LABEL_INSTALLED)
+	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps $(ARGS)
+
+$(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
+	test -x $(LABEL_VENV)/bin/python || $(PYTHON) -m venv $(LABEL_VENV)
+	PIP_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0 $(LABEL_VENV)/bin/python -m pip install --quiet --editable '.[label,test]'
+	$(LABEL_VENV)/bin/python -m pip check
+	touch $@
+
 # All three speak before it fails.
 lint: $(INSTALLED)
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy; do \
@@ -54,4 +67,4 @@ format: $(INSTALLED)
 	$(BIN)/python -m ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LABEL_VENV) .mypy_cache .pytest_cache .ruff_cache
