@@ -26,6 +26,7 @@ from monai_dgm.utils.atomic import atomic_write
 __all__ = [
     "PAPER_SETTINGS",
     "TrainingCheckpoint",
+    "find_weights",
     "load_weights",
     "random_state",
     "read_model_settings",
@@ -95,6 +96,12 @@ def save_weights(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str])
             save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, partial)
         else:
             torch.save(dict(state_dict), partial)
+
+
+def find_weights(folder: str | os.PathLike[str]) -> str:
+    """The weights in a bundle's folder of models: those that ship, else those that a training wrote."""
+    shipped = Path(folder) / "model.safetensors"
+    return str(shipped if shipped.is_file() else Path(folder) / "model.pt")
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:

@@ -1,16 +1,14 @@
-"""Lungs of prepared radiographs by a trained segmentor, and batches to train one."""
+"""Lungs of prepared radiographs by a trained segmentor."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.engines import PrepareBatch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -20,9 +18,7 @@ from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
 from monai_dgm.transforms.lungs import clean_lung_mask, lung_probability
 
-__all__ = ["LungSegmentor", "PrepareLungs", "load_lung_segmentor", "network_from_settings", "segment_lungs"]
-
-BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+__all__ = ["LungSegmentor", "load_lung_segmentor", "network_from_settings", "segment_lungs"]
 
 
 def segment_lungs(network: nn.Module, image: Tensor, size: int | None = None) -> NDArray[np.bool_]:
@@ -94,29 +90,3 @@ def load_lung_segmentor(model_path: str | os.PathLike[str], device: torch.device
     beside = Path(model_path).with_name(CHEST_FILE)
     reference = ChestReference.read(beside) if beside.is_file() else None
     return LungSegmentor(network, int(settings["image_size"]), reference, settings)
-
-
-class PrepareLungs(PrepareBatch):
-    """Batches of :class:`monai_dgm.data.lung_dataset.LungDataset` for MONAI's trainer and evaluator.
-
-    Args:
-        transforms: applied to a batch on the device, in order (variation); none to evaluate.
-        channels_last: memory format of the images.
-    """
-
-    def __init__(self, transforms: Sequence[BatchTransform] = (), channels_last: bool = True) -> None:
-        self.transforms = tuple(transforms)
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """``image`` and ``label`` of a batch, both (B, 1, S, S), moved to the device and varied."""
-        batch = {name: batchdata[name].to(device, non_blocking=non_blocking) for name in ("image", "label")}
-        for transform in self.transforms:
-            batch = transform(batch)
-        return batch["image"].contiguous(memory_format=self.memory_format), batch["label"]

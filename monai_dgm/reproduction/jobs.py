@@ -102,7 +102,7 @@ def make_plan(
         folds: test folds.
         tables: of :data:`TABLES`.
         cross_fitted: fingerprint of the decomposers of all folds, for classifiers that train on the residues of those
-            that have not seen the image (:func:`monai_dgm.engines.classification_data.cross_fitted_residues`); None
+            that have not seen the image (:func:`monai_dgm.engines.frozen_decomposer.cross_fitted_residues`); None
             trains them on the residues of the fold's own decomposer.
     """
     plan = Plan(preset, tuple(folds), cross_fitted is not None)

@@ -18,11 +18,11 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from monai.bundle.config_item import ConfigComponent
 
-from monai_dgm.engines.checkpoint import load_weights, read_model_settings, save_weights
+from monai_dgm.engines.checkpoint import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.classifiers import build_classifier
-from monai_dgm.networks.decomposer import Decomposer
 from tests.bundles.test_configs import commands, components
+from tests.decomposers import write_decomposer
 
 if TYPE_CHECKING:
     from tests.bundles.conftest import BundleCommands, Finished
@@ -35,15 +35,6 @@ Overrides = dict[str, Any]
 @pytest.fixture(scope="module")
 def root(repository: Path) -> Path:
     return repository / "bundles" / "opacity_classification"
-
-
-def write_decomposer(folder: Path, seed: int = 0, **settings: Any) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    save_weights(Decomposer(base_width=2, num_res_blocks=1).state_dict(), folder / "model.pt")
-    known = {"image_size": 32, "base_width": 2, "num_res_blocks": 1, "trained_on": "nothing", **settings}
-    (folder / "model.json").write_text(json.dumps(known))
-    return folder / "model.pt"
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +170,11 @@ def test_another_decomposer_is_refused_in_one_line(
     other = write_decomposer(tmp_path / "other", seed=1)
     overrides = {**trained.overrides, "output_dir": tmp_path, "decomposer_path": other}
     finished = run("evaluating", "train", "evaluate", **overrides)
-    assert finished.returncode == 1 and "the classifier was trained with" in one_line(finished.stderr)
+    assert finished.returncode == 1 and "the weights were trained with" in one_line(finished.stderr)
     image = next((sample_dir / "images").iterdir())
     given = {"dataset_dir": image, "ckpt_dir": trained.folder / "models", "decomposer_path": other}
     finished = run("run", "inference", **given, output_dir=tmp_path)
-    assert finished.returncode == 1 and "the classifier was trained with" in one_line(finished.stderr)
+    assert finished.returncode == 1 and "the weights were trained with" in one_line(finished.stderr)
 
 
 def test_image_alone_needs_no_decomposer_and_the_other_task_has_other_labels(

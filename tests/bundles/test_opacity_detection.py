@@ -19,12 +19,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 from monai.bundle.config_item import ConfigComponent
 
 import monai_dgm
-from monai_dgm.engines.checkpoint import load_weights, read_model_settings, save_weights
+from monai_dgm.engines.checkpoint import load_weights, read_model_settings
 from monai_dgm.engines.detection_figures import read_detections
 from monai_dgm.handlers.history import read_history
-from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.detector import DETECTION_CHANNELS, OpacityDetector
 from tests.bundles.test_configs import commands, components
+from tests.decomposers import write_decomposer
 
 if TYPE_CHECKING:
     from tests.bundles.conftest import BundleCommands, Finished
@@ -37,15 +37,6 @@ Overrides = dict[str, Any]
 @pytest.fixture(scope="module")
 def root(repository: Path) -> Path:
     return repository / "bundles" / "opacity_detection"
-
-
-def write_decomposer(folder: Path, seed: int = 0) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    save_weights(Decomposer(base_width=2, num_res_blocks=1).state_dict(), folder / "model.pt")
-    known = {"image_size": 32, "base_width": 2, "num_res_blocks": 1, "trained_on": "nothing"}
-    (folder / "model.json").write_text(json.dumps(known))
-    return folder / "model.pt"
 
 
 @pytest.fixture(scope="module")

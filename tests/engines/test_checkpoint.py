@@ -31,6 +31,7 @@ from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines import checkpoint as module
 from monai_dgm.engines.checkpoint import (
     TrainingCheckpoint,
+    find_weights,
     load_weights,
     random_state,
     read_model_settings,
@@ -372,6 +373,12 @@ def test_weights_that_do_not_fit_are_told_in_one_line(name: str, tmp_path: Path)
         with pytest.raises(InputError) as error:
             load_weights(Weight(2), path)
         one_line(error, path)
+
+
+def test_shipped_weights_come_before_trained_ones(tmp_path: Path) -> None:
+    assert find_weights(tmp_path) == str(tmp_path / "model.pt")
+    (tmp_path / "model.safetensors").touch()
+    assert find_weights(tmp_path) == str(tmp_path / "model.safetensors")
 
 
 def test_settings_of_a_model_lie_beside_its_weights(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Lungs by a segmentor: masks of batches, files beside the weights, batches to train on."""
+"""Lungs by a segmentor: masks of batches, files beside the weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.engines.chest_check import CHEST_FILE, describe_lungs, fit_chest_reference
-from monai_dgm.engines.lungs import PrepareLungs, load_lung_segmentor, network_from_settings, segment_lungs
+from monai_dgm.engines.lungs import load_lung_segmentor, network_from_settings, segment_lungs
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import CrissCrossLungNet, build_lung_network
 from tests.engines.drawn_lungs import lungs
@@ -71,16 +71,3 @@ def test_weights_of_another_network_are_refused(model_path: Path) -> None:
     model_path.with_suffix(".json").write_text(json.dumps({**SETTINGS, "network_settings": {"width": 8}}))
     with pytest.raises(InputError, match="model.pt: expected weights of UNet as configured"):
         load_lung_segmentor(model_path)
-
-
-def test_batches_are_varied_together_and_laid_out() -> None:
-    batch = {"image": torch.rand(2, 1, 8, 8), "label": torch.ones(2, 1, 8, 8), "index": torch.arange(2)}
-
-    def halve(given: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"image": given["image"] / 2, "label": given["label"] * 0}
-
-    image, label = PrepareLungs([halve, halve])(batch, "cpu")
-    assert torch.equal(image, batch["image"] / 4) and not label.any()
-    assert image.is_contiguous(memory_format=torch.channels_last)
-    image, label = PrepareLungs()(batch, "cpu")
-    assert torch.equal(image, batch["image"]) and torch.equal(label, batch["label"])
