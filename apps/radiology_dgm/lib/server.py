@@ -30,6 +30,7 @@ from monai_dgm.labelling.studies import MAX_FILE_BYTES
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+OURS = [routes]  # modules with a `router` and its ROUTES
 # what of the platform is served: nothing that takes paths, weights or archives, and no log
 PLATFORM = [
     ("GET", "/"),
@@ -50,27 +51,31 @@ def install(app: Any) -> None:
         return
     own = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     own.state.labelling = app
-    own.include_router(routes.router)
+    for module in OURS:
+        own.include_router(module.router)
+    own_routes = [route for module in OURS for route in module.ROUTES]
     for web in (own, platform.app):
         web.add_exception_handler(RequestValidationError, _on_wrong_fields)
         web.add_exception_handler(InputError, _on_refusal)
         web.add_exception_handler(MONAILabelException, _on_platform_error)
     policy = GuardPolicy.of(
-        [*routes.ROUTES, *PLATFORM],
+        [*own_routes, *PLATFORM],
         authenticated=bool(settings.MONAI_LABEL_AUTH_ENABLE),
         uploads=("/datastore/image", "/datastore/", "/datastore"),
         max_upload_bytes=MAX_FILE_BYTES + 1_000_000,
     )
-    platform.app.middleware_stack = RequestGuard(_Dispatch(own, platform.app.build_middleware_stack()), policy)
+    platform.app.middleware_stack = RequestGuard(
+        _Dispatch(own, GuardPolicy.of(own_routes), platform.app.build_middleware_stack()), policy
+    )
 
 
 class _Dispatch:
     """Our routes to our application, all else to the platform's."""
 
-    def __init__(self, own: Any, platform: Any) -> None:
+    def __init__(self, own: Any, policy: GuardPolicy, platform: Any) -> None:
         self.own = own
+        self.policy = policy
         self.platform = platform
-        self.policy = GuardPolicy.of(routes.ROUTES)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         ours = scope["type"] == "http" and any(
