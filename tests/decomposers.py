@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from monai_dgm.engines.checkpoint import save_weights
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.networks.decomposer import Decomposer
 
 __all__ = ["write_decomposer"]

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from monai_dgm.engines.checkpoint import read_model_settings
+from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.dgm import AbnormalityHead, Encoder, check_image_size
 

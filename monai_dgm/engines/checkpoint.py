@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines.steps import unwrapped
+from monai_dgm.engines.weights import first_line, written_aside
 from monai_dgm.errors import InputError
-from monai_dgm.utils.atomic import atomic_write
 
-__all__ = [
-    "PAPER_SETTINGS",
-    "TrainingCheckpoint",
-    "find_weights",
-    "load_weights",
-    "random_state",
-    "read_model_settings",
-    "save_weights",
-    "set_random_state",
-]
+__all__ = ["TrainingCheckpoint", "random_state", "set_random_state"]
 
 logger = logging.getLogger(__name__)
-
-PAPER_SETTINGS = {
-    "image_size": 224,
-    "base_width": 64,
-    "num_res_blocks": 4,
-    "normal_skips": False,
-    "residue_skips": False,
-}
 
 
 def random_state() -> dict[str, Any]:
@@ -67,77 +45,6 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-@contextmanager
-def _written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """:func:`atomic_write` that tells of a full disk, or of a folder that must not be written to, in one line."""
-    try:
-        with atomic_write(path) as partial:
-            yield partial
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch tells of a full disk by a RuntimeError
-        raise InputError(f"{path}: expected a folder with room to write it, got: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of an error that says something: torch's on other weights has a heading before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-
-
-def save_weights(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Write a state dict: safetensors where the path ends so, else ``torch.save``; never half of it.
-
-    Raises:
-        InputError: when the disk is full or the folder cannot be written to; an older file stays as it was.
-    """
-    with _written_aside(path) as partial:
-        if str(path).endswith(".safetensors"):
-            save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, partial)
-        else:
-            torch.save(dict(state_dict), partial)
-
-
-def find_weights(folder: str | os.PathLike[str]) -> str:
-    """The weights in a bundle's folder of models: those that ship, else those that a training wrote."""
-    shipped = Path(folder) / "model.safetensors"
-    return str(shipped if shipped.is_file() else Path(folder) / "model.pt")
-
-
-def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
-    """Load a state dict written by :func:`save_weights` into ``network`` and return it.
-
-    Raises:
-        InputError: when the file is missing, is no state dict, or belongs to another network.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: expected a file of trained weights, there is none; run training first")
-    try:
-        if str(path).endswith(".safetensors"):
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
-    except Exception as error:  # every reader has its own exceptions; the user needs the one line
-        expected = f"weights of {type(network).__name__} as configured"
-        raise InputError(f"{path}: expected {expected}, got: {_first_line(error)}") from error
-    return network
-
-
-def read_model_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Settings of a trained model, from the JSON file beside its weights; the paper's where there is no such file.
-
-    Args:
-        path: of the weights, ``model.pt``; the settings are in ``model.json``.
-    """
-    settings = {**PAPER_SETTINGS}
-    file = Path(path).with_suffix(".json")
-    if file.is_file():
-        try:
-            settings.update(json.loads(file.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise InputError(f"{file}: expected settings of a model as JSON, got: {error}") from error
-    return settings
 
 
 class TrainingCheckpoint:
@@ -198,7 +105,7 @@ class TrainingCheckpoint:
             best = self.validator.state
             state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
         state["random"] = random_state()
-        with _written_aside(self.path) as partial:
+        with written_aside(self.path) as partial:
             torch.save(state, partial)
 
     def resume(self, engine: Engine) -> None:
@@ -214,7 +121,7 @@ class TrainingCheckpoint:
             try:
                 unwrapped(thing).load_state_dict(state[name])
             except (KeyError, RuntimeError, ValueError) as error:
-                raise InputError(f"{self._other(name)}: {_first_line(error)}") from error
+                raise InputError(f"{self._other(name)}: {first_line(error)}") from error
         iteration = state["engine"]["iteration"]
         engine.state.iteration = iteration
         engine.state.epoch = iteration // engine.state.epoch_length

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset, check_channels
 from monai_dgm.data.sources import Splits
-from monai_dgm.engines.checkpoint import load_weights, read_model_settings
 from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.residues import cached_residues
+from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import Decomposer
 

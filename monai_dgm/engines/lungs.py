@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from monai_dgm.engines.checkpoint import load_weights, read_model_settings
 from monai_dgm.engines.chest_check import CHEST_FILE, ChestReference
+from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
 from monai_dgm.transforms.lungs import clean_lung_mask, lung_probability

@@ -19,8 +19,8 @@ from monai_dgm.data.cache_file import no_space_as_input_error
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import resample_planes
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.checkpoint import read_model_settings
 from monai_dgm.engines.decomposition import content
+from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import split_prediction
 from monai_dgm.transforms.geometry import RadiographGeometry

@@ -12,7 +12,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from torch import nn
 
-from monai_dgm.engines.checkpoint import save_weights
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM

@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from monai_dgm.engines.checkpoint import find_weights, load_weights, read_model_settings
 from monai_dgm.engines.classification_inference import DecomposedClassifier
 from monai_dgm.engines.decomposition import Decompose
 from monai_dgm.engines.detection_inference import DecomposedDetector
 from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
 from monai_dgm.engines.lungs import LungSegmentor, load_lung_segmentor
+from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.networks.classifiers import build_classifier

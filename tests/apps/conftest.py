@@ -17,7 +17,7 @@ SIZE = 64
 @pytest.fixture(scope="session")
 def decomposer_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a small decomposer, untrained."""
-    from monai_dgm.engines.checkpoint import save_weights
+    from monai_dgm.engines.weights import save_weights
     from monai_dgm.networks.decomposer import Decomposer
 
     path = tmp_path_factory.mktemp("weights") / "model.pt"

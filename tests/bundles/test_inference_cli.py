@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.engines.outputs import OUTPUT_FILES
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.networks.decomposer import Decomposer
 
 if TYPE_CHECKING:

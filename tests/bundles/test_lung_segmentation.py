@@ -20,9 +20,9 @@ from monai.bundle.config_item import ConfigComponent
 from PIL import Image
 
 import monai_dgm
-from monai_dgm.engines.checkpoint import find_weights, load_weights, read_model_settings, save_weights
 from monai_dgm.engines.chest_check import CHEST_FILE
 from monai_dgm.engines.lungs import load_lung_segmentor
+from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings, save_weights
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.lung_segmentation import build_lung_network
 from tests.bundles.test_configs import commands, components

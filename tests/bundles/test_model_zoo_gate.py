@@ -14,7 +14,7 @@ from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out
 from monai.data import load_net_with_metadata
 
 import monai_dgm
-from monai_dgm.engines.checkpoint import load_weights, read_model_settings, save_weights
+from monai_dgm.engines.weights import load_weights, read_model_settings, save_weights
 from monai_dgm.networks.decomposer import OUTPUT_CHANNELS, Decomposer
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from monai.bundle.config_item import ConfigComponent
 
-from monai_dgm.engines.checkpoint import load_weights, read_model_settings
+from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.classifiers import build_classifier
 from tests.bundles.test_configs import commands, components

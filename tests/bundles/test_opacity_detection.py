@@ -19,8 +19,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 from monai.bundle.config_item import ConfigComponent
 
 import monai_dgm
-from monai_dgm.engines.checkpoint import load_weights, read_model_settings
 from monai_dgm.engines.detection_figures import read_detections
+from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.detector import DETECTION_CHANNELS, OpacityDetector
 from tests.bundles.test_configs import commands, components

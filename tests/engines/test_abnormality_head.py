@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from monai_dgm.engines.abnormality_head import AbnormalityNetwork, abnormality_probability, load_abnormality_network
-from monai_dgm.engines.checkpoint import save_weights
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import Decomposer, split_prediction
 from monai_dgm.networks.dgm import DGM

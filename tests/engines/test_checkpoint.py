@@ -29,17 +29,10 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines import checkpoint as module
-from monai_dgm.engines.checkpoint import (
-    TrainingCheckpoint,
-    find_weights,
-    load_weights,
-    random_state,
-    read_model_settings,
-    save_weights,
-    set_random_state,
-)
+from monai_dgm.engines.checkpoint import TrainingCheckpoint, random_state, set_random_state
 from monai_dgm.engines.steps import AdversarialStep
 from monai_dgm.engines.trainer import DGMTrainer
+from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings, save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.handlers.collapse_monitor import CollapseMonitor
 from monai_dgm.handlers.history import TrainingHistory

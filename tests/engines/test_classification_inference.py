@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.engines.classification_inference import DecomposedClassifier, classify_files
 from monai_dgm.engines.decomposition import prepare
 from monai_dgm.engines.frozen_decomposer import decomposed_dataset, load_decomposer
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.networks.decomposer import Decomposer

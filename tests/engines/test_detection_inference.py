@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
-from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.engines.detection_inference import DETECTIONS_FILE, OVERLAY_FILE, DecomposedDetector, detect_files
 from monai_dgm.engines.residues import cached_residues
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.detector import OpacityDetector

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.engines.chest_check import CHEST_FILE, describe_lungs, fit_chest_reference
 from monai_dgm.engines.lungs import load_lung_segmentor, network_from_settings, segment_lungs
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import CrissCrossLungNet, build_lung_network
 from tests.engines.drawn_lungs import lungs

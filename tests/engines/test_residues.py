@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.checkpoint import load_weights, save_weights
 from monai_dgm.engines.decomposition import Decompose
 from monai_dgm.engines.residues import cached_residues, predict_residue
+from monai_dgm.engines.weights import load_weights, save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import Decomposer
 

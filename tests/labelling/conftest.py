@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_dgm.engines.checkpoint import save_weights
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.studies import StudyFolder

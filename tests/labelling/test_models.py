@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_dgm.engines.checkpoint import save_weights
 from monai_dgm.engines.files import describe_model
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.models import LabellingModels
