@@ -4,7 +4,7 @@ python -m monailabel.main start_server --app apps/radiology_dgm --studies FOLDER
 
 Settings, as ``--conf NAME VALUE`` or as environment variables MONAI_DGM_NAME: ``decomposer``, ``detector``,
 ``classifier``, ``lungs`` (weights in the place of a bundle's), ``bundles`` (folder), ``device``, ``state_dir``
-(labels and scores; ``.monai_dgm`` in the studies by default), ``seed``.
+(labels and scores; ``.monai_dgm`` in the studies by default), ``seed``, ``ohif_dir`` (``dist`` of npm's @ohif/app).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from monai_dgm.labelling.results import Answer
 from monai_dgm.labelling.selection import ImageSelection
 from monai_dgm.labelling.studies import StudyFolder
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions
+from monai_dgm.labelling.viewer_files import ViewerFiles
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class RadiologyDGM(MONAILabelApp):
             self.submissions = Submissions(self.settings.state_dir)
             self.selection = ImageSelection(self.analysis, AcquisitionScores(self.settings.state_dir / "scores.sqlite"))
             self.batches = Batches()
+            self.viewer = self.settings.viewer()
             self._announce()
         except (InputError, OSError) as error:
             server.refuse_to_start(error)
@@ -154,6 +156,10 @@ class Settings:
     def get(self, name: str, default: str = "") -> str:
         """One setting."""
         return str(self.conf.get(name) or os.environ.get(f"MONAI_DGM_{name.upper()}") or default)
+
+    def viewer(self) -> ViewerFiles:
+        """OHIF, which `make ohif` puts below this folder, and our extension."""
+        return ViewerFiles(self.get("ohif_dir", str(self.app_dir / ".ohif" / "dist")), self.app_dir / "ohif")
 
     def models(self) -> LabellingModels:
         """The models, as far as there are weights."""

@@ -232,12 +232,17 @@ def _read_roi(markup: dict[str, Any], placement: Placement, findings: Sequence[s
     if system in ("RAS", 0):
         center, axes = center * _FLIP, axes * _FLIP[:, None]
     corners = center + (np.array(list(itertools.product((-0.5, 0.5), repeat=3))) * size) @ axes.T
-    box = _clipped(placement.to_pixels(corners), placement)
+    box = clipped_box(placement.to_pixels(corners), placement)
     label, score = _read_label(markup, findings)
     return LabelledBox(box, label, score)
 
 
-def _clipped(corners: NDArray[np.float64], placement: Placement) -> tuple[float, float, float, float]:
+def clipped_box(corners: NDArray[np.float64], placement: Placement) -> tuple[float, float, float, float]:
+    """The axis-aligned box around corners (N, 2) in pixels, without what lies outside the radiograph.
+
+    Raises:
+        InputError: corners that are not finite, or less than one pixel a side is left.
+    """
     limit = np.array([placement.cols, placement.rows], dtype=np.float64)
     low, high = corners.min(axis=0), corners.max(axis=0)
     if not (np.isfinite(low).all() and np.isfinite(high).all()) or (high <= 0).any() or (low >= limit).any():

@@ -68,7 +68,7 @@ def infer(
         raise InputError("expected an image of the studies; add others by PUT /datastore/image")
     known_name(output or "all", OUTPUTS, "an output")
     options = parse_params(params)
-    reader = reader_of(options, _login(user))
+    reader = reader_of(options, login_of(user))
     start = time.perf_counter()
     answer: Answer = app_of(request).answer({**options, "model": model, "image": image}, reader)
     answer.params["latency"] = round(time.perf_counter() - start, 4)
@@ -136,7 +136,7 @@ def put_label(
 ) -> dict[str, Any]:
     """Keep a reader's markups as the label of an image. An empty document is a confirmed negative."""
     _check_tag(tag)
-    app, reader = app_of(request), reader_of(parse_params(params), _login(user))
+    app, reader = app_of(request), reader_of(parse_params(params), login_of(user))
     placement = app.analysis.placement(image)
     kept = app.submissions.submit(_content(label, MAX_DOCUMENT_BYTES, "label"), image, placement, reader)
     app.on_save_label(image, image)
@@ -228,7 +228,8 @@ def get_map(request: Request, name: str, image: str, threshold: str = "otsu", us
     return Response(answer.content, media_type=_media_type(answer.name or ""), headers=_named(answer.name or ""))
 
 
-def _login(user: User) -> str | None:
+def login_of(user: User) -> str | None:
+    """Who logged in; None where nobody has to."""
     return user.username if settings.MONAI_LABEL_AUTH_ENABLE else None
 
 

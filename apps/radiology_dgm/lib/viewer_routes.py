@@ -1,0 +1,135 @@
+"""OHIF, served with our extension, and what the extension asks for: boxes, pictures, the models' state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import RedirectResponse, Response
+from monailabel.endpoints.user.auth import User
+
+from lib.routes import ANNOTATOR, ANY_USER, app_of, login_of
+from monai_dgm.annotation.labels import LabelledBox
+from monai_dgm.annotation.pixel_boxes import read_pixel_boxes
+from monai_dgm.annotation.placement import Placement
+from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.labelling.pictures import picture_png
+from monai_dgm.labelling.requests import reader_of
+from monai_dgm.labelling.submissions import label_of_reading
+
+ROUTES = [
+    ("GET HEAD", "/ohif(/.*)?"),
+    ("GET PUT", "/dgm/boxes"),
+    ("GET", "/dgm/pictures/[^/]*"),
+    ("GET", "/dgm/state"),
+]
+SOURCE = "ohif"
+# the viewer needs to compile WebAssembly and to style elements; it is not to talk to anyone else
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self' data: blob:; "
+    "frame-ancestors 'self'"
+)
+PAGE_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "X-Content-Type-Options": "nosniff",
+}
+
+router = APIRouter()
+
+
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+BODY = Depends(_body)
+
+
+@router.api_route("/ohif", methods=["GET", "HEAD"])
+def viewer_root() -> RedirectResponse:
+    """The viewer's list of studies."""
+    return RedirectResponse("/ohif/")
+
+
+@router.api_route("/ohif/{path:path}", methods=["GET", "HEAD"])
+def viewer_file(request: Request, path: str) -> Response:
+    """A file of the viewer, our configuration with the extension, or the viewer's page."""
+    file = app_of(request).viewer.get(path)
+    keep = "max-age=31536000, immutable" if file.lasting else "no-cache"
+    return Response(file.content, media_type=file.media_type, headers={**PAGE_HEADERS, "Cache-Control": keep})
+
+
+@router.get("/dgm/boxes")
+def get_boxes(
+    request: Request, image: str, fresh: bool = False, reader: str = "", user: User = ANY_USER
+) -> dict[str, Any]:
+    """The model's boxes of an image: those computed before where there are any, unless ``fresh`` ones are wanted."""
+    app, who = app_of(request), reader_of({"reader": reader}, login_of(user))
+    placement = app.analysis.placement(image)
+    shown = None if fresh else app.submissions.shown(image, who)
+    if shown is not None and shown.size == (placement.rows, placement.cols):
+        version = shown.model_version or ""
+        app.submissions.remember(shown.boxes, image, placement, who, version)
+        return _answer(app, image, placement, shown.boxes, version)
+    params = app.answer({"model": "detect_opacities", "image": image}, who).params
+    boxes = [LabelledBox.from_dict(values) for values in params["boxes"]]
+    return _answer(app, image, placement, boxes, params["model_version"])
+
+
+@router.put("/dgm/boxes")
+def put_boxes(
+    request: Request, image: str, reader: str = "", document: bytes = BODY, user: User = ANNOTATOR
+) -> dict[str, Any]:
+    """Keep a reader's boxes, or the confirmed negative, as the label of an image."""
+    app, who = app_of(request), reader_of({"reader": reader}, login_of(user))
+    placement = app.analysis.placement(image)
+    reading = read_pixel_boxes(document, placement)
+    label = label_of_reading(reading, image, placement, who, SOURCE, app.submissions.shown(image, who))
+    kept = app.submissions.keep(label)
+    app.on_save_label(image, image)
+    return {
+        "image": image,
+        "reader": kept.label.reader,
+        "status": kept.label.status,
+        "boxes": [box.as_dict() for box in kept.label.boxes],
+        "number": kept.number,
+    }
+
+
+@router.get("/dgm/pictures/{name}")
+def get_picture(request: Request, name: str, image: str, user: User = ANY_USER) -> Response:
+    """The normal image or the residue over the radiograph, as PNG with the warning on it."""
+    return Response(picture_png(app_of(request).analysis, image, name), media_type="image/png")
+
+
+@router.get("/dgm/state")
+def get_state(request: Request, user: User = ANY_USER) -> dict[str, Any]:
+    """Which models there are, and how far the labelling is."""
+    app = app_of(request)
+    versions, batch = app.analysis.models.versions(), app.batches.last()
+    busy = batch is not None and batch.status == "RUNNING"
+    images = app.datastore().list_images()
+    labelled = app.submissions.labelled()
+    return {
+        "state": "no model" if versions["decomposer"] is None else "computing" if busy else "ready",
+        "models": versions,
+        "box_source": "saliency" if versions["detector"] is None else "detector",
+        "images": len(images),
+        "labelled": sum(name in labelled for name in images),
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def _answer(app: Any, image: str, placement: Placement, boxes: Sequence[LabelledBox], version: str) -> dict[str, Any]:
+    return {
+        "image": image,
+        "rows": placement.rows,
+        "cols": placement.cols,
+        "boxes": [box.as_dict() for box in boxes],
+        "model_version": version,
+        "box_source": "detector" if version.startswith("detector") else "saliency",
+        **app.submissions.describe(image),
+    }
