@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["RandRadiographVariation"]
+__all__ = ["RandRadiographVariation", "check_batch_channels", "mark_channels"]
+
+
+def check_batch_channels(image: Tensor, channels: Sequence[str]) -> None:
+    """Compare a batch (B, C, S, S) with the names of its channels.
+
+    Raises:
+        ValueError: it has other channels.
+    """
+    if image.shape[1] != len(channels):
+        raise ValueError(f"image: expected the channels {', '.join(channels)}, got {image.shape[1]}")
+
+
+def mark_channels(channels: Sequence[str], name: str, device: torch.device) -> Tensor:
+    """Float32 (1, C, 1, 1): 1 for the channels called ``name``, 0 for the others."""
+    return torch.tensor([float(channel == name) for channel in channels], device=device)[None, :, None, None]
 
 
 class RandRadiographVariation:
@@ -56,16 +72,22 @@ class RandRadiographVariation:
     def _uniform(self, count: int, limit: float, device: torch.device) -> Tensor:
         return limit * (2 * torch.rand(count, device=device) - 1)
 
-    def _move(self, image: Tensor) -> Tensor:
-        count, device = image.shape[0], image.device
+    def _motion(self, count: int, device: torch.device) -> Tensor:
+        """(B, 2, 3) from output to input coordinates, both from -1 to 1 over the image's edges, x first."""
         angle = self._uniform(count, math.radians(self.rotation), device)
         zoom = 1 + self._uniform(count, self.scale, device)
         shift = 2 * torch.stack((self._uniform(count, self.shift, device), self._uniform(count, self.shift, device)), 1)
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-        matrix = torch.stack((torch.stack((cos, -sin), 1), torch.stack((sin, cos), 1)), 1)
-        grid = F.affine_grid(torch.cat((matrix, shift[:, :, None]), 2), list(image.shape), align_corners=False)
-        # Shifted by 1, so that the zero padding of grid_sample is air.
-        return F.grid_sample(image.float() + 1, grid, mode="bilinear", align_corners=False) - 1
+        turn = torch.stack((torch.stack((cos, -sin), 1), torch.stack((sin, cos), 1)), 1)
+        return torch.cat((turn, shift[:, :, None]), 2)
+
+    def _moved(self, image: Tensor, motion: Tensor, raised: Tensor | float = 1.0) -> Tensor:
+        """The image moved; raised for the while, so that the zeros of grid_sample beyond the border are air (-1)."""
+        grid = F.affine_grid(motion, list(image.shape), align_corners=False)
+        return F.grid_sample(image.float() + raised, grid, mode="bilinear", align_corners=False) - raised
+
+    def _move(self, image: Tensor) -> Tensor:
+        return self._moved(image, self._motion(image.shape[0], image.device))
 
     def _expose(self, image: Tensor) -> Tensor:
         count, device = image.shape[0], image.device

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandRadiographVariation
+from monai_dgm.transforms.augmentation import RandRadiographVariation, check_batch_channels, mark_channels
 
 __all__ = ["RandBoxVariation", "keep_visible", "move_boxes"]
 
@@ -57,35 +55,17 @@ class RandBoxVariation(RandRadiographVariation):
             ValueError: a batch that has other channels.
         """
         image = batch["image"]
-        if image.shape[1] != len(self.channels):
-            raise ValueError(f"image: expected the channels {', '.join(self.channels)}, got {image.shape[1]}")
+        check_batch_channels(image, self.channels)
         chosen = torch.rand(image.shape[0], device=image.device) < self.prob
-        motion = self._motion(chosen)
-        moved = self._moved(image, motion)
+        still = torch.eye(2, 3, device=image.device).expand(image.shape[0], 2, 3)
+        motion = torch.where(chosen[:, None, None], self._motion(image.shape[0], image.device), still)
+        moved = self._moved(image, motion, mark_channels(self.channels, "image", image.device))
         if "image" in self.channels:
             place = self.channels.index("image")
             exposed = self._expose(moved[:, place : place + 1])
             moved[:, place] = torch.where(chosen[:, None, None], exposed[:, 0], moved[:, place])
         boxes = [self._follow(own, matrix, image.shape[-1]) for own, matrix in zip(batch["boxes"], motion, strict=True)]
         return {**batch, "image": moved, "boxes": boxes}
-
-    def _motion(self, chosen: Tensor) -> Tensor:
-        """(B, 2, 3) from output to input coordinates, both from -1 to 1, x first; unchanged where not ``chosen``."""
-        count, device = len(chosen), chosen.device
-        angle = self._uniform(count, math.radians(self.rotation), device)
-        zoom = 1 + self._uniform(count, self.scale, device)
-        shift = 2 * torch.stack((self._uniform(count, self.shift, device), self._uniform(count, self.shift, device)), 1)
-        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-        turn = torch.stack((torch.stack((cos, -sin), 1), torch.stack((sin, cos), 1)), 1)
-        still = torch.eye(2, 3, device=device).expand(count, 2, 3)
-        return torch.where(chosen[:, None, None], torch.cat((turn, shift[:, :, None]), 2), still)
-
-    def _moved(self, image: Tensor, motion: Tensor) -> Tensor:
-        # raised by 1, so that the zeros that grid_sample finds beyond the border are air
-        raised = torch.tensor([float(name == "image") for name in self.channels], device=image.device)
-        raised = raised[None, :, None, None]
-        grid = F.affine_grid(motion, list(image.shape), align_corners=False)
-        return F.grid_sample(image.float() + raised, grid, mode="bilinear", align_corners=False) - raised
 
     def _follow(self, boxes: Tensor, motion: Tensor, size: int) -> Tensor:
         return keep_visible(move_boxes(boxes, motion.to(boxes.device), size), size, self.min_visible)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandRadiographVariation
+from monai_dgm.transforms.augmentation import RandRadiographVariation, check_batch_channels, mark_channels
 
 __all__ = ["RandDecomposedVariation"]
 
@@ -36,12 +36,10 @@ class RandDecomposedVariation(RandRadiographVariation):
             ValueError: a batch that has other channels.
         """
         image = batch["image"]
-        if image.shape[1] != len(self.channels):
-            raise ValueError(f"image: expected the channels {', '.join(self.channels)}, got {image.shape[1]}")
+        check_batch_channels(image, self.channels)
         chosen = torch.rand(image.shape[0], device=image.device) < self.prob
         # what _move puts beyond the border is -1; a residue is lowered by 1 for the while
-        lowered = torch.tensor([float(name == "residue") for name in self.channels], device=image.device)
-        lowered = lowered[None, :, None, None]
+        lowered = mark_channels(self.channels, "residue", image.device)
         planes = list((self._move(image - lowered) + lowered).split(1, dim=1))
         if "image" in self.channels:
             place = self.channels.index("image")
