@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
+from monai_dgm.engines.trainer import resumable
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.detection import DetectionFigures, DetectionRecord, detection_figures
 from monai_dgm.networks.detector import OpacityDetector
@@ -151,17 +152,12 @@ class DetectionTrainer(Trainer):
         prepare_batch: Callable[..., dict[str, Any]] = prepare_detection_batch,
     ) -> None:
         self.step = step
-        if train_data_loader.generator is None:
-            train_data_loader.generator = torch.Generator()
         super().__init__(
-            device=torch.device(device),
             max_epochs=max_epochs,
             data_loader=train_data_loader,
-            epoch_length=len(train_data_loader),
-            non_blocking=torch.device(device).type == "cuda",
             prepare_batch=prepare_batch,
             handlers=handlers,
-            decollate=False,
+            **resumable(device, train_data_loader),
         )
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> Any:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from monai_dgm.engines.trainer import resumable
+
 __all__ = ["AutocastInferer", "PrepareVariedBatch", "ResumableTrainer"]
 
 BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -91,23 +93,17 @@ class ResumableTrainer(SupervisedTrainer):
         inferer: Inferer | None = None,
         train_handlers: Sequence[Any] | None = None,
     ) -> None:
-        if train_data_loader.generator is None:
-            # Else each new iterator draws a seed from torch's global state, and a resumed run has one iterator more.
-            train_data_loader.generator = torch.Generator()
         super().__init__(
-            device=torch.device(device),
             max_epochs=max_epochs,
             train_data_loader=train_data_loader,
             network=network,
             optimizer=optimizer,
             loss_function=loss_function,
-            epoch_length=len(train_data_loader),
-            non_blocking=torch.device(device).type == "cuda",
             prepare_batch=prepare_batch or PrepareVariedBatch(),
             inferer=inferer or AutocastInferer(),
             train_handlers=train_handlers,
-            decollate=False,
             optim_set_to_none=True,
+            **resumable(device, train_data_loader),
         )
 
     def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> Any:

@@ -14,7 +14,24 @@ from torch.utils.data import DataLoader
 from monai_dgm.engines.steps import AdversarialStep
 from monai_dgm.engines.warm_up import ResidueWarmUp
 
-__all__ = ["DGMTrainer", "prepare_dgm_batch", "step_output"]
+__all__ = ["DGMTrainer", "prepare_dgm_batch", "resumable", "step_output"]
+
+
+def resumable(device: torch.device | str, train_data_loader: DataLoader) -> dict[str, Any]:
+    """Arguments that MONAI's trainers here have in common, so that a resumed training repeats itself.
+
+    The loader gets a generator of its own where it has none: else each new iterator draws a seed from torch's global
+    state, and a resumed run has one iterator more.
+
+    Args:
+        device: where the networks are.
+        train_data_loader: changed in place.
+    """
+    if train_data_loader.generator is None:
+        train_data_loader.generator = torch.Generator()
+    device = torch.device(device)
+    length = len(train_data_loader)
+    return {"device": device, "epoch_length": length, "non_blocking": device.type == "cuda", "decollate": False}
 
 
 def prepare_dgm_batch(
@@ -81,18 +98,12 @@ class DGMTrainer(Trainer):
         self.step = step
         self.warm_up = warm_up
         self.num_real = num_real
-        if train_data_loader.generator is None:
-            # Else each new iterator draws a seed from torch's global state, and a resumed run has one iterator more.
-            train_data_loader.generator = torch.Generator()
         super().__init__(
-            device=torch.device(device),
             max_epochs=max_epochs,
             data_loader=train_data_loader,
-            epoch_length=len(train_data_loader),
-            non_blocking=torch.device(device).type == "cuda",
             prepare_batch=prepare_batch,
             handlers=handlers,
-            decollate=False,
+            **resumable(device, train_data_loader),
         )
 
     def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> Any:
