@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +88,43 @@ def load_highdicom(purpose: str) -> Any:
             f"{purpose}: expected highdicom, it is not installed (pip install 'monai-dgm[label]')"
         ) from error
     return highdicom
+
+
+@contextmanager
+def known_sop_class(header: pydicom.Dataset) -> Iterator[None]:
+    """Tell an image whose SOP class is in none of highdicom's tables in one line.
+
+    Raises:
+        InputError: instead of what highdicom raises.
+    """
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"source image: expected the SOP class of an image that highdicom knows, got {header.SOPClassUID}"
+        ) from error
+
+
+def new_object(algorithm: Algorithm, series_number: int, content: str, series_uid: str | None = None) -> dict[str, Any]:
+    """What highdicom's constructors take for series, instance and equipment (PS3.3 C.7.3.1, C.7.5.1, C.12.1).
+
+    Args:
+        algorithm: what made the object.
+        series_number: of all objects of its kind.
+        content: words for the series.
+        series_uid: series to add to; a new one by default.
+    """
+    return {
+        "series_instance_uid": series_uid or new_uid(),
+        "series_number": series_number,
+        "series_description": f"{SOFTWARE} {content}, not for diagnosis",
+        "sop_instance_uid": new_uid(),
+        "instance_number": 1,
+        "manufacturer": SOFTWARE,
+        "manufacturer_model_name": algorithm.name,
+        "software_versions": algorithm.version,
+        "device_serial_number": "none",
+    }
 
 
 def source_header(source: pydicom.Dataset) -> pydicom.Dataset:

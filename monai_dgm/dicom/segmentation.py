@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from monai_dgm.dicom.derived import SOFTWARE, Algorithm, copy_identity, load_highdicom, new_uid, source_header
+from monai_dgm.dicom.derived import Algorithm, copy_identity, known_sop_class, load_highdicom, new_object, source_header
 from monai_dgm.dicom.read import pixel_spacing
 from monai_dgm.errors import InputError
 
@@ -82,12 +82,8 @@ def write_saliency_segmentation(
     header.SliceThickness = "1"  # a projection has none, and highdicom asks for one
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
+        with known_sop_class(header):
             segmentation = _segmentation(hd, header, np.asarray(mask, dtype=bool), algorithm, series_uid)
-        except (KeyError, ValueError) as error:  # highdicom's tables know images by their SOP class
-            raise InputError(
-                f"source image: expected the SOP class of an image that highdicom knows, got {header.SOPClassUID}"
-            ) from error
     copy_identity(source, segmentation)
     return segmentation
 
@@ -111,17 +107,9 @@ def _segmentation(
         pixel_array=mask,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
-        series_instance_uid=series_uid or new_uid(),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=new_uid(),
-        instance_number=1,
-        manufacturer=SOFTWARE,
-        manufacturer_model_name=algorithm.name,
-        software_versions=algorithm.version,
-        device_serial_number="none",
         content_label="SALIENCY",
         content_description="Saliency, not for diagnosis",
-        series_description=f"{SOFTWARE} saliency, not for diagnosis",
+        **new_object(algorithm, SERIES_NUMBER, "saliency", series_uid),
     )
     return segmentation
 

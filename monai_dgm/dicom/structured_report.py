@@ -29,7 +29,9 @@ from monai_dgm.dicom.derived import (
     Algorithm,
     check_text,
     copy_identity,
+    known_sop_class,
     load_highdicom,
+    new_object,
     new_uid,
     source_header,
 )
@@ -86,7 +88,7 @@ def write_opacity_report(
     uids = _tracking_uids(tracking_uids, max(1, len(corners)))
     observers = _observers(hd, algorithm, reader)
     found_by = None if reader else algorithm
-    try:
+    with known_sop_class(header):
         groups = [
             _box_group(hd, header, box, comment, uid, found_by)
             for box, comment, uid in zip(corners, comments, uids, strict=bool(len(corners)))
@@ -99,10 +101,6 @@ def write_opacity_report(
             referenced_images=[header],
         )
         report = _document(hd, header, content, algorithm, series_uid)
-    except (KeyError, ValueError) as error:  # highdicom's tables know images by their SOP class
-        raise InputError(
-            f"source image: expected the SOP class of an image that highdicom knows, got {header.SOPClassUID}"
-        ) from error
     copy_identity(source, report)
     return report
 
@@ -188,16 +186,8 @@ def _document(hd: Any, header: pydicom.Dataset, content: Any, algorithm: Algorit
     return hd.sr.ComprehensiveSR(
         evidence=[header],
         content=content,
-        series_instance_uid=series_uid or new_uid(),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=new_uid(),
-        instance_number=1,
-        manufacturer=SOFTWARE,
-        manufacturer_model_name=algorithm.name,
-        software_versions=algorithm.version,
-        device_serial_number="none",
-        series_description=f"{SOFTWARE} opacity boxes, not for diagnosis",
         is_complete=True,
+        **new_object(algorithm, SERIES_NUMBER, "opacity boxes", series_uid),
     )
 
 
