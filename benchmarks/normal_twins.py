@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_dgm.engines.classification import ScoreRecord
-from monai_dgm.engines.classification_figures import FIGURES_FILE, SCORES_FILES, read_scores
+from monai_dgm.engines.classification_figures import SCORES_FILES, read_scores
+from monai_dgm.engines.figures import FIGURES_FILE
 from monai_dgm.metrics.across_splits import mean_over_splits, summarise_splits
 from monai_dgm.metrics.classification import classification_figure_set
 from monai_dgm.metrics.comparison import paired_differences

@@ -24,7 +24,7 @@ from monai_dgm.engines.chest_check import (
     fit_chest_reference,
 )
 from monai_dgm.engines.decomposition import content
-from monai_dgm.engines.lung_evaluation import groups_of
+from monai_dgm.engines.figures import groups_of
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.figure_sets import Weights, figure_rows
 from monai_dgm.metrics.intervals import weighted_mean

@@ -12,17 +12,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_dgm import __version__
 from monai_dgm.engines.classification import ScoreRecord
 from monai_dgm.engines.classification_data import TASKS
-from monai_dgm.engines.files import describe_model
+from monai_dgm.engines.figures import (
+    FIGURES_FILE,
+    add_to_settings,
+    describe_row,
+    evaluation_origin,
+    figure_row,
+    groups_of,
+    main_numbers,
+)
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.classification import auc, balanced_threshold, classification_rows
-from monai_dgm.metrics.records import MetricRow
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
-    "FIGURES_FILE",
     "SCORES_FILES",
     "figure_table",
     "note_figures",
@@ -33,7 +38,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-FIGURES_FILE = "figures.json"
 SCORES_FILES = {"validation": "scores_validation.csv", "test": "scores_test.csv"}
 NOTES = {
     "threshold": "minimises |sensitivity - specificity| on the validation images (paper, 5.2), then used on the test",
@@ -81,12 +85,8 @@ def figure_table(
         rows with "figure", "positive", "group" ("all" or "source:<name>"), "value", "low", "high", "spread" (None
         where undefined), "num_images", "num_patients", "note". AUC is the same for both classes and comes once.
     """
-    groups: dict[str, list[ScoreRecord]] = {"all": list(records)}
-    sources = sorted({record.source for record in records})
-    if len(sources) > 1:
-        groups.update({f"source:{name}": [r for r in records if r.source == name] for name in sources})
     table = []
-    for group, members in groups.items():
+    for group, members in groups_of(records).items():
         labels, scores = [r.label for r in members], [r.score for r in members]
         patients = [r.patient_id for r in members]
         # the metrics' "abnormal" is label 1, whatever the task
@@ -100,14 +100,11 @@ def figure_table(
                 num_bootstrap=num_bootstrap,
                 group=group,
             )
-            table += [_as_dict(row, name) for row in rows if row.name != "auc" or positive_class == "abnormal"]
+            for row in rows:
+                if row.name != "auc" or positive_class == "abnormal":
+                    positive = name if row.name != "auc" else "either"
+                    table.append({"figure": row.name, "positive": positive, **figure_row(row)})
     return table
-
-
-def _as_dict(row: MetricRow, positive: str) -> dict[str, Any]:
-    values = dataclasses.asdict(row)
-    known = {"figure": values.pop("name"), "positive": positive if row.name != "auc" else "either"}
-    return {**known, **{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}}
 
 
 def write_evaluation(
@@ -143,11 +140,7 @@ def write_evaluation(
         raise InputError("expected validation images of both labels to choose the threshold on, got one label")
     rows = figure_table(test, threshold, task, num_bootstrap)
     figures: dict[str, Any] = {
-        "version": f"monai-dgm {__version__}",
-        "model": None if model_file is None else describe_model(model_file),
-        "settings": dict(settings),
-        "tested_on": tested_on,
-        "notes": NOTES,
+        **evaluation_origin(settings, tested_on, NOTES, model_file),
         "threshold": threshold,
         "validation": {"auc": auc(labels, scores), "num_images": len(validation)},
         "rows": rows,
@@ -165,9 +158,7 @@ def _tell(rows: Sequence[Mapping[str, Any]], positive: str) -> None:
     for row in rows:
         main = row["figure"] == "auc" or (row["group"] == "all" and row["positive"] == positive)
         if main and row["value"] is not None:
-            name = f"{row['group']}, {row['figure']}"
-            bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-            logger.info("%s: %.3f%s, %d images", name, row["value"], bounds, row["num_images"])
+            logger.info("%s, %s: %s", row["group"], row["figure"], describe_row(row))
 
 
 def note_figures(model_file: str | os.PathLike[str], figures: Mapping[str, Any]) -> None:
@@ -177,13 +168,11 @@ def note_figures(model_file: str | os.PathLike[str], figures: Mapping[str, Any])
         model_file: the weights.
         figures: from :func:`write_evaluation`.
     """
-    path = Path(model_file).with_suffix(".json")
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    positive = ("either", TASKS[str(settings["task"])][0])
+    positive = ("either", TASKS[str(figures["settings"]["task"])][0])
     rows = [row for row in figures["rows"] if row["group"] == "all" and row["positive"] in positive]
-    names = ("value", "low", "high", "num_images")
-    settings["threshold"] = figures["threshold"]
-    settings["tested_on"] = figures["tested_on"]
-    settings["figures"] = {row["figure"]: {name: row[name] for name in names} for row in rows}
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    add_to_settings(
+        model_file,
+        threshold=figures["threshold"],
+        tested_on=figures["tested_on"],
+        figures={row["figure"]: main_numbers(row) for row in rows},
+    )

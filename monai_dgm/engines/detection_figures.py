@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import math
@@ -13,11 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm import __version__
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
 from monai_dgm.engines.detection import OpacityDetections
 from monai_dgm.engines.detection_baselines import prior_records, saliency_records
-from monai_dgm.engines.files import describe_model, write_results
+from monai_dgm.engines.figures import (
+    FIGURES_FILE,
+    add_to_settings,
+    describe_row,
+    evaluation_origin,
+    figure_row,
+    finite,
+    groups_of,
+    main_numbers,
+)
+from monai_dgm.engines.files import write_results
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.detection import (
     DetectionFigures,
@@ -26,12 +34,9 @@ from monai_dgm.metrics.detection import (
     match_detections,
     score_for_rate,
 )
-from monai_dgm.metrics.records import MetricRow
-from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
     "DETECTIONS_FILES",
-    "FIGURES_FILE",
     "baseline_records",
     "figure_table",
     "note_figures",
@@ -42,7 +47,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-FIGURES_FILE = "figures.json"
 DETECTIONS_FILES = {"validation": "detections_validation.json", "test": "detections_test.json"}
 FALSE_POSITIVE_RATE = 0.25
 LOCALISED = 0.4
@@ -134,24 +138,10 @@ def figure_table(
         undefined), "num_images", "num_patients", "note".
     """
     rows = []
-    for group, members in _groups(records, sources).items():
+    for group, members in groups_of(records, sources=sources).items():
         figures = detection_figures(members, num_bootstrap, group=group, score_threshold=score_threshold)
-        rows += [_as_dict(row, method) for row in figures.rows]
+        rows += [{"method": method, **figure_row(row)} for row in figures.rows]
     return rows
-
-
-def _groups(records: Sequence[DetectionRecord], sources: Sequence[str]) -> dict[str, list[DetectionRecord]]:
-    groups = {"all": list(records)}
-    if len(set(sources)) > 1:
-        for name in sorted(set(sources)):
-            groups[f"source:{name}"] = [r for r, source in zip(records, sources, strict=True) if source == name]
-    return groups
-
-
-def _as_dict(row: MetricRow, method: str) -> dict[str, Any]:
-    values = dataclasses.asdict(row)
-    known = {"method": method, "figure": values.pop("name")}
-    return {**known, **{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}}
 
 
 def write_evaluation(
@@ -190,15 +180,11 @@ def write_evaluation(
         for name, records in baseline_records(test, training).items():
             rows += figure_table(records, sources, None, name, num_bootstrap)
     figures: dict[str, Any] = {
-        "version": f"monai-dgm {__version__}",
-        "model": None if model_file is None else describe_model(model_file),
-        "settings": dict(settings),
-        "tested_on": tested_on,
-        "notes": NOTES,
+        **evaluation_origin(settings, tested_on, NOTES, model_file),
         "score_threshold": chosen,
         "false_positive_rate": false_positive_rate,
         "validation": {
-            "ap": _finite(detection_figures(validation.records, 0).ap),
+            "ap": finite(detection_figures(validation.records, 0).ap, 6),
             "num_images": len(validation.records),
         },
         "curves": _curves(detection_figures(test.records, 0)),
@@ -216,33 +202,26 @@ def _sources(detections: OpacityDetections) -> list[str]:
     return [str(item.get("source") or "unknown") for item in detections.dataset.items]
 
 
-def _finite(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
-
-
 def _curves(figures: DetectionFigures) -> dict[str, Any]:
     """Precision-recall at every IoU threshold, and FROC, of all test images; None where undefined."""
     precision = {
-        f"{iou:.2f}": [_finite(value) for value in curve]
+        f"{iou:.2f}": [finite(value, 6) for value in curve]
         for iou, curve in zip(figures.iou_thresholds, figures.precision, strict=True)
     }
     froc = figures.froc
     steps = np.flatnonzero(np.diff(froc.sensitivity, prepend=-1.0))  # the points between find nothing more
     names = {"false_positives": froc.false_positives, "sensitivity": froc.sensitivity, "threshold": froc.threshold}
     return {
-        "recall": [_finite(value) for value in figures.recall],
+        "recall": [finite(value, 6) for value in figures.recall],
         "precision_by_iou": precision,
-        "froc": {name: [_finite(value) for value in values[steps]] for name, values in names.items()},
+        "froc": {name: [finite(value, 6) for value in values[steps]] for name, values in names.items()},
     }
 
 
 def _tell(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["group"] == "all" and row["figure"] in MAIN_FIGURES and row["value"] is not None:
-            bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-            logger.info(
-                "%s, %s: %.3f%s, %d images", row["method"], row["figure"], row["value"], bounds, row["num_images"]
-            )
+            logger.info("%s, %s: %s", row["method"], row["figure"], describe_row(row))
 
 
 def note_figures(model_file: str | os.PathLike[str], figures: Mapping[str, Any]) -> None:
@@ -252,14 +231,10 @@ def note_figures(model_file: str | os.PathLike[str], figures: Mapping[str, Any])
         model_file: the weights.
         figures: from :func:`write_evaluation`.
     """
-    path = Path(model_file).with_suffix(".json")
-    settings = json.loads(path.read_text(encoding="utf-8"))
     rows = [row for row in figures["rows"] if row["group"] == "all" and row["method"] == "detector"]
-    names = ("value", "low", "high", "num_images")
-    settings["score_threshold"] = figures["score_threshold"]
-    settings["tested_on"] = figures["tested_on"]
-    settings["figures"] = {
-        row["figure"]: {name: row[name] for name in names} for row in rows if row["figure"] in MAIN_FIGURES
-    }
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    add_to_settings(
+        model_file,
+        score_threshold=figures["score_threshold"],
+        tested_on=figures["tested_on"],
+        figures={row["figure"]: main_numbers(row) for row in rows if row["figure"] in MAIN_FIGURES},
+    )

@@ -13,12 +13,13 @@ from ignite.metrics import Metric
 from numpy.typing import NDArray
 
 from monai_dgm.data.lung_dataset import LungDataset
+from monai_dgm.engines.figures import groups_of
 from monai_dgm.metrics.figure_sets import Weights, figure_rows
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.records import MetricRow
 from monai_dgm.transforms.lungs import lung_box, split_lungs
 
-__all__ = ["LungFigures", "LungRecord", "box_iou", "dice", "groups_of", "lung_rows"]
+__all__ = ["LungFigures", "LungRecord", "box_iou", "dice", "lung_rows"]
 
 Mask = NDArray[np.bool_]
 
@@ -134,15 +135,6 @@ def lung_rows(
         patients = [record.patient_id for record in members]
         rows += figure_rows(partial(_figures, members), patients, num_bootstrap, group=group)
     return rows
-
-
-def groups_of(records: Sequence[Any], source_groups: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[Any]]:
-    """Records with a "source": "all", "source:<name>" where there are several, "sources:<name>" of each group."""
-    sources = sorted({record.source for record in records})
-    wanted = {"all": sources, **({f"source:{name}": [name] for name in sources} if len(sources) > 1 else {})}
-    wanted.update({f"sources:{name}": list(members) for name, members in (source_groups or {}).items()})
-    groups = {name: [r for r in records if r.source in members] for name, members in wanted.items()}
-    return {name: members for name, members in groups.items() if members}
 
 
 def _figures(records: Sequence[LungRecord], weights: Weights) -> dict[str, NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from PIL import Image
 
+from monai_dgm.engines.figures import add_to_settings, finite
 from monai_dgm.engines.lung_evaluation import LungFigures, LungRecord
 from monai_dgm.handlers.report_writer import write_rows
 from monai_dgm.metrics.records import MetricRow
@@ -75,15 +75,12 @@ def note_figures(model_path: str | os.PathLike[str], rows: Sequence[MetricRow]) 
         model_path: the weights.
         rows: figures; those that are not defined are None.
     """
-    path = Path(model_path).with_suffix(".json")
-    settings = json.loads(path.read_text(encoding="utf-8"))
     figures: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for row in rows:
         numbers = {"value": row.value, "low": row.low, "high": row.high}
-        clean = {name: round(number, 6) if number == number else None for name, number in numbers.items()}
+        clean = {name: finite(number, 6) for name, number in numbers.items()}
         figures.setdefault(row.group, {})[row.name] = {**clean, "num_images": row.num_images}
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps({**settings, "figures": figures}, indent=1) + "\n", encoding="utf-8")
+    add_to_settings(model_path, figures=figures)
 
 
 def draw_masks(figures: LungFigures, number: int = 12) -> NDArray[np.uint8]:

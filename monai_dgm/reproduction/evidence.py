@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.engines.classification import ScoreRecord
-from monai_dgm.engines.classification_figures import FIGURES_FILE, read_scores
+from monai_dgm.engines.classification_figures import read_scores
 from monai_dgm.engines.detection_figures import read_detections
+from monai_dgm.engines.figures import FIGURES_FILE
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.classification import PositiveClass, balanced_threshold, classification_figure_set
 from monai_dgm.metrics.detection import IOU_THRESHOLDS, average_precisions, match_detections

@@ -1,0 +1,61 @@
+"""What all figures share: groups, rows that JSON can hold, the note beside the weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from monai_dgm.engines import figures
+from monai_dgm.metrics.records import MetricRow
+
+NAN = math.nan
+
+
+def records(sources: str) -> list[SimpleNamespace]:
+    return [SimpleNamespace(source=source) for source in sources]
+
+
+def test_groups_are_all_sources_and_what_was_asked_for() -> None:
+    given = records("bab")
+    groups = figures.groups_of(given, {"both": ["a", "b"], "none": ["c"]})
+    assert list(groups) == ["all", "source:a", "source:b", "sources:both"]
+    assert groups["all"] == given == groups["sources:both"] and groups["source:b"] == [given[0], given[2]]
+
+
+def test_one_source_is_no_group_of_its_own_and_nothing_is_all() -> None:
+    assert list(figures.groups_of(records("aa"))) == ["all"] and figures.groups_of([]) == {"all": []}
+
+
+def test_sources_may_stand_beside_the_records() -> None:
+    assert figures.groups_of([1, 2, 3], sources=["x", "y", "x"]) == {
+        "all": [1, 2, 3], "source:x": [1, 3], "source:y": [2],
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="shorter"):
+        figures.groups_of([1, 2], sources=["x"])
+
+
+@pytest.mark.parametrize("value", [NAN, math.inf, -math.inf])
+def test_what_json_does_not_know_is_none(value: float) -> None:
+    assert figures.finite(value) is None and figures.finite(value, 6) is None
+    assert figures.finite(1 / 3) == 1 / 3 and figures.finite(1 / 3, 2) == 0.33
+
+
+def test_a_row_in_json_and_in_words() -> None:
+    row = figures.figure_row(MetricRow("auc", "all", 0.5, NAN, NAN, NAN, 3, 2, "why"))
+    assert list(row) == ["figure", "group", "value", "low", "high", "spread", "num_images", "num_patients", "note"]
+    assert json.loads(json.dumps(row, allow_nan=False)) == row and row["low"] is None
+    assert figures.describe_row(row) == "0.500, 3 images"
+    assert figures.describe_row({**row, "low": 0.4, "high": 0.6}) == "0.500 [0.400, 0.600], 3 images"
+    assert figures.main_numbers(row) == {"value": 0.5, "low": None, "high": None, "num_images": 3}
+
+
+def test_notes_are_added_to_the_settings_and_replace_older_ones(tmp_path: Path) -> None:
+    file = tmp_path / "model.json"
+    file.write_text(json.dumps({"image_size": 32, "threshold": 0.1}))
+    figures.add_to_settings(tmp_path / "model.safetensors", threshold=0.2, figures={})
+    assert json.loads(file.read_text()) == {"image_size": 32, "threshold": 0.2, "figures": {}}
+    assert [path.name for path in tmp_path.iterdir()] == ["model.json"]
