@@ -128,6 +128,17 @@ def dicom_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
             raise InputError(f"{name}: expected a DICOM image with Rows and Columns") from error
 
 
+def read_header(path: str | os.PathLike[str]) -> pydicom.Dataset:
+    """A data set without its pixels: of an image, or of what has none, such as a structured report.
+
+    Raises:
+        InputError: not DICOM, damaged, or deflated as a whole.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _read_dataset(os.fspath(path), stop_before_pixels=True)
+
+
 def _read_dataset(name: str, stop_before_pixels: bool = False) -> pydicom.Dataset:
     try:
         meta = pydicom.filereader.read_file_meta_info(name) if _has_preamble(name) else pydicom.Dataset()

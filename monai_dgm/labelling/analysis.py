@@ -17,15 +17,14 @@ from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.decomposition import Decompose, Decomposition, PreparedRadiograph, prepare, to_original
 from monai_dgm.engines.detection_inference import DecomposedDetector
-from monai_dgm.engines.inference import question_radiograph
+from monai_dgm.engines.file_run import question_radiograph
 from monai_dgm.engines.lung_inference import check_chest
 from monai_dgm.engines.outputs import Source
 from monai_dgm.engines.overlay import display_levels
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.models import LabellingModels, Loaded
-from monai_dgm.labelling.placement import radiograph_placement
 from monai_dgm.labelling.refusals import UnavailableError
-from monai_dgm.labelling.studies import StudyFolder, StudyImage
+from monai_dgm.labelling.studies import Studies, StudyImage
 from monai_dgm.networks.decomposer import split_prediction
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import clean_lung_mask
@@ -121,16 +120,20 @@ class _Recent(Generic[T]):
                 self._values.popitem(last=False)
         return value
 
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()
+
 
 class RadiographAnalysis:
     """Runs the models on radiographs by id. One computation at a time; safe with several threads.
 
     Args:
-        studies: the folder.
+        studies: a folder's, or an archive's.
         models: what is trained.
     """
 
-    def __init__(self, studies: StudyFolder, models: LabellingModels) -> None:
+    def __init__(self, studies: Studies, models: LabellingModels) -> None:
         self.studies = studies
         self.models = models
         self._lock = threading.RLock()
@@ -139,20 +142,20 @@ class RadiographAnalysis:
         self._detections: _Recent[Detections] = _Recent(4 * KEPT_RESULTS)
         self._placements: _Recent[Placement] = _Recent(1024)
 
+    def forget(self) -> None:
+        """Let go of the pixels that are kept."""
+        self._views.clear()
+
     def view(self, image_id: str) -> View:
         """A radiograph.
 
         Raises:
-            InputError: as :meth:`StudyFolder.read`.
+            InputError: as :meth:`Studies.read`.
         """
         image = self.studies.find(image_id)
 
-        def read() -> View:
-            radiograph = self.studies.read(image_id)
-            return View(image, radiograph, radiograph_placement(image.path, radiograph))
-
         with self._lock:
-            return self._views.get((image.image_id, image.stamp), read)
+            return self._views.get((image.image_id, image.stamp), lambda: View(image, *self.studies.read(image_id)))
 
     def placement(self, image_id: str) -> Placement:
         """Size and place of a radiograph; errors as :meth:`view`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai_dgm.errors import InputError
 
 __all__ = [
+    "ArchiveAwayError",
     "BusyError",
     "ConflictError",
     "ForbiddenError",
@@ -33,6 +34,10 @@ class TooLargeError(InputError):
 
 class UnavailableError(InputError):
     """Served in principle, but there is no trained model for it."""
+
+
+class ArchiveAwayError(UnavailableError):
+    """The archive of the studies does not answer, or not as an archive does. Later it may."""
 
 
 class BusyError(InputError):

@@ -9,16 +9,19 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from monai_dgm.annotation.labels import MAX_IMAGE_ID
+from monai_dgm.annotation.placement import Placement
 from monai_dgm.data.listing import SUFFIXES, list_radiographs
 from monai_dgm.data.read import read_radiograph
 from monai_dgm.dicom.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.placement import radiograph_placement
 from monai_dgm.labelling.refusals import ConflictError, TooLargeError, UnknownError
 from monai_dgm.labelling.requests import checked_image_id, checked_new_id
 
-__all__ = ["MAX_FILE_BYTES", "StudyFolder", "StudyImage", "image_id_of"]
+__all__ = ["MAX_FILE_BYTES", "Studies", "StudyFolder", "StudyImage", "image_id_of", "read_checked"]
 
 MAX_FILE_BYTES = 200_000_000  # the largest radiographs, 60 megapixels of 16 bits, take 120 MB
 RESCAN_SECONDS = 5.0
@@ -27,17 +30,66 @@ SEPARATOR = "__"
 
 @dataclass(frozen=True)
 class StudyImage:
-    """One radiograph of the folder.
+    """One radiograph.
 
     Attributes:
-        image_id: see :func:`image_id_of`.
-        path: of the file, links resolved, within the folder.
-        stamp: size in bytes and time of change in ns; another one is another image.
+        image_id: see :func:`image_id_of`; the SOP Instance UID in an archive.
+        stamp: size in bytes and time of change in ns; another one is another image. (0, 0) in an archive, whose
+            instances do not change.
+        path: of the file, within the folder; None in an archive.
+        study, series: UIDs in an archive, None in a folder.
     """
 
     image_id: str
-    path: Path
     stamp: tuple[int, int]
+    path: Path | None = None
+    study: str | None = None
+    series: str | None = None
+
+
+class Studies(Protocol):
+    """Radiographs by id, wherever they are: :class:`StudyFolder`, or an archive."""
+
+    max_bytes: int
+    left_out: int
+
+    def ids(self) -> list[str]:
+        """The ids of all radiographs, sorted."""
+
+    def refresh(self) -> None:
+        """Look at them now."""
+
+    def find(self, image_id: str) -> StudyImage:
+        """A radiograph by its id."""
+
+    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
+        """A radiograph, and the place of its plane in the patient."""
+
+    def path(self, image_id: str) -> Path:
+        """A file of a radiograph on this machine."""
+
+    def add(self, image_id: str, content: bytes, suffix: str) -> None:
+        """Add a radiograph."""
+
+
+def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
+    """A radiograph as our reader returns it. Messages say "image" where the file's path would be.
+
+    Raises:
+        TooLargeError: a file of more than ``max_bytes``.
+        InputError: no radiograph, more pixels than are decoded, or a file that is damaged.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise TooLargeError(f"image: expected a file of at most {max_bytes} bytes, got {size}")
+        return read_radiograph(path, max_pixels)
+    except TooLargeError:
+        raise
+    except InputError as error:
+        raise InputError(" ".join(str(error).split()).replace(str(path), "image")) from None
+    except OSError as error:
+        raise InputError(f"image: cannot be read ({error.strerror})") from None
 
 
 def image_id_of(relative: str | os.PathLike[str]) -> str:
@@ -102,17 +154,24 @@ class StudyFolder:
             state = path.stat()
         except OSError:
             raise UnknownError("image: there is none of that id") from None
-        return StudyImage(name, path, (state.st_size, state.st_mtime_ns))
+        return StudyImage(name, (state.st_size, state.st_mtime_ns), path)
 
-    def read(self, image_id: str) -> Radiograph:
-        """A radiograph as our reader returns it. Messages say "image" where the file's path would be.
+    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
+        """A radiograph, and the place of its plane in the patient.
 
         Raises:
             UnknownError: as :meth:`find`.
-            TooLargeError: a file of more bytes than are read.
-            InputError: no radiograph, more pixels than are decoded, or a file that is damaged.
+            InputError: as :func:`read_checked`.
         """
-        return self._read(self.find(image_id).path)
+        path = self.path(image_id)
+        radiograph = read_checked(path, self.max_bytes, self.max_pixels)
+        return radiograph, radiograph_placement(path, radiograph)
+
+    def path(self, image_id: str) -> Path:
+        """The file of a radiograph; errors as :meth:`find`."""
+        path = self.find(image_id).path
+        assert path is not None
+        return path
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph, when it can be read.
@@ -140,7 +199,7 @@ class StudyFolder:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            self._read(Path(partial))
+            read_checked(Path(partial), self.max_bytes, self.max_pixels)
             with self._lock:
                 self._scan()
                 if name in self._index:
@@ -152,19 +211,6 @@ class StudyFolder:
             raise ConflictError("image: there is one of that id") from None
         finally:
             os.unlink(partial)
-
-    def _read(self, path: Path) -> Radiograph:
-        try:
-            size = path.stat().st_size
-            if size > self.max_bytes:
-                raise TooLargeError(f"image: expected a file of at most {self.max_bytes} bytes, got {size}")
-            return read_radiograph(path, self.max_pixels)
-        except TooLargeError:
-            raise
-        except InputError as error:
-            raise InputError(" ".join(str(error).split()).replace(str(path), "image")) from None
-        except OSError as error:
-            raise InputError(f"image: cannot be read ({error.strerror})") from None
 
     def _scan(self) -> None:
         try:

@@ -61,7 +61,7 @@ def test_links_out_of_the_folder_and_hidden_files_are_left_out(folder: Path) -> 
 
 def test_a_file_that_becomes_a_link_is_not_followed(folder: Path) -> None:
     studies = StudyFolder(folder)
-    assert studies.read("a").format == "png"
+    assert studies.read("a")[0].format == "png"
     (folder.parent / "secret.png").write_bytes(png())
     (folder / "a.png").unlink()
     (folder / "a.png").symlink_to(folder.parent / "secret.png")

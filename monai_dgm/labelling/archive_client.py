@@ -1,0 +1,253 @@
+"""A DICOMweb archive (PS3.18), asked with bounds of time and bytes; what goes wrong is one line.
+
+QIDO-RS and STOW-RS are dicomweb-client's. WADO-RS is our own: an instance is handed on as bytes, as the archive holds
+it, to be looked at by our reader, which knows what not to inflate. Nothing is logged of what is asked: the UIDs in an
+address tell a study.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pydicom
+
+from monai_dgm.dicom.derived import encode_dicom
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.refusals import ArchiveAwayError, TooLargeError, UnknownError
+from monai_dgm.labelling.studies import MAX_FILE_BYTES
+
+try:
+    import requests
+    from dicomweb_client import DICOMwebClient
+except ImportError as missing:
+    raise InputError(
+        "studies of an archive: expected dicomweb-client, it is not installed (pip install 'monai-dgm[dicom]')"
+    ) from missing
+
+__all__ = ["ArchiveClient", "StudyUIDs", "checked_archive_url", "is_uid", "value_of"]
+
+CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 60.0, 300.0
+PAGE = 1_000
+MAX_RESULTS = 1_000_000  # of one search
+MAX_JSON_BYTES = 100_000_000
+NOT_CHUNKED = 2**31  # archives exist that take no chunked requests
+_UID = re.compile(r"[0-9]+(\.[0-9]+){1,31}")  # PS3.5 9.1, but for leading zeros, which real files have
+_STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
+_DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyUIDs:
+    """Where an instance is in an archive.
+
+    Attributes:
+        study, series, instance: Study, Series and SOP Instance UID.
+    """
+
+    study: str
+    series: str
+    instance: str
+
+    @property
+    def path(self) -> str:
+        """Of its WADO-RS address, below the archive's."""
+        return f"studies/{self.study}/series/{self.series}/instances/{self.instance}"
+
+
+def is_uid(value: Any) -> bool:
+    """Whether a value is a UID that may stand in an address."""
+    return isinstance(value, str) and len(value) <= 64 and _UID.fullmatch(value) is not None
+
+
+def checked_archive_url(url: str) -> str:
+    """The address of a DICOMweb service without a slash at its end.
+
+    Raises:
+        InputError: not http or https, no host, or with a password, a query or a fragment: addresses are shown.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise InputError(
+            "studies: expected a DICOMweb address such as http://127.0.0.1:8042/dicom-web, without user and query"
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def value_of(item: JSON, tag: str) -> Any:
+    """First value of an attribute in DICOM JSON (PS3.18 F.2), None where there is none."""
+    element = item.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values else None
+
+
+class ArchiveClient:
+    """One archive. Safe with several threads as requests' session is.
+
+    Args:
+        url: of its DICOMweb service.
+        login: user and password for HTTP basic authentication.
+        max_bytes: of one instance.
+
+    Raises:
+        InputError: :func:`checked_archive_url`.
+    """
+
+    def __init__(self, url: str, login: tuple[str, str] | None = None, max_bytes: int = MAX_FILE_BYTES) -> None:
+        self.url = checked_archive_url(url)
+        self.max_bytes = max_bytes
+        for name in ("dicomweb_client", "urllib3.connectionpool"):  # they log addresses, with UIDs in them
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._session = _BoundedSession(MAX_JSON_BYTES)
+        self._session.auth = login
+        self._client = DICOMwebClient(self.url, session=self._session, chunk_size=NOT_CHUNKED, permissive_uid=True)
+        self._client.set_http_retry_params(False)
+
+    def series(self, modality: str | None = None, study: str | None = None) -> list[JSON]:
+        """Series with a modality, all of them by default, of one study or of all studies.
+
+        Raises:
+            ArchiveAwayError: no answer, or none that is DICOM JSON.
+        """
+        filters = {} if modality is None else {"Modality": modality}
+        fields = ["NumberOfSeriesRelatedInstances"]
+        return self._pages(
+            lambda **page: self._client.search_for_series(study, search_filters=filters, fields=fields, **page),
+            (_STUDY, _SERIES),
+            {} if study is None else {_STUDY: study},
+        )
+
+    def instances(self, study: str, series: str) -> list[JSON]:
+        """Instances of a series with Rows and Columns; errors as :meth:`series`."""
+        fields = ["Rows", "Columns"]
+        return self._pages(
+            lambda **page: self._client.search_for_instances(study, series, fields=fields, **page),
+            (_INSTANCE,),
+            {_STUDY: study, _SERIES: series},
+        )
+
+    def retrieve(self, uids: StudyUIDs, max_bytes: int | None = None) -> bytes:
+        """One instance as the archive holds it, a DICOM file (PS3.10).
+
+        Raises:
+            UnknownError: the archive has none.
+            TooLargeError: more than ``max_bytes``, by default those of an image.
+            ArchiveAwayError: as :meth:`series`.
+        """
+        limit = self.max_bytes if max_bytes is None else max_bytes
+        with _one_line():
+            headers = {"Accept": _DICOM}
+            response = self._session.request("GET", f"{self.url}/{uids.path}", headers=headers, limit=limit + 10_000)
+            response.raise_for_status()
+            content = _first_part(response.content, response.headers.get("Content-Type", ""))
+        if len(content) > limit:
+            raise TooLargeError(f"image: expected an instance of at most {limit} bytes, got {len(content)}")
+        return content
+
+    def store(self, objects: Sequence[pydicom.Dataset], study: str) -> None:
+        """Add objects to a study; those that are there already stay as they are.
+
+        Raises:
+            InputError: the archive refuses one of them.
+            ArchiveAwayError: as :meth:`series`.
+        """
+        with _one_line(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
+            # as they are in a file: with preamble and file meta information
+            files = [pydicom.dcmread(io.BytesIO(encode_dicom(item))) for item in objects]
+            failed = self._client.store_instances(files, study).get("FailedSOPSequence") or ()
+        if len(failed):
+            raise InputError(f"the archive refused {len(failed)} of {len(objects)} objects")
+
+    def _pages(self, search: Callable[..., list[JSON]], key: tuple[str, ...], known: JSON) -> list[JSON]:
+        """All results of a search, a page at a time: archives limit what they answer at once, each in its way."""
+        found: dict[tuple[Any, ...], JSON] = {}
+        offset = 0
+        with _one_line():
+            while len(found) < MAX_RESULTS:
+                page = search(limit=PAGE, offset=offset)
+                before = len(found)
+                for item in page:
+                    uids = tuple(value_of(item, tag) or known.get(tag) for tag in key)
+                    if all(map(is_uid, uids)):
+                        found.setdefault(uids, item)
+                offset += len(page)
+                if not page or len(found) == before:  # the latter: it knows no offset
+                    break
+        return list(found.values())
+
+
+class _BoundedSession(requests.Session):
+    """Requests that end: in time, at a number of bytes, and at the archive, wherever it would send them.
+
+    Args:
+        limit: bytes of an answer, unless a request says otherwise.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self.trust_env = False  # no proxy and no password from the environment
+
+    def request(self, method: Any, url: Any, *args: Any, limit: int | None = None, **kwargs: Any) -> requests.Response:
+        kwargs |= {"timeout": (CONNECT_SECONDS, READ_SECONDS), "stream": True, "allow_redirects": False}
+        deadline = time.monotonic() + TOTAL_SECONDS
+        response = super().request(method, url, *args, **kwargs)
+        with response:
+            if response.is_redirect:
+                raise ArchiveAwayError("the archive answers with another address")
+            chunks, size, most = [], 0, limit or self.limit
+            for chunk in response.iter_content(1 << 16):
+                size += len(chunk)
+                if size > most:
+                    raise TooLargeError(f"the archive answers with more than {most} bytes")
+                if time.monotonic() > deadline:
+                    raise ArchiveAwayError("the archive takes too long to answer")
+                chunks.append(chunk)
+        response._content = b"".join(chunks)  # as requests keeps an answer that is not streamed
+        return response
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 500
+        if status in (404, 410):
+            raise UnknownError("the archive has no such object") from None
+        if status in (401, 403) or status >= 500 or status in (408, 429):
+            raise ArchiveAwayError(f"the archive does not serve this server (status {status})") from None
+        raise InputError(f"the archive refuses a request (status {status})") from None
+    except requests.RequestException as error:
+        raise ArchiveAwayError(f"the archive does not answer ({type(error).__name__})") from None
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ArchiveAwayError(f"the archive answers with something else ({type(error).__name__})") from None
+
+
+def _first_part(body: bytes, content_type: str) -> bytes:
+    """The one part of a multipart/related message; some archives send it as it is."""
+    if not content_type.lower().startswith("multipart/"):
+        return body
+    found = re.search(r'boundary="?([^";,]+)"?', content_type, re.IGNORECASE)
+    if found is None:
+        raise ValueError("no boundary")
+    boundary = b"--" + found[1].strip().encode("latin-1")
+    start = body.index(b"\r\n\r\n", body.index(boundary)) + 4
+    return body[start : body.index(b"\r\n" + boundary, start)]
