@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,33 +12,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from monai_dgm import __version__
-from monai_dgm.data.decomposed import check_channels, resample_planes
-from monai_dgm.data.read import read_radiograph
-from monai_dgm.engines.decomposition import PreparedRadiograph, prepare
-from monai_dgm.engines.files import (
-    all_failed,
-    describe_model,
-    input_items,
-    relative_names,
-    without_folders,
-    write_results,
-    writing,
-)
-from monai_dgm.engines.inference import question_radiograph
-from monai_dgm.engines.overlay import DISCLAIMER, display_levels, draw_overlay
-from monai_dgm.engines.residues import predict_residue
+from monai_dgm.dicom.radiograph import Radiograph
+from monai_dgm.engines.decomposed_network import DecomposedNetwork
+from monai_dgm.engines.decomposition import PreparedRadiograph
+from monai_dgm.engines.file_run import FileRun, prepare_alone, question_radiograph
+from monai_dgm.engines.files import writing
+from monai_dgm.engines.frozen_decomposer import needs_decomposer
+from monai_dgm.engines.overlay import display_levels, draw_overlay
+from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["DETECTIONS_FILE", "OVERLAY_FILE", "DecomposedDetector", "detect_files"]
-
-logger = logging.getLogger(__name__)
+__all__ = [
+    "DETECTIONS_FILE",
+    "OVERLAY_FILE",
+    "DecomposedDetector",
+    "Found",
+    "detect_files",
+    "detect_opacities",
+    "load_detector",
+]
 
 DETECTIONS_FILE = "detections.json"
 OVERLAY_FILE = "opacities.png"
@@ -51,42 +46,13 @@ NOTES = {
 }
 
 
-class DecomposedDetector(nn.Module):
-    """From radiographs to boxes: the residue a detector looks at is computed on the way, as in its training.
+Found = tuple[NDArray[np.float32], NDArray[np.float32]]
 
-    Args:
-        detector: of C channels.
-        channels: of "image" and "residue", in its order.
-        decomposer: frozen; None where there is no residue among the channels.
-        decomposer_size: side of its input.
 
-    Raises:
-        InputError: a residue among the channels, and no decomposer.
-    """
+class DecomposedDetector(DecomposedNetwork):
+    """From radiographs to boxes, by an :class:`OpacityDetector`; ``forward`` gives boxes and scores of every anchor."""
 
-    def __init__(
-        self,
-        detector: OpacityDetector,
-        channels: Sequence[str] = ("image",),
-        decomposer: nn.Module | None = None,
-        decomposer_size: int = 224,
-    ) -> None:
-        super().__init__()
-        self.channels = check_channels(channels)
-        if "residue" in self.channels and decomposer is None:
-            raise InputError("channels: expected a decomposer for the channel residue, got none")
-        self.detector = detector
-        self.decomposer = decomposer
-        self.decomposer_size = decomposer_size
-
-    def forward(self, image: Tensor, geometries: Sequence[RadiographGeometry]) -> Tensor:
-        """Boxes and scores of every anchor, (B, 5, A) as :meth:`OpacityDetector.forward`.
-
-        Args:
-            image: z, (B, 1, S, S) in [-1, 1].
-            geometries: of the radiographs, for the border that "pad" added.
-        """
-        return self.detector(self._stacked(image, geometries))
+    network: OpacityDetector
 
     def detect(self, image: Tensor, geometries: Sequence[RadiographGeometry]) -> list[tuple[Tensor, Tensor]]:
         """Boxes (N, 4) in model coordinates and scores (N,) of each image, best first; arguments as in ``forward``.
@@ -94,50 +60,28 @@ class DecomposedDetector(nn.Module):
         Raises:
             FloatingPointError: NaN or infinity in the detector's maps.
         """
-        return self.detector.detect(self._stacked(image, geometries))
-
-    def _stacked(self, image: Tensor, geometries: Sequence[RadiographGeometry]) -> Tensor:
-        planes = {"image": image}
-        if self.decomposer is not None and "residue" in self.channels:
-            residue = predict_residue(self.decomposer, image, self.decomposer_size, list(geometries))
-            # in float16 meanwhile, as the cache that the detector was trained from has it
-            planes["residue"] = resample_planes(residue.half().float(), image.shape[-1])
-        return torch.cat([planes[name] for name in self.channels], dim=1)
+        return self.network.detect(self.stacked(image, geometries))
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """One entry of the datalist, read and prepared, or the reason why not."""
+class _Input:
+    """A radiograph as the detector and the picture need it."""
 
-    place: int
-    prepared: PreparedRadiograph | None = None
-    display: NDArray[np.uint8] | None = None
-    remarks: tuple[str, ...] = ()
-    reason: str = ""
+    prepared: PreparedRadiograph
+    display: NDArray[np.uint8] | None
+    remarks: tuple[str, ...]
 
 
-class _Radiographs(Dataset):
-    """Reads and prepares; input that cannot be used is returned as a reason, so that loading goes on."""
+@dataclass(frozen=True)
+class _Prepare:
+    size: int
+    overlays: bool
 
-    def __init__(self, items: Sequence[Mapping[str, Any]], size: int, overlays: bool) -> None:
-        self.items = items
-        self.size = size
-        self.overlays = overlays
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, place: int) -> _Loaded:
-        item = self.items[place]
-        try:
-            radiograph = read_radiograph(str(item["image"]))
-            spacing, valid = radiograph.pixel_spacing, radiograph.valid
-            prepared = prepare(radiograph.pixels, self.size, pixel_spacing=spacing, valid=valid)
-            geometry = prepared.geometry
-            display = display_levels(radiograph.pixels, geometry.low, geometry.high) if self.overlays else None
-            return _Loaded(place, prepared, display, question_radiograph(radiograph))
-        except (InputError, OSError) as error:
-            return _Loaded(place, reason=without_folders(str(error), item))
+    def __call__(self, item: Mapping[str, Any], radiograph: Radiograph) -> _Input:
+        prepared = prepare_alone(radiograph, self.size)
+        low, high = prepared.geometry.low, prepared.geometry.high
+        display = display_levels(radiograph.pixels, low, high) if self.overlays else None
+        return _Input(prepared, display, question_radiograph(radiograph))
 
 
 def detect_files(
@@ -174,95 +118,106 @@ def detect_files(
         InputError: nothing to look at, a folder that cannot be written, maps that are not finite; or when no file could
             be used (detections.json then lists the reasons).
     """
-    target = Path(output_dir)
     threshold = settings.get("score_threshold") if score_threshold is None else score_threshold
-    items = input_items(datalist, target, (OVERLAY_FILE,), DETECTIONS_FILE)
-    with writing(target):
-        target.mkdir(parents=True, exist_ok=True)
-    names = relative_names([str(item["image"]) for item in items])
-    results: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    loader: DataLoader = DataLoader(
-        _Radiographs(items, int(settings["image_size"]), overlays), batch_size, num_workers=num_workers, collate_fn=list
+    run = FileRun(datalist, output_dir, DETECTIONS_FILE, (OVERLAY_FILE,), "looked at")
+    for batch in run.batches(_Prepare(int(settings["image_size"]), overlays), batch_size, num_workers):
+        inputs = [loaded.value for loaded in batch]
+        found = detect_opacities(network, [value.prepared for value in inputs], device, threshold)
+        for loaded, (boxes, scores) in zip(batch, found, strict=True):
+            run.add(loaded.place, _described(loaded.value, boxes, scores))
+            _draw(run.folder(loaded.place) / OVERLAY_FILE, loaded.value, boxes, scores)
+    return run.write(model_file, channels=list(network.channels), score_threshold=threshold, notes=NOTES)
+
+
+def load_detector(
+    path: str | os.PathLike[str],
+    decomposer: nn.Module | None = None,
+    decomposer_size: int = 224,
+    device: torch.device | str = "cpu",
+) -> DecomposedDetector:
+    """A detector from its weights, in evaluation mode, sized as the JSON file beside them says.
+
+    Args:
+        path: ``.pt`` or ``.safetensors``.
+        decomposer, decomposer_size: as in :class:`DecomposedNetwork`.
+        device: where to put it.
+
+    Raises:
+        InputError: no such file, weights of another network, or a residue among its channels and no decomposer.
+    """
+    settings = read_model_settings(path)
+    channels = settings.get("channels", ["image", "residue"])
+    network = OpacityDetector(
+        in_channels=len(channels),
+        backbone=settings.get("backbone", "resnet50"),
+        image_size=int(settings["image_size"]),
+        width=settings.get("width", 1.0),
+        fpn_channels=settings.get("fpn_channels", 256),
     )
-    with tqdm(total=len(items), desc="detecting", unit="image", disable=None) as progress:
-        for batch in loader:
-            for loaded, found in _detections(network, batch, device, threshold):
-                file = {"image_id": str(items[loaded.place]["image_id"]), "file": names[loaded.place]}
-                if found is None:
-                    failed.append({**file, "reason": loaded.reason})
-                    logger.warning("%s: not used: %s", file["file"], loaded.reason)
-                else:
-                    results.append({**file, **_described(loaded, *found)})
-                    _draw(target / file["image_id"] / OVERLAY_FILE, loaded, *found)
-            progress.update(len(batch))
-    report = {
-        "disclaimer": DISCLAIMER,
-        "version": f"monai-dgm {__version__}",
-        "model": None if model_file is None else describe_model(model_file),
-        "channels": list(network.channels),
-        "score_threshold": threshold,
-        "notes": NOTES,
-        "images": results,
-        "failed": failed,
-    }
-    write_results(target / DETECTIONS_FILE, report)
-    if not results:
-        raise InputError(all_failed(failed, "looked at"))
-    print(f"detections: {target / DETECTIONS_FILE}", flush=True)
-    return report
+    load_weights(network, path)
+    seen = decomposer if needs_decomposer(channels) else None
+    return DecomposedDetector(network, channels, seen, decomposer_size).to(device).eval()
 
 
-Found = tuple[NDArray[np.float32], NDArray[np.float32]]
+def detect_opacities(
+    network: DecomposedDetector,
+    radiographs: Sequence[PreparedRadiograph],
+    device: torch.device | str = "cpu",
+    threshold: float | None = None,
+) -> list[Found]:
+    """Opacity boxes in the pixels of the originals.
+
+    Args:
+        network: on ``device``.
+        radiographs: prepared at the detector's side, all of one side.
+        device: where the network is.
+        threshold: boxes of lower scores are left out; None keeps all.
+
+    Returns:
+        boxes float32 (N, 4) within the original and scores float32 (N,) in [0, 1] of each radiograph, best first.
+
+    Raises:
+        InputError: NaN or infinity in the detector's maps.
+    """
+    if not radiographs:
+        return []
+    image = torch.stack([torch.from_numpy(prepared.image) for prepared in radiographs]).to(device)
+    geometries = [prepared.geometry for prepared in radiographs]
+    try:
+        found = [(boxes.cpu().numpy(), scores.cpu().numpy()) for boxes, scores in network.detect(image, geometries)]
+    except FloatingPointError as error:
+        raise InputError(f"{error}: are the weights sound?") from error
+    return [_in_original(*one, geometry, threshold or 0.0) for one, geometry in zip(found, geometries, strict=True)]
 
 
-def _detections(
-    network: DecomposedDetector, batch: Sequence[_Loaded], device: torch.device | str, threshold: float | None
-) -> Iterator[tuple[_Loaded, Found | None]]:
-    """Each entry with its boxes in the original's pixels and their scores; None where it could not be read."""
-    usable = [loaded.prepared for loaded in batch if loaded.prepared is not None]
-    found: Iterator[tuple[Tensor, Tensor]] = iter(())
-    if usable:
-        image = torch.stack([torch.from_numpy(prepared.image) for prepared in usable]).to(device)
-        try:
-            found = iter(network.detect(image, [prepared.geometry for prepared in usable]))
-        except FloatingPointError as error:
-            raise InputError(f"{error}: are the weights sound?") from error
-    for loaded in batch:
-        if loaded.prepared is None:
-            yield loaded, None
-            continue
-        boxes, scores = (values.cpu().numpy() for values in next(found))
-        kept = scores >= (0.0 if threshold is None else threshold)
-        yield loaded, _in_original(boxes[kept], scores[kept], loaded.prepared.geometry)
-
-
-def _in_original(boxes: NDArray[np.float32], scores: NDArray[np.float32], geometry: RadiographGeometry) -> Found:
+def _in_original(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], geometry: RadiographGeometry, threshold: float
+) -> Found:
     edges = np.array([geometry.cols, geometry.rows] * 2, dtype=np.float32)
     original = np.clip(geometry.boxes_to_original(boxes), np.float32(0), edges)
-    kept = (original[:, 2:] > original[:, :2]).all(axis=1)  # a box may lie in the border that "pad" added
+    inside = (original[:, 2:] > original[:, :2]).all(axis=1)  # a box may lie in the border that "pad" added
+    kept = inside & (scores >= threshold)
     return original[kept], scores[kept]
 
 
-def _described(loaded: _Loaded, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, Any]:
-    assert loaded.prepared is not None
-    geometry = loaded.prepared.geometry
+def _described(value: _Input, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, Any]:
+    geometry = value.prepared.geometry
     return {
         "rows": geometry.rows,
         "cols": geometry.cols,
         "boxes": boxes.astype(np.float64).round(2).tolist(),
         "scores": scores.astype(np.float64).round(4).tolist(),
-        "remarks": list(loaded.remarks),
+        "remarks": list(value.remarks),
     }
 
 
-def _draw(path: Path, loaded: _Loaded, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
-    if loaded.display is None or loaded.prepared is None:
+def _draw(path: Path, value: _Input, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+    if value.display is None:
         return
-    geometry = loaded.prepared.geometry
+    geometry = value.prepared.geometry
     words = "No box above the score threshold"
     if len(boxes):
         words = f"{len(boxes)} opacity box{'es' if len(boxes) > 1 else ''}"
     nothing = np.zeros((geometry.rows, geometry.cols), dtype=np.float32)
     with writing(path.parent), atomic_write(path) as partial:
-        draw_overlay(loaded.display, nothing, boxes, scores, words).save(partial)
+        draw_overlay(value.display, nothing, boxes, scores, words).save(partial)

@@ -5,83 +5,69 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from monai_dgm import __version__
-from monai_dgm.data.read import read_mask, read_radiograph
+from monai_dgm.data.read import read_mask
 from monai_dgm.dicom.radiograph import Radiograph
-from monai_dgm.engines.decomposition import Decompose, PreparedRadiograph, prepare
-from monai_dgm.engines.files import (
-    all_failed,
-    describe_model,
-    input_items,
-    relative_names,
-    without_folders,
-    write_results,
-    writing,
-)
-from monai_dgm.engines.outputs import OUTPUT_FILES, Source, write_decomposition
+from monai_dgm.engines.companions import Companions, LungReading
+from monai_dgm.engines.decomposition import Decompose, Decomposition, PreparedRadiograph, prepare
+from monai_dgm.engines.detection_inference import Found
+from monai_dgm.engines.file_run import FileRun, Loaded, prepare_alone, question_radiograph
+from monai_dgm.engines.files import writing
+from monai_dgm.engines.outputs import OUTPUT_FILES, Source, listed_boxes, write_decomposition
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
 from monai_dgm.engines.placement import nifti_affine
 from monai_dgm.errors import InputError
-from monai_dgm.transforms.saliency import ThresholdRule
+from monai_dgm.metrics.burden import model_spacing, residue_burden
+from monai_dgm.transforms.saliency import ThresholdRule, compute_saliency
 
-__all__ = ["SCORES_FILE", "decompose_files", "question_radiograph"]
+__all__ = ["BURDEN_THRESHOLD", "SCORES_FILE", "decompose_files"]
 
 logger = logging.getLogger(__name__)
 
 SCORES_FILE = "scores.json"
-PROJECTION_MODALITIES = ("CR", "DX", "RG", "RF", "DR", "OT")
-CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG", "RIB")
+BURDEN_THRESHOLD = 0.1  # of smoothed |a|, where a model's settings say none: 13 grey levels of 256
 NOTES = {
     "boxes": "[xmin, ymin, xmax, ymax], x to the right, y down, pixels of the original, pixel i spans [i, i + 1]",
     "mean_abs_residue": "mean |a| over the radiograph; |a| and saliency_threshold are in units of the [-1, 1] scale",
     "intensity_range": "values of the original that became -1 and 1",
     "normal_png_range": "values of the original that black and white of normal.png stand for",
-    "lung_box_source": "lung_mask: box of the given lung mask; whole_image: no mask was given, nothing was left out",
+    "lung_box_source": "lung_mask: box of the lung mask, see lung_mask_source; whole_image: no lungs are known",
+    "lung_mask_source": "given: with the image; predicted: by the lung segmentor; null: none, nothing was left out",
+    "saliency_boxes": "around the salient parts of the residue",
+    "opacity_boxes": "of the opacity detector, scores in [0, 1], no probabilities of disease; null: there is none",
+    "chest_score": "distance from the training chests in units of the threshold; above 1 it is questioned",
+    "residue_burden": "of the lungs, each lung and its thirds; salient: smoothed |a| > burden_threshold",
 }
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """One entry of the datalist, read and prepared, or the reason why not."""
+class _Input:
+    """A radiograph as the decomposer, the detector and the pictures need it."""
 
-    place: int
-    prepared: PreparedRadiograph | None = None
-    source: Source | None = None
-    reason: str = ""
+    prepared: PreparedRadiograph
+    source: Source
+    detector_input: PreparedRadiograph | None
 
 
-class _Radiographs(Dataset):
-    """Reads and prepares; input that cannot be used is returned as a reason, so that loading goes on."""
+@dataclass(frozen=True)
+class _Prepare:
+    size: int
+    fit: str
+    percentiles: tuple[float, float] | None
+    detector_size: int | None
 
-    def __init__(
-        self, items: Sequence[Mapping[str, Any]], size: int, fit: str, percentiles: tuple[float, float] | None
-    ) -> None:
-        self.items = items
-        self.settings = (size, fit, percentiles)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, place: int) -> _Loaded:
-        item = self.items[place]
-        path = str(item["image"])
-        try:
-            radiograph = read_radiograph(path)
-            mask = None if item.get("lung_mask") is None else read_mask(item["lung_mask"])
-            prepared = prepare(radiograph.pixels, *self.settings, radiograph.pixel_spacing, radiograph.valid, mask)
-            return _Loaded(place, prepared, _source_of(item, radiograph, prepared))
-        except (InputError, OSError) as error:
-            return _Loaded(place, reason=without_folders(str(error), item))
+    def __call__(self, item: Mapping[str, Any], radiograph: Radiograph) -> _Input:
+        mask = None if item.get("lung_mask") is None else read_mask(item["lung_mask"])
+        spacing, valid = radiograph.pixel_spacing, radiograph.valid
+        prepared = prepare(radiograph.pixels, self.size, self.fit, self.percentiles, spacing, valid, mask)
+        seen = None if self.detector_size is None else prepare_alone(radiograph, self.detector_size)
+        return _Input(prepared, _source_of(item, radiograph, prepared), seen)
 
 
 def decompose_files(
@@ -97,6 +83,8 @@ def decompose_files(
     num_workers: int = 0,
     model_file: str | os.PathLike[str] | None = None,
     panels: bool = True,
+    companions: Companions | None = None,
+    burden_threshold: float = BURDEN_THRESHOLD,
 ) -> dict[str, Any]:
     """Decompose radiographs and write ``output_dir/<image_id>/`` for each and ``output_dir/scores.json`` at the end.
 
@@ -113,88 +101,81 @@ def decompose_files(
         num_workers: processes that read and prepare files; 0 reads in this one.
         model_file: file the network's weights came from; its name and SHA-256 go into scores.json.
         panels: write panel.png, too (the slowest of the files for small images).
+        companions: models that give lungs, chest check and opacity boxes; by default none.
+        burden_threshold: of the smoothed |a| that counts as salient in the residue burden: one for all radiographs, so
+            that they compare, whatever ``threshold`` is.
 
     Returns:
-        What scores.json holds: "images", "failed" ({"image_id", "file", "reason"}), "model", "settings", "version",
-        "disclaimer", "notes". "file" is relative to the folder that holds all files.
+        What scores.json holds: "images", "failed" ({"image_id", "file", "reason"}), "model", "companions", "settings",
+        "version", "disclaimer", "notes". "file" is relative to the folder that holds all files.
 
     Raises:
         InputError: nothing to decompose, settings that there are not, equal or unusable image_ids, a folder that cannot
             be written, a full disk; or when no file could be decomposed (scores.json then lists the reasons).
     """
     decompose = Decompose(network, size, fit, percentiles, threshold, device)
-    target = Path(output_dir)
-    items = input_items(datalist, target, OUTPUT_FILES, SCORES_FILE)
-    with writing(target):
-        target.mkdir(parents=True, exist_ok=True)
-    model = None if model_file is None else describe_model(model_file)
-    names = relative_names([str(item["image"]) for item in items])
-    results: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    dataset = _Radiographs(items, size, fit, decompose.percentiles)
-    loader: DataLoader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
-    with tqdm(total=len(items), desc="decomposing", unit="image", disable=None) as progress:
-        for batch in loader:
-            for loaded, outcome in _decompose_batch(decompose, batch, target, panels):
-                file = {"image_id": str(items[loaded.place]["image_id"]), "file": names[loaded.place]}
-                if isinstance(outcome, str):
-                    failed.append({**file, "reason": outcome})
-                    logger.warning("%s: not decomposed: %s", file["file"], outcome)
-                else:
-                    results.append({**file, **outcome})
-            progress.update(len(batch))
-    report = {
-        "disclaimer": f"{DISCLAIMER}. Normal images are synthetic.",
-        "version": f"monai-dgm {__version__}",
-        "model": model,
-        "settings": {"size": size, "fit": fit, "percentiles": _listed(decompose.percentiles), "threshold": threshold},
-        "notes": NOTES,
-        "images": results,
-        "failed": failed,
-    }
-    write_results(target / SCORES_FILE, report)
-    if not results:
-        raise InputError(all_failed(failed, "decomposed"))
-    logger.info("%s: %d decomposed, %d not", target, len(results), len(failed))
-    return report
+    beside = companions or Companions()
+    run = FileRun(datalist, output_dir, SCORES_FILE, OUTPUT_FILES, "decomposed")
+    prepare_input = _Prepare(size, fit, decompose.percentiles, beside.detector_size)
+    for batch in run.batches(prepare_input, batch_size, num_workers):
+        for loaded, outcome in _read_batch(decompose, beside, batch, run, panels, burden_threshold):
+            if isinstance(outcome, str):
+                run.fail(loaded.place, outcome)
+                continue
+            run.add(loaded.place, outcome)
+            for remark in outcome["remarks"]:
+                logger.warning("%s: %s", run.name(loaded.place), remark)
+    settings = {"size": size, "fit": fit, "percentiles": _listed(decompose.percentiles), "threshold": threshold}
+    score_threshold = None if beside.detector is None else beside.score_threshold
+    found = {"score_threshold": score_threshold, "burden_threshold": burden_threshold}
+    return run.write(
+        model_file,
+        disclaimer=f"{DISCLAIMER}. Normal images are synthetic.",
+        companions=beside.describe(),
+        settings={**settings, **found},
+        notes=NOTES,
+    )
 
 
-def _decompose_batch(
-    decompose: Decompose, batch: Sequence[_Loaded], target: Path, panels: bool
-) -> Iterator[tuple[_Loaded, dict[str, Any] | str]]:
+def _read_batch(
+    decompose: Decompose,
+    beside: Companions,
+    batch: Sequence[Loaded[_Input]],
+    run: FileRun,
+    panels: bool,
+    burden_threshold: float,
+) -> Iterator[tuple[Loaded[_Input], dict[str, Any] | str]]:
     """Each entry with its scores, or with the reason why it has none."""
-    usable = [loaded.prepared for loaded in batch if loaded.prepared is not None]
-    predictions = iter(decompose.predict(usable)) if usable else iter(())
-    for loaded in batch:
-        if loaded.prepared is None or loaded.source is None:
-            yield loaded, loaded.reason
-            continue
+    if not batch:
+        return
+    readings = beside.read_lungs([one.value.prepared for one in batch], [one.value.source.remarks for one in batch])
+    predictions = decompose.predict([reading.prepared for reading in readings])
+    opacities = beside.find_opacities([one.value.detector_input for one in batch])
+    for loaded, reading, prediction, found in zip(batch, readings, predictions, opacities, strict=True):
         try:
-            decomposition = decompose.assemble(loaded.prepared, next(predictions))
+            decomposition = decompose.assemble(reading.prepared, prediction)
         except InputError as error:
             yield loaded, str(error)
             continue
-        folder = target / loaded.source.image_id
+        folder, source = run.folder(loaded.place), replace(loaded.value.source, remarks=reading.remarks)
         with writing(folder):
-            outcome = write_decomposition(folder, decomposition, loaded.source, panels)
-        yield loaded, outcome
+            scores = write_decomposition(folder, decomposition, source, panels, found)
+        yield loaded, {**scores, **_beside(reading, decomposition, found, burden_threshold)}
 
 
-def question_radiograph(radiograph: Radiograph) -> tuple[str, ...]:
-    """What in a file's header speaks against a frontal chest radiograph; a header that says nothing is believed."""
-    # code strings of at most 16 characters by the standard (PS3.5, 6.2); a file may hold anything
-    modality, part, view = (
-        " ".join((value or "").upper().split())[:16]
-        for value in (radiograph.modality, radiograph.body_part, radiograph.view)
-    )
-    remarks = []
-    if modality and modality not in PROJECTION_MODALITIES:
-        remarks.append(f"modality {modality}, expected a projection radiograph")
-    if part and not any(word in part for word in CHEST_WORDS):
-        remarks.append(f"body part {part}, expected a chest")
-    if view and not any(word in view for word in ("PA", "AP")):
-        remarks.append(f"view {view}, expected PA or AP")
-    return tuple(remarks)
+def _beside(
+    reading: LungReading, decomposition: Decomposition, found: Found | None, burden_threshold: float
+) -> dict[str, Any]:
+    """What scores.json says beside the decomposition's own figures."""
+    mask, spacing = reading.prepared.lung_mask, model_spacing(decomposition.geometry)
+    salient = compute_saliency(decomposition.residue, threshold=burden_threshold, lung_mask=mask).mask
+    return {
+        "opacity_boxes": None if found is None else listed_boxes(*found),
+        "lung_mask_source": reading.source,
+        "looks_like_chest": reading.looks_like_chest,
+        "chest_score": reading.chest_score,
+        "residue_burden": residue_burden(decomposition.residue, salient, mask, spacing).as_dict(),
+    }
 
 
 def _source_of(item: Mapping[str, Any], radiograph: Radiograph, prepared: PreparedRadiograph) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from monai_dgm import __version__
-from monai_dgm.data.read import read_radiograph
+from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.chest_check import ChestReference, chest_plausibility
-from monai_dgm.engines.decomposition import PreparedRadiograph, content, prepare
-from monai_dgm.engines.files import (
-    all_failed,
-    describe_model,
-    input_items,
-    relative_names,
-    without_folders,
-    write_results,
-    writing,
-)
-from monai_dgm.engines.inference import question_radiograph
+from monai_dgm.engines.decomposition import PreparedRadiograph, content
+from monai_dgm.engines.file_run import FileRun, Loaded, prepare_alone, question_radiograph
+from monai_dgm.engines.files import writing
 from monai_dgm.engines.lungs import LungSegmentor
 from monai_dgm.engines.overlay import DISCLAIMER
-from monai_dgm.errors import InputError
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, lung_box, split_lungs
 from monai_dgm.utils.atomic import atomic_write
@@ -53,32 +41,11 @@ NOTES = {
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    place: int
-    prepared: PreparedRadiograph | None
-    remarks: tuple[str, ...] = ()
-    reason: str = ""
+class _Prepare:
+    size: int
 
-
-class _Radiographs(Dataset):
-    """Reads and prepares; input that cannot be used is returned as a reason, so that loading goes on."""
-
-    def __init__(self, items: Sequence[Mapping[str, Any]], size: int) -> None:
-        self.items = items
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, place: int) -> _Loaded:
-        item = self.items[place]
-        try:
-            radiograph = read_radiograph(str(item["image"]))
-            spacing, valid = radiograph.pixel_spacing, radiograph.valid
-            prepared = prepare(radiograph.pixels, self.size, pixel_spacing=spacing, valid=valid)
-            return _Loaded(place, prepared, question_radiograph(radiograph))
-        except (InputError, OSError) as error:
-            return _Loaded(place, None, reason=without_folders(str(error), item))
+    def __call__(self, item: Mapping[str, Any], radiograph: Radiograph) -> tuple[PreparedRadiograph, tuple[str, ...]]:
+        return prepare_alone(radiograph, self.size), question_radiograph(radiograph)
 
 
 def segment_files(
@@ -109,59 +76,30 @@ def segment_files(
         InputError: nothing to segment, a folder that cannot be written, a full disk; or when no file could be segmented
             (lungs.json then lists the reasons).
     """
-    target = Path(output_dir)
-    items = input_items(datalist, target, (MASK_FILE,), LUNGS_FILE)
-    with writing(target):
-        target.mkdir(parents=True, exist_ok=True)
-    names = relative_names([str(item["image"]) for item in items])
-    results: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    for loaded, probability in _outcomes(items, segmentor, device, batch_size, num_workers):
-        file = {"image_id": str(items[loaded.place]["image_id"]), "file": names[loaded.place]}
-        if probability is None or loaded.prepared is None:
-            failed.append({**file, "reason": loaded.reason})
-            logger.warning("%s: not segmented: %s", file["file"], loaded.reason)
-            continue
-        geometry = loaded.prepared.geometry
-        mask, lungs = lungs_in_original(probability, geometry)
-        _write_mask(target / file["image_id"] / MASK_FILE, mask)
-        check = check_chest(probability, geometry, segmentor.reference, loaded.remarks)
-        results.append({**file, "rows": geometry.rows, "cols": geometry.cols, **lungs, **check})
-        for remark in check["remarks"]:
-            logger.warning("%s: %s", file["file"], remark)
-    report = {
-        "disclaimer": DISCLAIMER,
-        "version": f"monai-dgm {__version__}",
-        "model": None if model_file is None else describe_model(model_file),
-        "settings": {"size": segmentor.size, "threshold": THRESHOLD},
-        "notes": NOTES,
-        "images": results,
-        "failed": failed,
-    }
-    write_results(target / LUNGS_FILE, report)
-    if not results:
-        raise InputError(all_failed(failed, "segmented"))
-    print(f"lungs: {target / LUNGS_FILE}", flush=True)
-    return report
+    run = FileRun(datalist, output_dir, LUNGS_FILE, (MASK_FILE,), "segmented")
+    for batch in run.batches(_Prepare(segmentor.size), batch_size, num_workers):
+        for loaded, probability in zip(batch, _probabilities(batch, segmentor, device), strict=True):
+            prepared, remarks = loaded.value
+            mask, lungs = lungs_in_original(probability, prepared.geometry)
+            _write_mask(run.folder(loaded.place) / MASK_FILE, mask)
+            check = check_chest(probability, prepared.geometry, segmentor.reference, remarks)
+            size = {"rows": prepared.geometry.rows, "cols": prepared.geometry.cols}
+            run.add(loaded.place, {**size, **lungs, **check})
+            for remark in check["remarks"]:
+                logger.warning("%s: %s", run.name(loaded.place), remark)
+    return run.write(model_file, settings={"size": segmentor.size, "threshold": THRESHOLD}, notes=NOTES)
 
 
-def _outcomes(
-    items: Sequence[Mapping[str, Any]],
+def _probabilities(
+    batch: Sequence[Loaded[tuple[PreparedRadiograph, tuple[str, ...]]]],
     segmentor: LungSegmentor,
     device: torch.device | str,
-    batch_size: int,
-    num_workers: int,
-) -> Iterator[tuple[_Loaded, NDArray[np.float32] | None]]:
-    """Each entry with its probability of lung (S, S), None where it cannot be used."""
-    dataset = _Radiographs(items, segmentor.size)
-    loader: DataLoader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
-    with tqdm(total=len(items), desc="segmenting", unit="image", disable=None) as progress:
-        for batch in loader:
-            images = [torch.from_numpy(loaded.prepared.image) for loaded in batch if loaded.prepared is not None]
-            planes = iter(segmentor.probability(torch.stack(images).to(device)) if images else ())
-            for loaded in batch:
-                yield loaded, None if loaded.prepared is None else next(planes)
-            progress.update(len(batch))
+) -> NDArray[np.float32]:
+    """Probability of lung, float32 (B, S, S)."""
+    images = [torch.from_numpy(loaded.value[0].image) for loaded in batch]
+    if not images:
+        return np.empty((0, segmentor.size, segmentor.size), dtype=np.float32)
+    return segmentor.probability(torch.stack(images).to(device))
 
 
 def lungs_in_original(

@@ -66,7 +66,11 @@ class Source:
 
 
 def write_decomposition(
-    folder: str | os.PathLike[str], decomposition: Decomposition, source: Source, panel: bool = True
+    folder: str | os.PathLike[str],
+    decomposition: Decomposition,
+    source: Source,
+    panel: bool = True,
+    opacities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> dict[str, Any]:
     """Write ``OUTPUT_FILES`` into ``folder``; earlier ones are replaced only when all new ones are complete.
 
@@ -75,6 +79,8 @@ def write_decomposition(
         decomposition: of one radiograph.
         source: of the same radiograph.
         panel: write panel.png (a third of a second).
+        opacities: boxes (N, 4) in the original's pixels and scores (N,) of a detector, drawn in the overlay; None draws
+            those of the saliency.
 
     Returns:
         What scores.json says of the image: :func:`scores`.
@@ -87,7 +93,7 @@ def write_decomposition(
     made = not target.exists()
     try:
         with ExitStack() as files:  # renames when all are written
-            for name, content in _contents(decomposition, original, source, panel).items():
+            for name, content in _contents(decomposition, original, source, panel, opacities).items():
                 files.enter_context(atomic_write(target / name)).write_bytes(content)
     except BaseException:
         if made and target.is_dir() and not any(target.iterdir()):
@@ -99,7 +105,11 @@ def write_decomposition(
 
 
 def _contents(
-    decomposition: Decomposition, original: OriginalDecomposition, source: Source, panel: bool
+    decomposition: Decomposition,
+    original: OriginalDecomposition,
+    source: Source,
+    panel: bool,
+    opacities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> dict[str, bytes]:
     geometry = decomposition.geometry
     makers: dict[str, Callable[[], bytes]] = {
@@ -111,7 +121,7 @@ def _contents(
             Image.fromarray(normal_levels(original, geometry, source)), f"Synthetic normal image. {DISCLAIMER}."
         ),
         "saliency.png": lambda: _png(Image.fromarray(saliency_levels(original)), f"Saliency. {DISCLAIMER}."),
-        "overlay.png": lambda: overlay_png(decomposition, original, source),
+        "overlay.png": lambda: overlay_png(decomposition, original, source, opacities),
     }
     if panel:
         makers["panel.png"] = lambda: panel_figure([panel_of(decomposition, source)])
@@ -132,10 +142,7 @@ def scores(decomposition: Decomposition, original: OriginalDecomposition, source
         "max_abs_residue": round(decomposition.max_abs_residue, 6),
         "saliency_area_fraction": round(decomposition.saliency_area_fraction, 6),
         "saliency_threshold": round(saliency.threshold, 6),
-        "saliency_boxes": [
-            {"box": _numbers(box), "score": round(float(score), 4)}
-            for box, score in zip(original.boxes, original.box_scores, strict=True)
-        ],
+        "saliency_boxes": listed_boxes(original.boxes, original.box_scores),
         "lung_box": _numbers(original.lung_box),
         "lung_box_source": saliency.lung_box_source,
         "rows": geometry.rows,
@@ -145,6 +152,12 @@ def scores(decomposition: Decomposition, original: OriginalDecomposition, source
         "normal_png_range": [round(black, 6), round(white, 6)],
         "remarks": list(source.remarks),
     }
+
+
+def listed_boxes(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Boxes (N, 4) and scores (N,) as JSON can hold them."""
+    pairs = zip(boxes, scores, strict=True)
+    return [{"box": _numbers(box), "score": round(float(score), 4)} for box, score in pairs]
 
 
 def normal_range(geometry: RadiographGeometry, source: Source) -> tuple[float, float]:
@@ -200,12 +213,19 @@ def residue_nifti(
     return buffer.getvalue()
 
 
-def overlay_png(decomposition: Decomposition, original: OriginalDecomposition, source: Source) -> bytes:
-    """overlay.png: see :func:`monai_dgm.engines.overlay.draw_overlay`."""
+def overlay_png(
+    decomposition: Decomposition,
+    original: OriginalDecomposition,
+    source: Source,
+    opacities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+) -> bytes:
+    """overlay.png: see :func:`monai_dgm.engines.overlay.draw_overlay`; boxes as in :func:`write_decomposition`."""
     words = [f"p(abnormal) {decomposition.probability:.2f}", LUNG_BOX_WORDS[decomposition.saliency.lung_box_source]]
+    boxes, box_scores = opacities or (original.boxes, original.box_scores)
+    words.append("boxes of the saliency" if opacities is None else "boxes of the detector")
     line = ", ".join([*words, *source.remarks])
     softness = 0.5 * max(source.display.shape) / decomposition.geometry.size  # half a pixel of the model's
-    picture = draw_overlay(source.display, original.heat, original.boxes, original.box_scores, line, softness)
+    picture = draw_overlay(source.display, original.heat, boxes, box_scores, line, softness)
     return _png(picture, f"{DISCLAIMER}.")
 
 

@@ -66,8 +66,11 @@ def save_weights(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str])
 
 
 def find_weights(folder: str | os.PathLike[str]) -> str:
-    """The weights in a bundle's folder of models: those that ship, else those that a training wrote."""
-    shipped = Path(folder) / "model.safetensors"
+    """The weights in a bundle's folder of models: those that ship, else those that a training wrote.
+
+    What ships has a folder of its own, ``shipped/``, with its settings beside it: a training writes over neither.
+    """
+    shipped = Path(folder) / "shipped" / "model.safetensors"
     return str(shipped if shipped.is_file() else Path(folder) / "model.pt")
 
 

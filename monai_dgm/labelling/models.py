@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from monai_dgm.engines.classification_inference import DecomposedClassifier
+from monai_dgm.engines.decomposed_network import DecomposedNetwork
 from monai_dgm.engines.decomposition import Decompose
-from monai_dgm.engines.detection_inference import DecomposedDetector
+from monai_dgm.engines.detection_inference import DecomposedDetector, load_detector
 from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
 from monai_dgm.engines.lungs import LungSegmentor, load_lung_segmentor
@@ -22,7 +22,6 @@ from monai_dgm.engines.weights import find_weights, load_weights, read_model_set
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.networks.classifiers import build_classifier
-from monai_dgm.networks.detector import OpacityDetector
 
 __all__ = ["BUNDLES", "LabellingModels", "Loaded"]
 
@@ -106,7 +105,7 @@ class LabellingModels:
         """The opacity detector, None where there is none; errors as :meth:`decompose`."""
         return self._get("detector", self._load_detector) if self.has("detector") else None
 
-    def classifier(self) -> Loaded[DecomposedClassifier] | None:
+    def classifier(self) -> Loaded[DecomposedNetwork] | None:
         """The classifier, None where there is none; errors as :meth:`decompose`."""
         return self._get("classifier", self._load_classifier) if self.has("classifier") else None
 
@@ -157,23 +156,17 @@ class LabellingModels:
         return {"channels": channels, "decomposer": decompose.network, "decomposer_size": decompose.size}
 
     def _load_detector(self, settings: Mapping[str, Any]) -> DecomposedDetector:
-        residues = self._residues_of(settings)
-        network = OpacityDetector(
-            in_channels=len(residues["channels"]),
-            backbone=settings.get("backbone", "resnet50"),
-            image_size=int(settings["image_size"]),
-            width=settings.get("width", 1.0),
-            fpn_channels=settings.get("fpn_channels", 256),
+        seen = self._residues_of(settings)
+        return load_detector(
+            self.paths["detector"], seen.get("decomposer"), seen.get("decomposer_size", 224), self.device
         )
-        load_weights(network, self.paths["detector"])
-        return DecomposedDetector(network, **residues).to(self.device).eval()
 
-    def _load_classifier(self, settings: Mapping[str, Any]) -> DecomposedClassifier:
+    def _load_classifier(self, settings: Mapping[str, Any]) -> DecomposedNetwork:
         residues = self._residues_of(settings)
         architecture = settings.get("architecture", "densenet161")
         network = build_classifier(architecture, in_channels=len(residues["channels"]))
         load_weights(network, self.paths["classifier"])
-        return DecomposedClassifier(network, **residues).to(self.device).eval()
+        return DecomposedNetwork(network, **residues).to(self.device).eval()
 
     def _load_lungs(self, settings: Mapping[str, Any]) -> LungSegmentor:
         return load_lung_segmentor(self.paths["lungs"], self.device)

@@ -370,8 +370,10 @@ def test_weights_that_do_not_fit_are_told_in_one_line(name: str, tmp_path: Path)
 
 def test_shipped_weights_come_before_trained_ones(tmp_path: Path) -> None:
     assert find_weights(tmp_path) == str(tmp_path / "model.pt")
-    (tmp_path / "model.safetensors").touch()
-    assert find_weights(tmp_path) == str(tmp_path / "model.safetensors")
+    shipped = tmp_path / "shipped" / "model.safetensors"
+    shipped.parent.mkdir()
+    shipped.touch()
+    assert find_weights(tmp_path) == str(shipped)
 
 
 def test_settings_of_a_model_lie_beside_its_weights(tmp_path: Path) -> None:

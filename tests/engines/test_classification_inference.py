@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.classification_inference import DecomposedClassifier, classify_files
+from monai_dgm.engines.classification_inference import classify_files
+from monai_dgm.engines.decomposed_network import DecomposedNetwork
 from monai_dgm.engines.decomposition import prepare
 from monai_dgm.engines.frozen_decomposer import decomposed_dataset, load_decomposer
 from monai_dgm.engines.weights import save_weights
@@ -49,7 +50,7 @@ def test_scores_are_those_of_the_network_that_training_saw(sample_dir: Path, tmp
     channels, side = ["image", "residue"], 64  # of the classifier; the decomposer's is 32
     dataset = decomposed_dataset(items, channels, side, tmp_path / "cache", decomposer, weights)
     classifier = build_classifier("densenet_small", 2).eval()
-    network = DecomposedClassifier(classifier, channels, decomposer, 32).eval()
+    network = DecomposedNetwork(classifier, channels, decomposer, 32).eval()
     told = classify_files(items, network, tmp_path / "out", {**SETTINGS, "image_size": side}, batch_size=2)
     with torch.inference_mode():
         expected = torch.sigmoid(classifier(torch.stack([dataset[i]["image"] for i in range(3)])))[:, 0]
@@ -59,7 +60,7 @@ def test_scores_are_those_of_the_network_that_training_saw(sample_dir: Path, tmp
 
 
 def test_bad_files_are_listed_and_the_others_called_by_the_threshold(images: Path, tmp_path: Path) -> None:
-    network = DecomposedClassifier(Mean()).eval()
+    network = DecomposedNetwork(Mean()).eval()
     told = classify_files(images, network, tmp_path / "out", SETTINGS, batch_size=2)
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == told
     assert [image["image_id"] for image in told["images"]] == ["a", "b", "c"]
@@ -77,14 +78,14 @@ def test_bad_files_are_listed_and_the_others_called_by_the_threshold(images: Pat
 
 
 def test_the_outputs_of_an_earlier_run_are_no_input(images: Path) -> None:
-    network = DecomposedClassifier(Mean()).eval()
+    network = DecomposedNetwork(Mean()).eval()
     for _ in range(2):
         assert len(classify_files(images, network, images, SETTINGS)["images"]) == 3
 
 
 def test_when_nothing_can_be_classified_the_reason_is_the_error(images: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"broken\.png: "):
-        classify_files(images / "broken.png", DecomposedClassifier(Mean()), tmp_path / "out", SETTINGS)
+        classify_files(images / "broken.png", DecomposedNetwork(Mean()), tmp_path / "out", SETTINGS)
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["images"] == []
 
 
@@ -94,6 +95,6 @@ def test_unsound_weights_and_a_missing_decomposer_are_errors(images: Path, tmp_p
             return image[:, 0, 0, :1] * torch.nan
 
     with pytest.raises(InputError, match="are the weights sound"):
-        classify_files(images, DecomposedClassifier(Broken()), tmp_path / "out", SETTINGS)
+        classify_files(images, DecomposedNetwork(Broken()), tmp_path / "out", SETTINGS)
     with pytest.raises(InputError, match="expected a decomposer for the channel residue"):
-        DecomposedClassifier(Mean(), ["residue"])
+        DecomposedNetwork(Mean(), ["residue"])

@@ -19,7 +19,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from torch import Tensor, nn
 
 from monai_dgm.dicom.radiograph import Radiograph
-from monai_dgm.engines.inference import SCORES_FILE, decompose_files, question_radiograph
+from monai_dgm.engines.file_run import question_radiograph
+from monai_dgm.engines.inference import SCORES_FILE, decompose_files
 from monai_dgm.engines.outputs import OUTPUT_FILES
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import Decomposer
@@ -254,7 +255,9 @@ def test_the_model_and_the_settings_are_told(tmp_path: Path, network: Decomposer
     )
     assert report["model"] == {"file": "model.pt", "sha256": hashlib.sha256(b"weights").hexdigest()}
     told = read_scores(tmp_path / "out")
-    assert told["settings"] == {"size": SIZE, "fit": "pad", "percentiles": [1, 99], "threshold": 0.1}
+    chosen = {"size": SIZE, "fit": "pad", "percentiles": [1, 99], "threshold": 0.1}
+    assert told["settings"] == {**chosen, "score_threshold": None, "burden_threshold": 0.1}
+    assert told["companions"] == {"lungs": None, "detector": None}
     assert told["images"][0]["saliency_threshold"] == 0.1
     assert "not for diagnosis" in told["disclaimer"] and told["version"].startswith("monai-dgm ")
     with pytest.raises(InputError, match=r"none\.pt: expected the file of the model"):
