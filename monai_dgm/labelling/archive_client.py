@@ -109,6 +109,7 @@ class ArchiveClient:
 
     def __init__(self, url: str, login: tuple[str, str] | None = None, max_bytes: int = MAX_FILE_BYTES) -> None:
         self.url = checked_archive_url(url)
+        self.login = login
         self.max_bytes = max_bytes
         for name in ("dicomweb_client", "urllib3.connectionpool"):  # they log addresses, with UIDs in them
             logging.getLogger(name).setLevel(logging.CRITICAL)
