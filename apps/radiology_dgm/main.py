@@ -1,6 +1,6 @@
 """MONAI Label app: decomposition and opacity boxes of chest radiographs, read from the original files.
 
-python -m monailabel.main start_server --app apps/radiology_dgm --studies FOLDER
+python -m monailabel.main start_server --app apps/radiology_dgm --studies <folder or DICOMweb address>
 
 Settings, as ``--conf NAME VALUE`` or as environment variables MONAI_DGM_NAME: ``decomposer``, ``detector``,
 ``classifier``, ``lungs`` (weights in the place of a bundle's), ``bundles`` (folder), ``device``, ``state_dir``
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import server
+from lib.archive import make_watch, open_studies, state_folder
 from lib.datastore import StudyDatastore
 from lib.infers import make_infers
 from lib.strategies import make_strategies
@@ -30,9 +31,9 @@ from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.batch import Batches
 from monai_dgm.labelling.models import BUNDLES, LabellingModels
 from monai_dgm.labelling.requests import checked_image_id, known_name
+from monai_dgm.labelling.refusals import ArchiveAwayError
 from monai_dgm.labelling.results import Answer
 from monai_dgm.labelling.selection import ImageSelection
-from monai_dgm.labelling.studies import StudyFolder
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions
 from monai_dgm.labelling.viewer_files import ViewerFiles
 
@@ -44,7 +45,7 @@ class RadiologyDGM(MONAILabelApp):
 
     Args:
         app_dir: this folder.
-        studies: folder of radiographs.
+        studies: folder of radiographs, or address of a DICOMweb archive.
         conf: settings.
     """
 
@@ -52,10 +53,11 @@ class RadiologyDGM(MONAILabelApp):
         try:
             server.check_address()
             self.settings = Settings(app_dir, studies, conf or {})
-            self.analysis = RadiographAnalysis(StudyFolder(studies), self.settings.models())
+            self.analysis = RadiographAnalysis(open_studies(self.settings), self.settings.models())
             self.submissions = Submissions(self.settings.state_dir)
             self.selection = ImageSelection(self.analysis, AcquisitionScores(self.settings.state_dir / "scores.sqlite"))
             self.batches = Batches()
+            self.watch = make_watch(self)
             self.viewer = self.settings.viewer()
             self._announce()
         except (InputError, OSError) as error:
@@ -120,11 +122,15 @@ class RadiologyDGM(MONAILabelApp):
         return {"label": None, "tag": "", "file": None, "params": self.answer(request).params}
 
     def on_init_complete(self) -> None:
-        """Begin to score images for the choice of the next one."""
-        logger.info(
-            "%d radiographs, %d files left out", len(self.datastore().list_images()), self.analysis.studies.left_out
-        )
+        """Begin to score images for the choice of the next one, and to watch the archive where the studies are in one."""
+        try:
+            count, left_out = len(self.datastore().list_images()), self.analysis.studies.left_out
+            logger.info("%d radiographs, %d files left out", count, left_out)
+        except ArchiveAwayError as error:
+            logger.warning("%s", error)
         self.selection.start()
+        if self.watch is not None:
+            self.watch.start()
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
         """Nothing is logged of it: an id may tell a patient."""
@@ -139,19 +145,18 @@ class Settings:
         conf: from the command line; an environment variable serves where it says nothing.
 
     Raises:
-        InputError: studies that are no folder.
+        InputError: a seed that is none.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        if studies.startswith(("http://", "https://")):
-            raise InputError("studies: expected a folder; DICOMweb is not served by this version")
+        self.studies = studies
         self.app_dir = Path(app_dir)
         self.conf = conf
         seed = self.get("seed", "0")
         if not seed.isdigit():
             raise InputError("seed: expected a whole number")
         self.seed = int(seed)
-        self.state_dir = Path(self.get("state_dir", str(Path(studies) / ".monai_dgm")))
+        self.state_dir = Path(self.get("state_dir", str(state_folder(studies))))
 
     def get(self, name: str, default: str = "") -> str:
         """One setting."""
