@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cross_fitted",
         action="store_true",
-        help="train classifiers on residues of those --decomposers that have not seen the image; takes all folds'",
+        help="train on residues of those --decomposers that have not seen the image; takes all folds'",
     )
     parser.add_argument("--bundles_dir", type=Path, help="folder of the bundles; default: bundles of this repository")
     parser.add_argument("--report_only", action="store_true", help="train nothing, report what is there")

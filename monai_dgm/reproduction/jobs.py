@@ -74,7 +74,7 @@ class Plan:
         rows: of all tables, in their order.
         preset: they are of.
         folds: test folds.
-        cross_fitted: whether classifiers are trained on residues of decomposers that have not seen the image.
+        cross_fitted: whether networks are trained on residues of decomposers that have not seen the image.
     """
 
     preset: Preset
@@ -101,9 +101,10 @@ def make_plan(
         preset: sizes and schedules.
         folds: test folds.
         tables: of :data:`TABLES`.
-        cross_fitted: fingerprint of the decomposers of all folds, for classifiers that train on the residues of those
-            that have not seen the image (:func:`monai_dgm.engines.frozen_decomposer.cross_fitted_residues`); None
-            trains them on the residues of the fold's own decomposer.
+        cross_fitted: fingerprint of the decomposers of all folds, for classifiers and detectors that train on the
+            residues of those that have not seen the image
+            (:func:`monai_dgm.engines.frozen_decomposer.cross_fitted_residues`); None trains them on the residues of
+            the fold's own decomposer.
     """
     plan = Plan(preset, tuple(folds), cross_fitted is not None)
     jobs: dict[str, Job] = {}
@@ -124,7 +125,7 @@ def make_plan(
 
 
 def _cross_fitted(job: Job, fingerprint: str | None) -> Job:
-    if fingerprint is None or job.kind != "classifier" or "residue" not in job.overrides["channels"]:
+    if fingerprint is None or "residue" not in job.overrides.get("channels", ()):  # the head has no channels to choose
         return job
     overrides = {**job.overrides, "cross_fitted": fingerprint}
     return replace(job, name=f"{job.name}-cross_fitted", title=f"{job.title}, cross-fitted", overrides=overrides)

@@ -92,12 +92,11 @@ def _warnings(plan: Plan, outcome: Outcome) -> list[str]:
 _NOT_CROSS_FITTED = (
     "Training images have residues of the fold's decomposer, which was trained on them and their labels. These tell "
     "the labels better than residues of new images, so that a network may trust residues too much, which works against "
-    "them in the test. --cross_fitted avoids it for classifiers."
+    "them in the test. --cross_fitted avoids it."
 )
 _CROSS_FITTED = (
-    "Classifiers were trained on residues of decomposers that had not seen the image (cross-fitted). Those decomposers "
-    "had seen the test images, whose own residues come from the fold's decomposer, which had not. Detectors were "
-    "trained on residues of the fold's decomposer."
+    "Classifiers and detectors were trained on residues of decomposers that had not seen the image (cross-fitted). "
+    "Those decomposers had seen the test images, whose own residues come from the fold's decomposer, which had not."
 )
 
 

@@ -196,6 +196,26 @@ def test_image_alone_needs_no_decomposer_and_may_go_on_from_weights(
     assert missing.returncode == 1 and "none.pt: expected" in one_line(missing.stderr)
 
 
+def test_cross_fitted_residues_change_the_training_images_alone(
+    run: Callable[..., Finished], tiny: Callable[..., Overrides], trained: Trained, tmp_path: Path
+) -> None:
+    for fold in range(5):
+        write_decomposer(tmp_path / f"fold{fold}", seed=10 + fold)
+    paths = tmp_path / "fold{fold}" / "model.pt"
+    finished = run("training", "train", **tiny(tmp_path / "out", max_epochs=1, cross_fitted=paths))
+    assert finished.returncode == 0, finished.stderr
+    known = [read_model_settings(weights) for weights in (tmp_path / "out" / "models" / "model.pt", trained.weights)]
+    assert [settings["cross_fitted"] for settings in known] == [True, False]
+    assert known[0]["decomposer_sha256"] == known[1]["decomposer_sha256"]
+    values = [
+        {row["figure"]: row["value"] for row in figures(folder)["rows"] if row["method"] == "saliency_boxes"}
+        for folder in (tmp_path / "out", trained.folder)
+    ]
+    assert values[0] == values[1]  # of the test images' residues, which are those of the one decomposer
+    first = [read_history(folder / "history.jsonl")[0] for folder in (tmp_path / "out", trained.folder)]
+    assert first[0]["loss/loss"] != first[1]["loss/loss"]
+
+
 def test_paper_runs(run: Callable[..., Finished], tiny: Callable[..., Overrides], tmp_path: Path) -> None:
     kept = ("batch_size", "width", "fpn_channels")
     overrides = {name: value for name, value in tiny(tmp_path).items() if name not in kept}
