@@ -1,7 +1,7 @@
 """The files of the prebuilt OHIF viewer (npm's ``@ohif/app``), served below a prefix that it was not built for.
 
-Its pages and scripts take their own address for ``/``. Two places say so, the page and the module loader's public
-path, and both are set here while they are read: the folder stays as npm unpacked it.
+Its page, scripts and styles take their own address for ``/``. The few places that say so are set here while they are
+read: the folder stays as npm unpacked it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from monai_dgm.labelling.refusals import UnavailableError, UnknownError
 __all__ = ["ServedFile", "ViewerFiles"]
 
 _PART = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*")  # no hidden file, no way up, no separator of another system
-_HASHED = re.compile(r"(\.bundle\.)?[0-9a-f]{16}(\.js|\.wasm)")  # the name changes with the content
-_PUBLIC_PATH = b'__webpack_require__.p = "/"'
+_HASHED = re.compile(r"(\.bundle\.)?[0-9a-f]{16}\.(js|wasm|woff2)")  # the name changes with the content
+# where files name the prefix: the module loader of the viewer and of its workers, and fonts
+_PLACES = {".js": ('__webpack_require__.p = "{}"',), ".css": ("url({}",)}
 _MEDIA_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 ADVICE = "there is no viewer: make ohif fetches it, or set ohif_dir to the dist folder of npm's @ohif/app"
 
@@ -74,8 +75,8 @@ class ViewerFiles:
             return ServedFile(self._page(), "text/html; charset=utf-8", False)
         file = self._file(parts)
         content = file.read_bytes()
-        if file.suffix == ".js":
-            content = content.replace(_PUBLIC_PATH, _PUBLIC_PATH[:-2] + f'"{self.prefix}"'.encode())
+        for place in _PLACES.get(file.suffix, ()):
+            content = content.replace(place.format("/").encode(), place.format(self.prefix).encode())
         kind = _MEDIA_TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         return ServedFile(content, kind, bool(_HASHED.search(file.name)))
 

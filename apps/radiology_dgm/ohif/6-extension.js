@@ -1,0 +1,131 @@
+// The OHIF extension: buttons in the toolbar and what they do.
+(function () {
+  'use strict';
+  const dgm = (window.monaiDgm = window.monaiDgm || {});
+  const ID = 'monai-dgm';
+  const TITLE = 'Research software, not for diagnosis';
+  const SECONDS_BETWEEN_STATES = 15;
+  const BUTTONS = [
+    ['ShowBoxes', 'Show boxes', "The model's opacity boxes, to be moved, deleted or added to"],
+    ['DetectAgain', 'Detect again', 'Run the present model; what you drew or moved stays'],
+    ['ShowNormal', 'Normal', 'Synthesised normal image over the radiograph, on and off'],
+    ['ShowResidue', 'Residue', 'Residue over the radiograph, on and off'],
+    ['NoFinding', 'No finding', 'Confirm that there is no opacity'],
+    ['SubmitBoxes', 'Submit boxes', 'Keep all rectangles on this image as your label'],
+    ['NextCase', 'Next case', 'The study that is worth most to be read next'],
+  ];
+
+  function makeActions({ servicesManager, commandsManager }) {
+    const { services } = servicesManager;
+    const say = (type, message) =>
+      services.uiNotificationService.show({ title: TITLE, message, type, duration: 6000 });
+
+    async function showBoxes(fresh) {
+      const shown = dgm.geometry.displayed(services);
+      const answer = await dgm.status.during(() => dgm.server.boxes(shown.image, fresh));
+      dgm.boxes.show(shown, answer.boxes);
+      const what = `${answer.boxes.length || 'no'} boxes of ${answer.model_version} (${answer.box_source})`;
+      dgm.status.note(what);
+      say('info', what);
+    }
+
+    async function togglePicture(name) {
+      if (dgm.pictures.current() === name) {
+        dgm.pictures.hide();
+        return;
+      }
+      const shown = dgm.geometry.displayed(services);
+      await dgm.status.during(() => dgm.pictures.show(shown, name));
+    }
+
+    async function submit(status) {
+      const shown = dgm.geometry.displayed(services);
+      const boxes = dgm.boxes.read(shown);
+      if (status === 'boxes' && !boxes.length) {
+        throw new Error('there is no rectangle on this image; press No finding if that is what you mean');
+      }
+      if (status === 'no_finding' && boxes.length) {
+        throw new Error(`there are ${boxes.length} rectangles on this image; delete them first, or submit them`);
+      }
+      const kept = await dgm.server.submit(shown.image, status, boxes);
+      const what = status === 'boxes' ? `${kept.boxes.length} boxes` : 'no finding';
+      say('success', `Submitted: ${what}, by ${kept.reader}`);
+      dgm.status.note(`submitted: ${what}`);
+      dgm.status.refresh();
+    }
+
+    async function nextCase() {
+      const next = await dgm.status.during(() => dgm.server.next());
+      const study = next.study || (await studyOf(next.id));
+      if (!study) {
+        say('info', 'All radiographs are labelled');
+        return;
+      }
+      const address = new URL(window.location.href);
+      address.searchParams.set('StudyInstanceUIDs', study);
+      window.location.assign(address);
+    }
+
+    /** The study of an image, where the server does not say it: asked of the PACS. */
+    async function studyOf(image) {
+      const query = `SOPInstanceUID=${encodeURIComponent(image || '')}`;
+      const answer = image ? await fetch(`/dicom-web/instances?${query}`, { headers: { Accept: 'application/dicom+json' } }) : null;
+      const found = answer && answer.ok && answer.status === 200 ? await answer.json() : [];
+      return found.length ? found[0]['0020000D'].Value[0] : null;
+    }
+
+    // whatever goes wrong is said in one line
+    const spoken = work => async () => {
+      try {
+        await work();
+      } catch (error) {
+        say('error', error.message);
+      }
+    };
+
+    return {
+      monaiDgmShowBoxes: spoken(() => showBoxes(false)),
+      monaiDgmDetectAgain: spoken(() => showBoxes(true)),
+      monaiDgmShowNormal: spoken(() => togglePicture('normal')),
+      monaiDgmShowResidue: spoken(() => togglePicture('residue')),
+      monaiDgmNoFinding: spoken(() => submit('no_finding')),
+      monaiDgmSubmitBoxes: spoken(() => submit('boxes')),
+      monaiDgmNextCase: spoken(nextCase),
+    };
+  }
+
+  let timer = null;
+  let labels = null;
+
+  dgm.extension = {
+    id: ID,
+    version: '1.0.0',
+
+    getCommandsModule(system) {
+      const actions = makeActions(system);
+      const definitions = Object.fromEntries(Object.entries(actions).map(([name, run]) => [name, { commandFn: run }]));
+      return { actions, definitions, defaultContext: 'DEFAULT' };
+    },
+
+    onModeEnter({ servicesManager }) {
+      const { toolbarService } = servicesManager.services;
+      const buttons = BUTTONS.map(([name, label, tooltip]) => ({
+        id: `monaiDgm${name}`,
+        uiType: 'ohif.toolButton',
+        props: { icon: 'tool-rectangle', label, tooltip, commands: `monaiDgm${name}`, evaluate: 'evaluate.action' },
+      }));
+      toolbarService.register(buttons);
+      toolbarService.updateSection('primary', buttons.map(button => button.id)); // adds them
+      labels = dgm.boxes.label(servicesManager.services);
+      dgm.status.refresh();
+      timer = window.setInterval(dgm.status.refresh, SECONDS_BETWEEN_STATES * 1000);
+    },
+
+    onModeExit() {
+      window.clearInterval(timer);
+      labels.unsubscribe();
+      dgm.pictures.hide();
+      dgm.status.remove();
+    },
+  };
+})();

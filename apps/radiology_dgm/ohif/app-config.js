@@ -1,0 +1,39 @@
+// OHIF's configuration: the PACS behind this server, our extension, and no questions before the first box.
+window.config = {
+  routerBasename: '/ohif/',
+  extensions: [window.monaiDgm.extension],
+  modes: [],
+  showStudyList: true,
+  maxNumberOfWebWorkers: 3,
+  showWarningMessageForCrossOrigin: false,
+  showCPUFallbackMessage: true,
+  showLoadingIndicator: true,
+  showErrorDetails: 'always',
+  investigationalUseDialog: { option: 'never' }, // the status line says it at all times
+  disableConfirmationPrompts: true,
+  measurementTrackingMode: 'simplified', // rectangles are tracked without a question
+  customizationService: [{ 'ohif.tours': { $set: [] } }],
+  defaultDataSourceName: 'dicomweb',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'dicomweb',
+      configuration: {
+        friendlyName: 'PACS of the label app',
+        name: 'dicomweb',
+        wadoUriRoot: '/dicom-web',
+        qidoRoot: '/dicom-web',
+        wadoRoot: '/dicom-web',
+        qidoSupportsIncludeField: true,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: true,
+        supportsFuzzyMatching: true,
+        supportsWildcard: true,
+        singlepart: 'bulkdata,video',
+        bulkDataURI: { enabled: true, relativeResolution: 'studies' },
+        omitQuotationForMultipartRequest: true,
+      },
+    },
+  ],
+};
