@@ -23,6 +23,7 @@ __all__ = [
     "first_line",
     "load_weights",
     "read_model_settings",
+    "read_state_dict",
     "save_weights",
     "written_aside",
 ]
@@ -80,18 +81,29 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     Raises:
         InputError: when the file is missing, is no state dict, or belongs to another network.
     """
+    expected = f"weights of {type(network).__name__} as configured"
+    state = read_state_dict(path, expected)
+    try:
+        network.load_state_dict(state)
+    except Exception as error:  # a file may hold anything; the user needs the one line
+        raise InputError(f"{path}: expected {expected}, got: {first_line(error)}") from error
+    return network
+
+
+def read_state_dict(path: str | os.PathLike[str], expected: str = "a state dict") -> dict[str, Tensor]:
+    """The tensors of a file written by :func:`save_weights`, on the CPU; ``expected`` is what an error says.
+
+    Raises:
+        InputError: when the file is missing or is no state dict.
+    """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected a file of trained weights, there is none; run training first")
     try:
         if str(path).endswith(".safetensors"):
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # every reader has its own exceptions; the user needs the one line
-        expected = f"weights of {type(network).__name__} as configured"
         raise InputError(f"{path}: expected {expected}, got: {first_line(error)}") from error
-    return network
 
 
 def read_model_settings(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""Weights as they ship with a bundle: half precision, one folder with settings, origin and checksum, ready for use.
+
+python -m monai_dgm.engines.shipping RUN/models/model.pt bundles/dgm/models/shipped --manifest DATA/manifest.csv
+    --command "python -m monai.bundle run training ..." --licence "CC BY-NC-SA 4.0"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_dgm import __version__
+from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.engines.chest_check import CHEST_FILE
+from monai_dgm.engines.weights import read_model_settings, read_state_dict, save_weights
+from monai_dgm.errors import InputError
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["MAX_BYTES", "half_precision", "ship_weights"]
+
+MAX_BYTES = 25_000_000
+
+
+def half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Floating-point tensors in float16, others as they are.
+
+    Raises:
+        InputError: a value that float16 cannot hold, or one that is not finite.
+    """
+    halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    for name, tensor in halved.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"{name}: expected finite values within +-65504, as float16 holds them")
+    return halved
+
+
+def ship_weights(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    manifest: str | os.PathLike[str],
+    command: str,
+    licence: str,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Write ``target/model.safetensors`` and ``model.json``, and ``chest.json`` where one lies beside the weights.
+
+    Args:
+        source: weights of a training, their settings beside them.
+        target: folder, made when missing.
+        manifest: of the data that they were trained on; its SHA-256 is noted.
+        command: that trained them, as a user would give it.
+        licence: of the weights, which follows the data's.
+        settings: in addition to the training's own.
+
+    Returns:
+        what model.json holds: the training's settings, ``settings``, and under "shipped" SHA-256, bytes, command,
+        manifest's SHA-256, licence and version.
+
+    Raises:
+        InputError: no such files, weights that float16 cannot hold, or more than ``MAX_BYTES``.
+    """
+    for path in (source, manifest):
+        if not Path(path).is_file():
+            raise InputError(f"{path}: expected a file, there is none")
+    folder, origin = Path(target), Path(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "model.safetensors"
+    with atomic_write(weights) as partial:
+        aside = partial.with_suffix(".safetensors")
+        save_weights(half_precision(read_state_dict(origin)), aside)
+        if aside.stat().st_size > MAX_BYTES:
+            aside.unlink()
+            raise InputError(f"{origin}: expected at most {MAX_BYTES} bytes in half precision, got more")
+        aside.replace(partial)
+    told = {
+        "sha256": hash_file(weights),
+        "bytes": weights.stat().st_size,
+        "command": command,
+        "manifest_sha256": hash_file(manifest),
+        "licence": licence,
+        "version": f"monai-dgm {__version__}",
+    }
+    values = {**read_model_settings(origin), **settings, "shipped": told}
+    with atomic_write(folder / "model.json") as partial:
+        partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if (chest := origin.with_name(CHEST_FILE)).is_file():
+        with atomic_write(folder / CHEST_FILE) as partial:
+            shutil.copyfile(chest, partial)
+    return values
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line of :func:`ship_weights`."""
+    parser = argparse.ArgumentParser(prog="python -m monai_dgm.engines.shipping", description=__doc__)
+    parser.add_argument("source", help="model.pt of a training")
+    parser.add_argument("target", help="folder, such as bundles/dgm/models/shipped")
+    for name in ("manifest", "command", "licence"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--settings", type=json.loads, default={}, help="further settings, as JSON")
+    given = parser.parse_args(arguments)
+    told = ship_weights(given.source, given.target, given.manifest, given.command, given.licence, **given.settings)
+    print(json.dumps(told["shipped"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
