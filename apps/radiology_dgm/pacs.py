@@ -1,0 +1,189 @@
+"""Orthanc on this machine with the embedded sample in it, and the label app over it. `make label-pacs` calls it.
+
+python apps/radiology_dgm/pacs.py [--port 8000] [--orthanc-port 8042] [--conf NAME VALUE ...]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import start
+
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+PACKAGES = ("orthanc", "orthanc-dicomweb")
+STARTING_SECONDS = 60.0
+
+
+class PacsError(RuntimeError):
+    """Orthanc cannot be had, or does not start; one line."""
+
+
+def orthanc_program() -> str | None:
+    """Where Orthanc is, None where it is not installed with its DICOMweb plugin."""
+    program = shutil.which("Orthanc") or shutil.which(
+        "Orthanc", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+    )
+    return program if program and PLUGIN.is_file() else None
+
+
+def install_orthanc() -> None:
+    """Install it from Debian's or Ubuntu's packages where that is possible, unless it is there.
+
+    Raises:
+        PacsError: with what to do.
+    """
+    if orthanc_program():
+        return
+    advice = f"install Orthanc with its DICOMweb plugin: apt-get install {' '.join(PACKAGES)}"
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        raise PacsError(advice)
+    # the package starts a server of its own, open to the network, where something like systemd runs
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    words = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
+    for step in (["apt-get", "update", "-qq"], words):
+        if subprocess.run(step, env=quiet, check=False).returncode:
+            raise PacsError(advice)
+    if not orthanc_program():
+        raise PacsError(advice)
+
+
+def configuration(folder: Path, port: int) -> dict[str, Any]:
+    """Orthanc's: this machine alone, DICOMweb alone, everything below ``folder``."""
+    storage = str(folder / "storage")
+    return {
+        "Name": "monai-dgm",
+        "StorageDirectory": storage,
+        "IndexDirectory": storage,
+        "HttpPort": port,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomServerEnabled": False,
+        "HttpCompressionEnabled": False,
+        "Plugins": [str(PLUGIN)],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
+    }
+
+
+class Orthanc:
+    """An Orthanc of our own.
+
+    Args:
+        folder: for its configuration, storage and log; what is stored stays there.
+        port: of its HTTP server; a free one by default.
+
+    Raises:
+        PacsError: not installed.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        program = orthanc_program()
+        if program is None:
+            raise PacsError(f"Orthanc is not installed ({' '.join(PACKAGES)})")
+        self.program = program
+        self.folder = folder
+        self.port = port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Of its DICOMweb service."""
+        return f"http://127.0.0.1:{self.port}/dicom-web"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        Raises:
+            PacsError: it does not.
+        """
+        (self.folder / "storage").mkdir(parents=True, exist_ok=True)
+        settings = self.folder / "orthanc.json"
+        settings.write_text(json.dumps(configuration(self.folder, self.port), indent=1), encoding="utf-8")
+        with open(self.folder / "orthanc.log", "ab") as log:
+            self.process = subprocess.Popen([self.program, str(settings)], stdout=log, stderr=log)
+        deadline = time.monotonic() + STARTING_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.address}/studies?limit=1", timeout=5).read()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        self.stop()
+        raise PacsError(f"Orthanc does not start; {self.folder / 'orthanc.log'} says why")
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+    def upload(self, content: bytes) -> None:
+        """Add a DICOM file; one that is there already stays as it is."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/instances", data=content, method="POST")
+        urllib.request.urlopen(request, timeout=60).read()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def load_sample(orthanc: Orthanc) -> int:
+    """Put the embedded sample into Orthanc as DICOM; returns the number of images."""
+    from monai_dgm.data.dicom_sample import write_dicom_sample
+
+    sample = start.sample_folder()
+    files = write_dicom_sample(sample, sample.with_name(f"{sample.name}-dicom"))
+    for file in files:
+        orthanc.upload(file.read_bytes())
+    return len(files)
+
+
+def main() -> int:
+    """Start Orthanc, then the app, and end both together."""
+    given = start.parse()
+    try:
+        install_orthanc()
+        orthanc = Orthanc(start.RUNS / "orthanc", given.orthanc_port)
+        orthanc.start()
+    except PacsError as error:
+        print(f"label-pacs: {error}", file=sys.stderr)
+        return 1
+    server: subprocess.Popen[bytes] | None = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        print(f"archive: {orthanc.address}, {load_sample(orthanc)} radiographs", flush=True)
+        environment = {"MONAI_DGM_STATE_DIR": str(start.RUNS / "orthanc-labels"), **start.environment()}
+        server = subprocess.Popen(start.command(orthanc.address, given.port, given.conf), env=environment)
+        print(f"viewer:  http://127.0.0.1:{given.port}/ohif/", flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if server is not None and server.poll() is None:
+            server.terminate()
+            server.wait()
+        orthanc.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Start the label app: on a folder, on a DICOMweb archive, or on the embedded sample. `make label` calls it.
+
+python apps/radiology_dgm/start.py [--studies FOLDER_OR_ADDRESS] [--port 8000] [--conf NAME VALUE ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+APP = Path(__file__).resolve().parent
+RUNS = APP.parent.parent / "runs" / "label"  # ignored by git
+SAMPLE_PATIENTS, SAMPLE_SIZE = 40, 512
+# nothing is fetched at start, scores are the app's own, and nothing but the server's address is told to anyone
+ENVIRONMENT = {
+    "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+    "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+def sample_folder() -> Path:
+    """The embedded sample, written when it is not there yet, which takes a minute."""
+    from monai_dgm.data.simulator.sample import write_sample
+
+    return write_sample(RUNS / f"sample-{SAMPLE_PATIENTS}x{SAMPLE_SIZE}", SAMPLE_PATIENTS, SAMPLE_SIZE)
+
+
+def command(studies: str, port: int, conf: list[list[str]]) -> list[str]:
+    """The platform's command, on this machine's loopback alone."""
+    words = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", studies]
+    words += ["--host", "127.0.0.1", "--port", str(port)]
+    for name, value in conf:
+        words += ["--conf", name, value]
+    return words
+
+
+def environment() -> dict[str, str]:
+    """The environment of the server; what is set already counts."""
+    return {**ENVIRONMENT, **os.environ}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Arguments of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--studies", default="", help="folder, or DICOMweb address; the embedded sample by default")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--orthanc-port", type=int, default=8042, help="of Orthanc, for pacs.py")
+    parser.add_argument("--conf", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Become the server."""
+    given = parse()
+    studies = given.studies or str(sample_folder() / "images")
+    print(f"studies: {studies}", f"server:  http://127.0.0.1:{given.port}", sep="\n", flush=True)
+    os.execve(sys.executable, command(studies, given.port, given.conf), environment())
+
+
+if __name__ == "__main__":
+    main()
