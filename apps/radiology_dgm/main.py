@@ -30,8 +30,8 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.batch import Batches
 from monai_dgm.labelling.models import BUNDLES, LabellingModels
-from monai_dgm.labelling.requests import checked_image_id, known_name
 from monai_dgm.labelling.refusals import ArchiveAwayError
+from monai_dgm.labelling.requests import checked_image_id, known_name
 from monai_dgm.labelling.results import Answer
 from monai_dgm.labelling.selection import ImageSelection
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions
@@ -122,7 +122,7 @@ class RadiologyDGM(MONAILabelApp):
         return {"label": None, "tag": "", "file": None, "params": self.answer(request).params}
 
     def on_init_complete(self) -> None:
-        """Begin to score images for the choice of the next one, and to watch the archive where the studies are in one."""
+        """Begin to score images for the choice of the next one, and to watch the archive where there is one."""
         try:
             count, left_out = len(self.datastore().list_images()), self.analysis.studies.left_out
             logger.info("%d radiographs, %d files left out", count, left_out)
