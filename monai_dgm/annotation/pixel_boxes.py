@@ -16,7 +16,7 @@ import numpy as np
 
 from monai_dgm.annotation.documents import parse_json, shown
 from monai_dgm.annotation.labels import MAX_BOXES, OPACITY, STATUSES, LabelledBox
-from monai_dgm.annotation.markups import MarkupsReading, clipped_box
+from monai_dgm.annotation.markups import UNTOUCHED_IOU, MarkupsReading, clipped_box, without_repeats
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.errors import InputError
 
@@ -27,7 +27,8 @@ _KEYS = {"status", "boxes"}
 def read_pixel_boxes(document: str | bytes, placement: Placement) -> MarkupsReading:
     """Read a document of boxes.
 
-    A box that reaches outside the radiograph is cut off at its edge. All boxes are understood, or none is taken.
+    A box that reaches outside the radiograph is cut off at its edge; one drawn twice (IoU 0.98) is one. All boxes are
+    understood, or none is taken.
 
     Args:
         document: JSON text, or bytes in UTF-8.
@@ -51,8 +52,11 @@ def read_pixel_boxes(document: str | bytes, placement: Placement) -> MarkupsRead
         raise InputError(f"boxes: expected at most {MAX_BOXES} boxes, got {len(items)}")
     if (status == "boxes") != bool(items):
         raise InputError(f"boxes: expected boxes with the status boxes, none with no_finding, got {len(items)}")
-    boxes = tuple(_box(place, item, placement) for place, item in enumerate(items))
-    return MarkupsReading(boxes, status == "no_finding", (), ())
+    boxes, repeated = without_repeats(
+        [_box(place, item, placement) for place, item in enumerate(items)], (), UNTOUCHED_IOU
+    )
+    more = (f"{repeated} of {len(items)} boxes left out, they repeat another one",) if repeated else ()
+    return MarkupsReading(boxes, status == "no_finding", more, ())
 
 
 def _box(place: int, item: Any, placement: Placement) -> LabelledBox:

@@ -88,7 +88,7 @@ def put_boxes(
     placement = app.analysis.placement(image)
     reading = read_pixel_boxes(document, placement)
     label = label_of_reading(reading, image, placement, who, SOURCE, app.submissions.shown(image, who))
-    kept = app.submissions.keep(label)
+    kept = app.submissions.keep(label, reading.ignored)
     app.on_save_label(image, image)
     return {
         "image": image,
@@ -96,6 +96,7 @@ def put_boxes(
         "status": kept.label.status,
         "boxes": [box.as_dict() for box in kept.label.boxes],
         "number": kept.number,
+        "ignored": list(kept.ignored),
     }
 
 

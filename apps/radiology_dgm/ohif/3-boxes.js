@@ -4,6 +4,7 @@
   const dgm = (window.monaiDgm = window.monaiDgm || {});
   const TOOL = 'RectangleROI';
   const UNTOUCHED = 0.01; // pixels
+  const SAME = 1;
 
   // by annotation: the model's box as it was drawn
   const drawn = new Map();
@@ -66,7 +67,11 @@
         window.cornerstoneTools.annotation.state.removeAnnotation(one.annotationUID);
         drawn.delete(one.annotationUID);
       });
-    boxes.forEach(box => draw(shown, box));
+    const there = rectangles(shown).map(one => dgm.geometry.boxAround(shown, one.data.handles.points));
+    const same = (one, other) => one.every((edge, i) => Math.abs(edge - other[i]) < SAME);
+    boxes
+      .filter(box => !there.some(one => same(one, box.box))) // as those of a report that was loaded
+      .forEach(box => draw(shown, box));
     window.cornerstoneTools.utilities.triggerAnnotationRenderForViewportIds([shown.viewportId]);
   }
 
@@ -91,7 +96,7 @@
         .getToolGroupIds()
         .map(id => toolGroupService.getToolGroup(id))
         .filter(group => group && group.hasTool(TOOL))
-        .forEach(group => group.setToolConfiguration(TOOL, { getTextLines: data => (data.label ? [data.label] : []) }));
+        .forEach(group => group.setToolConfiguration(TOOL, { getTextLines: data => [data.label || words({})] }));
     return toolGroupService.subscribe(toolGroupService.EVENTS.VIEWPORT_ADDED, plain);
   }
 

@@ -56,22 +56,12 @@
 
     async function nextCase() {
       const next = await dgm.status.during(() => dgm.server.next());
-      const study = next.study || (await studyOf(next.id));
-      if (!study) {
-        say('info', 'All radiographs are labelled');
-        return;
+      if (!next.study) {
+        throw new Error(next.id ? 'the next radiograph is in a folder, not in the archive' : 'all radiographs are labelled');
       }
       const address = new URL(window.location.href);
-      address.searchParams.set('StudyInstanceUIDs', study);
+      address.searchParams.set('StudyInstanceUIDs', next.study);
       window.location.assign(address);
-    }
-
-    /** The study of an image, where the server does not say it: asked of the PACS. */
-    async function studyOf(image) {
-      const query = `SOPInstanceUID=${encodeURIComponent(image || '')}`;
-      const answer = image ? await fetch(`/dicom-web/instances?${query}`, { headers: { Accept: 'application/dicom+json' } }) : null;
-      const found = answer && answer.ok && answer.status === 200 ? await answer.json() : [];
-      return found.length ? found[0]['0020000D'].Value[0] : null;
     }
 
     // whatever goes wrong is said in one line
