@@ -111,7 +111,7 @@ class ArchiveClient:
         self.url = checked_archive_url(url)
         self.login = login
         self.max_bytes = max_bytes
-        for name in ("dicomweb_client", "urllib3.connectionpool"):  # they log addresses, with UIDs in them
+        for name in ("dicomweb_client", "urllib3.connectionpool", "highdicom"):  # they log addresses and UIDs
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._session = _BoundedSession(MAX_JSON_BYTES)
         self._session.auth = login

@@ -25,7 +25,7 @@ from monai_dgm.engines.overlay import display_levels, draw_overlay
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import Detections, RadiographAnalysis
 from monai_dgm.labelling.archive_client import value_of
-from monai_dgm.labelling.archive_state import ArchiveState
+from monai_dgm.labelling.archive_state import ArchiveState, ReadReport
 from monai_dgm.labelling.dicomweb_studies import StudyArchive
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.results import shown_boxes
@@ -104,6 +104,9 @@ class ArchiveResults:
         missing = [item for item in objects if item.SeriesInstanceUID not in present]
         if missing:
             self.archive.client.store(missing, uids.study)
+        for item in objects:
+            if item.Modality == "SR":  # which is then not fetched to see whose it is
+                self.state.note_report(ReadReport(str(item.SOPInstanceUID), uids.study, None, "", "ours"))
         self.state.note_result(image_id, version, "sent")
         return len(missing)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,16 @@ import torch
 from PIL import Image
 
 from monai_dgm.engines.weights import save_weights
+from monai_dgm.labelling import dicomweb_studies
 from monai_dgm.labelling.analysis import RadiographAnalysis
+from monai_dgm.labelling.archive_client import ArchiveClient
+from monai_dgm.labelling.dicom_cache import DicomCache
+from monai_dgm.labelling.dicomweb_studies import StudyArchive
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.studies import StudyFolder
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.detector import OpacityDetector
+from tests.labelling.fake_archive import FakeArchive, serving
 
 SIZE = 64
 
@@ -67,3 +73,17 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def analysis(folder: Path, bundles: Path) -> RadiographAnalysis:
     return RadiographAnalysis(StudyFolder(folder), LabellingModels(bundles))
+
+
+@pytest.fixture
+def fake_archive() -> Iterator[FakeArchive]:
+    """An empty DICOMweb archive on loopback."""
+    with serving(FakeArchive()) as archive:
+        yield archive
+
+
+@pytest.fixture
+def study_archive(fake_archive: FakeArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyArchive:
+    """Studies of the archive, looked at anew each time."""
+    monkeypatch.setattr(dicomweb_studies, "RESCAN_SECONDS", 0.0)
+    return StudyArchive(ArchiveClient(fake_archive.url), DicomCache(tmp_path / "cache", 100_000_000))
