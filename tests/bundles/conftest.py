@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from tests.bundles.small_trainings import Run, Tiny, small_training
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = "bundles/dgm/configs"
@@ -74,27 +77,15 @@ class BundleCommands:
         self._server.wait()
 
 
-Tiny = Callable[..., dict[str, Any]]
-
-
 @pytest.fixture(scope="session")
 def tiny(sample_dir: Path) -> Tiny:
     """tiny(output_dir, **others): overrides of train.json that make an iteration take milliseconds."""
     return lambda output_dir, **others: {
-        "output_dir": output_dir,
-        "ckpt_dir": f"{output_dir}/models",
-        "sample_dir": sample_dir,
-        "sample_patients": 24,  # as the fixture sample_dir has it
-        "sample_size": 64,
-        "image_size": 32,
+        **small_training(output_dir, sample_dir),
         "base_width": 2,
         "num_res_blocks": 1,
         "batch_size": 2,
-        "epoch_length": 3,
-        "max_epochs": 2,
         "warm_up_iterations": 1,
-        "val_interval": 1,
-        "log_interval": 1,
         "test#figures#num_bootstrap": 3,
         "test#handlers#0#num_panels": 2,  # drawing is half of the time
         "validate#handlers#2#count": 1,
@@ -108,6 +99,21 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundleCommands]
     commands = BundleCommands(tmp_path_factory.mktemp("commands"))
     yield commands
     commands.close()
+
+
+@pytest.fixture(scope="module")
+def run(bundle: BundleCommands, root: Path) -> Run:
+    """run(run_id, *configs, **overrides): a command of the module's bundle ``root``, by names of its configurations."""
+    return lambda run_id, *names, **overrides: bundle.run(
+        run_id, *(str(root / "configs" / f"{name}.json") for name in names), **overrides
+    )
+
+
+@pytest.fixture
+def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a bundle's initialisation changes in the process is put back."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import inspect
 import json
-import shlex
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from pydoc import locate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
-from monai.bundle.config_item import ConfigComponent
 from monai.bundle.utils import DEFAULT_HANDLERS_ID
 
 from monai_dgm.handlers.history import read_history
 from monai_dgm.losses.objective import ObjectiveWeights
 from monai_dgm.networks.decomposer import split_prediction
+from tests.bundles.small_trainings import Tiny, check_commands, check_components, check_train_workflow
 
 if TYPE_CHECKING:
     from tests.bundles.conftest import BundleCommands, Training
 
-Tiny = Callable[..., dict[str, Any]]
 NAMES = ("train", "evaluate", "inference", "multi_gpu_train", "paper")
 
 
@@ -33,33 +29,9 @@ def configs(repository: Path) -> Path:
     return repository / "bundles" / "dgm" / "configs"
 
 
-@pytest.fixture
-def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a bundle's initialisation changes in the process is put back."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
-
-
-def components(config: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """(id, content) of everything that is instantiated."""
-    if isinstance(config, dict):
-        if "_target_" in config:
-            yield place, config
-        for key, value in config.items():
-            yield from components(value, f"{place}#{key}")
-    elif isinstance(config, list):
-        for number, value in enumerate(config):
-            yield from components(value, f"{place}#{number}")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_component_exists_and_takes_its_arguments(configs: Path, name: str) -> None:
-    for place, content in components(json.loads((configs / f"{name}.json").read_text(encoding="utf-8"))):
-        component = ConfigComponent(content, id=place)
-        target = locate(component.resolve_module_name())
-        assert target is not None, f"{place}: there is no {content['_target_']}"
-        arguments = [key for key in content if key not in ConfigComponent.non_arg_keys]
-        inspect.signature(target).bind_partial(**dict.fromkeys(arguments))  # TypeError: no such argument
+    check_components(configs / f"{name}.json")
 
 
 @pytest.mark.parametrize("name", ["paper", "evaluate", "multi_gpu_train"])
@@ -77,13 +49,8 @@ def test_overlays_change_what_is_there(configs: Path, name: str) -> None:
 
 
 def test_train_has_what_the_platforms_tools_look_for(configs: Path, tiny: Tiny, unhooked: None, tmp_path: Path) -> None:
-    overrides = {name: str(value) if isinstance(value, Path) else value for name, value in tiny(tmp_path).items()}
-    workflow = ConfigWorkflow(str(configs / "train.json"), workflow_type="train", logging_file=False, **overrides)
-    workflow.initialize()
-    assert workflow.check_properties() == []
+    workflow = check_train_workflow(configs.parent, tiny(tmp_path))
     assert workflow.max_epochs == 2 and len(workflow.train_dataset) > 10
-    for name in ("train_inferer", "train_handlers", "train_preprocessing", "evaluator", "val_interval", "val_inferer"):
-        assert getattr(workflow, name) is not None, name
     for place in DEFAULT_HANDLERS_ID["trainer"], DEFAULT_HANDLERS_ID["validator"]:
         # tracking appends its handler to this list, in the configuration
         assert isinstance(workflow.parser[place["handlers"]], list) and place["id"] in workflow.parser
@@ -186,23 +153,6 @@ def test_paper_runs(bundle: BundleCommands, tiny: Tiny, tmp_path: Path) -> None:
         assert not {"loss/paired_residue", "loss/evidence", "loss/clean_normal"} & set(row)
 
 
-def commands(text: str) -> Iterator[list[str]]:
-    """The bundle commands of a Markdown page, as a shell takes them apart."""
-    for line in text.replace("\\\n", " ").splitlines():
-        if "-m monai.bundle run " in line:
-            words = shlex.split(line)
-            yield words[words.index("monai.bundle") + 1 :]
-
-
 @pytest.mark.parametrize("page", ["README.md", "bundles/dgm/docs/README.md"])
 def test_commands_of_the_documentation_name_what_there_is(repository: Path, page: str) -> None:
-    found = list(commands((repository / page).read_text(encoding="utf-8")))
-    assert len(found) >= 5
-    for _, run_id, *options in found:
-        given = dict(zip(options[::2], options[1::2], strict=True))
-        files = given.pop("--config_file")
-        parser = ConfigParser()
-        parser.read_config([str(repository / file) for file in files.strip("[]").replace("'", "").split(",")])
-        assert run_id in parser, f"{page}: no run id {run_id} in {files}"
-        for option in given:
-            assert option == "--tracking" or option.removeprefix("--") in parser, f"{page}: no key {option} in {files}"
+    check_commands(repository / page, repository, 5)

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from pydoc import locate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
-from monai.bundle.config_item import ConfigComponent
+from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
 from PIL import Image
 
-import monai_dgm
 from monai_dgm.engines.chest_check import CHEST_FILE
 from monai_dgm.engines.lungs import load_lung_segmentor
 from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings, save_weights
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.lung_segmentation import build_lung_network
-from tests.bundles.test_configs import commands, components
+from tests.bundles.small_trainings import (
+    Run,
+    Tiny,
+    Trained,
+    check_train_workflow,
+    files,
+    one_line,
+    small_network_training,
+    train,
+)
 
-if TYPE_CHECKING:
-    from tests.bundles.conftest import BundleCommands, Finished
-
-REQUIRED = ("LICENSE", "configs/logging.conf", "models", "docs/README.md", "docs/data_license.txt")
 SMALL = {"unet": {"width": 4}, "criss_cross": {"layers": [1, 1, 1, 1], "width": 4}}
-Overrides = dict[str, Any]
-Run = Callable[..., "Finished"]
 
 
 @pytest.fixture(scope="module")
@@ -42,66 +38,20 @@ def root(repository: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny(sample_dir: Path) -> Callable[..., Overrides]:
+def tiny(sample_dir: Path) -> Tiny:
     """tiny(output_dir, **others): overrides of train.json that make an iteration take milliseconds."""
-    return lambda output_dir, **others: {
-        "output_dir": output_dir,
-        "ckpt_dir": f"{output_dir}/models",
-        "sample_dir": sample_dir,
-        "sample_patients": 24,  # as the fixture sample_dir has it
-        "sample_size": 64,
-        "network_settings": SMALL["unet"],
-        "image_size": 32,
-        "batch_size": 4,
-        "epoch_length": 3,
-        "max_epochs": 2,
-        "val_interval": 1,
-        "log_interval": 1,
-        "save_interval": 2,
-        "num_bootstrap": 3,
-        **others,
-    }
+    own = {"network_settings": SMALL["unet"]}
+    return lambda output_dir, **others: small_network_training(output_dir, sample_dir, **{**own, **others})
 
 
 @pytest.fixture(scope="module")
-def run(bundle: BundleCommands, root: Path) -> Run:
-    """run(run_id, *configs, **overrides): a command of this bundle, by names of its configurations."""
-    return lambda run_id, *names, **overrides: bundle.run(
-        run_id, *(str(root / "configs" / f"{name}.json") for name in names), **overrides
-    )
-
-
-@dataclass(frozen=True)
-class Trained:
-    overrides: Overrides
-    finished: Finished
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.overrides["output_dir"])
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / "models" / "model.pt"
-
-
-@pytest.fixture(scope="module")
-def trained(run: Run, tiny: Callable[..., Overrides], tmp_path_factory: Any) -> Trained:
+def trained(run: Run, tiny: Tiny, tmp_path_factory: Any) -> Trained:
     """One training for all tests: read its files, do not write into its folder."""
-    overrides = tiny(tmp_path_factory.mktemp("lungs"))
-    finished = run("training", "train", **overrides)
-    assert finished.returncode == 0, finished.stderr
-    return Trained(overrides, finished)
+    return train(run, tiny(tmp_path_factory.mktemp("lungs")))
 
 
 def figures(folder: Path) -> list[dict[str, Any]]:
     return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
-
-
-def one_line(stderr: str) -> str:
-    errors = [line for line in stderr.strip().splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "Traceback" not in stderr, stderr
-    return errors[0]
 
 
 def test_training_writes_weights_figures_and_picture(trained: Trained) -> None:
@@ -137,7 +87,7 @@ def test_same_command_again_trains_no_further_and_more_epochs_go_on(run: Run, tr
 
 
 def test_resumed_within_an_epoch_ends_with_the_same_bits(
-    run: Run, tiny: Callable[..., Overrides], trained: Trained, tmp_path: Path
+    run: Run, tiny: Tiny, trained: Trained, tmp_path: Path
 ) -> None:
     """Stopped after 4 iterations of 6 by a checkpoint taken there, it goes on to the weights of the whole run."""
     folder = tmp_path / "part"
@@ -164,7 +114,7 @@ def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-def test_criss_cross_trains(run: Run, tiny: Callable[..., Overrides], tmp_path: Path) -> None:
+def test_criss_cross_trains(run: Run, tiny: Tiny, tmp_path: Path) -> None:
     overrides = tiny(tmp_path, architecture="criss_cross", network_settings=SMALL["criss_cross"], max_epochs=1)
     finished = run("training", "train", **overrides)
     assert finished.returncode == 0, finished.stderr
@@ -207,7 +157,7 @@ def test_what_cannot_be_done_is_one_line(run: Run, sample_dir: Path, tmp_path: P
     assert finished.returncode == 1 and expected in one_line(finished.stderr)
 
 
-def test_data_without_masks_is_one_line(run: Run, tiny: Callable[..., Overrides], tmp_path: Path) -> None:
+def test_data_without_masks_is_one_line(run: Run, tiny: Tiny, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     lines = ["image,label,patient_id"]
@@ -220,40 +170,8 @@ def test_data_without_masks_is_one_line(run: Run, tiny: Callable[..., Overrides]
     assert "expected images with a lung_mask for the training, found none" in one_line(finished.stderr)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
-def test_every_component_exists_and_takes_its_arguments(root: Path, name: str) -> None:
-    for place, content in components(json.loads((root / "configs" / f"{name}.json").read_text(encoding="utf-8"))):
-        component = ConfigComponent(content, id=place)
-        target = locate(component.resolve_module_name())
-        assert target is not None, f"{place}: there is no {content['_target_']}"
-        arguments = [key for key in content if key not in ConfigComponent.non_arg_keys]
-        inspect.signature(target).bind_partial(**dict.fromkeys(arguments))  # TypeError: no such argument
-
-
-def test_evaluate_changes_what_is_there(root: Path) -> None:
-    parser = ConfigParser()
-    parser.read_config(root / "configs" / "train.json")
-    for key in json.loads((root / "configs" / "evaluate.json").read_text(encoding="utf-8")):
-        assert key == "evaluating" or key in parser, f"{key} is not in train.json"
-
-
-@pytest.fixture
-def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a bundle's initialisation changes in the process is put back."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
-
-
-def test_train_has_what_the_platforms_tools_look_for(
-    root: Path, tiny: Callable[..., Overrides], unhooked: None, tmp_path: Path
-) -> None:
-    overrides = {name: str(value) if isinstance(value, Path) else value for name, value in tiny(tmp_path).items()}
-    config = str(root / "configs" / "train.json")
-    workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **overrides)
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    for name in ("train_inferer", "train_handlers", "train_preprocessing", "evaluator", "val_interval", "val_inferer"):
-        assert getattr(workflow, name) is not None, name
+def test_train_has_what_the_platforms_tools_look_for(root: Path, tiny: Tiny, unhooked: None, tmp_path: Path) -> None:
+    check_train_workflow(root, tiny(tmp_path))
 
 
 def test_inference_has_what_the_platforms_tools_look_for(
@@ -286,34 +204,6 @@ def test_shipped_weights_accept_chests_and_question_what_is_none(
     assert chests == {file: not file.startswith("non_chest") for file in chests}
 
 
-@pytest.mark.parametrize("name", REQUIRED)
-def test_required_file(root: Path, name: str) -> None:
-    assert (root / name).exists()
-    assert (root / name).is_dir() or (root / name).stat().st_size > 0
-
-
-def test_version_is_that_of_the_package(root: Path) -> None:
-    metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    assert metadata["version"] == monai_dgm.__version__ == metadata["required_packages_version"]["monai-dgm"]
-    assert metadata["version"] in metadata["changelog"]
-
-
-@pytest.mark.filterwarnings("ignore:No hash value provided")
-def test_verify_metadata(root: Path, tmp_path: Path) -> None:
-    schema = tmp_path / "schema.json"  # a schema that is there is not downloaded
-    schema.write_bytes(Path(__file__).with_name("meta_schema.json").read_bytes())
-    verify_metadata(meta_file=str(root / "configs" / "metadata.json"), filepath=schema)
-
-
-def files(root: Path) -> dict[str, str]:
-    configs = root / "configs"
-    return {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
-
-
-def test_verify_net_in_out_without_weights(root: Path, tmp_path: Path) -> None:
-    verify_net_in_out("network_def", **files(root), device="cpu", bundle_root=str(tmp_path))
-
-
 @pytest.mark.parametrize("architecture", SMALL)
 def test_verify_net_in_out_and_ckpt_export(root: Path, tmp_path: Path, architecture: str) -> None:
     bundle, models = tmp_path / "lungs", tmp_path / "lungs" / "models"
@@ -329,15 +219,3 @@ def test_verify_net_in_out_and_ckpt_export(root: Path, tmp_path: Path, architect
     image = torch.rand(2, 1, 64, 64) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(torch.jit.load(models / "model.ts").eval()(image), network(image), rtol=0, atol=1e-5)
-
-
-def test_commands_of_the_documentation_name_what_there_is(root: Path, repository: Path) -> None:
-    found = list(commands((root / "docs" / "README.md").read_text(encoding="utf-8")))
-    assert len(found) >= 5
-    for _, run_id, *options in found:
-        given = dict(zip(options[::2], options[1::2], strict=True))
-        parser = ConfigParser()
-        configs = given.pop("--config_file").strip("[]").replace("'", "").split(",")
-        parser.read_config([str(repository / file) for file in configs])
-        assert run_id in parser
-        assert all(option.removeprefix("--") in parser for option in given), given

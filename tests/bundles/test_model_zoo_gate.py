@@ -16,6 +16,7 @@ from monai.data import load_net_with_metadata
 import monai_dgm
 from monai_dgm.engines.weights import load_weights, read_model_settings, save_weights
 from monai_dgm.networks.decomposer import OUTPUT_CHANNELS, Decomposer
+from tests.bundles.small_trainings import files
 
 if TYPE_CHECKING:
     from tests.bundles.conftest import Training
@@ -39,11 +40,6 @@ def root(repository: Path) -> Path:
 @pytest.fixture(scope="module")
 def metadata(root: Path) -> dict[str, Any]:
     return json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
-
-
-def files(root: Path) -> dict[str, str]:
-    configs = root / "configs"
-    return {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
 
 
 def zoo_bundle(root: Path, folder: Path, **network: Any) -> Path:

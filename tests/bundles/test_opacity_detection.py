@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from pydoc import locate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
-from monai.bundle.config_item import ConfigComponent
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 
 import monai_dgm
 from monai_dgm.engines.detection_figures import read_detections
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.detector import DETECTION_CHANNELS, OpacityDetector
-from tests.bundles.test_configs import commands, components
+from tests.bundles.small_trainings import (
+    Run,
+    Tiny,
+    Trained,
+    check_train_workflow,
+    files,
+    one_line,
+    small_network_training,
+    train,
+)
 from tests.decomposers import write_decomposer
-
-if TYPE_CHECKING:
-    from tests.bundles.conftest import BundleCommands, Finished
-
-NAMES = ("train", "evaluate", "paper", "inference")
-REQUIRED = ("LICENSE", "configs/logging.conf", "models", "docs/README.md", "docs/data_license.txt")
-Overrides = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -40,60 +37,17 @@ def root(repository: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Overrides]:
+def tiny(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """tiny(output_dir, **others): overrides of train.json that make an iteration take milliseconds."""
     decomposer = write_decomposer(tmp_path_factory.mktemp("decomposer"))
-    return lambda output_dir, **others: {
-        "output_dir": output_dir,
-        "ckpt_dir": f"{output_dir}/models",
-        "decomposer_path": decomposer,
-        "sample_dir": sample_dir,
-        "sample_patients": 24,  # as the fixture sample_dir has it
-        "sample_size": 64,
-        "validation_fraction": 0.4,
-        "image_size": 32,
-        "width": 0.125,
-        "fpn_channels": 16,
-        "batch_size": 4,
-        "epoch_length": 3,
-        "max_epochs": 2,
-        "val_interval": 1,
-        "log_interval": 1,
-        "save_interval": 2,
-        "num_bootstrap": 3,
-        **others,
-    }
+    own = {"decomposer_path": decomposer, "validation_fraction": 0.4, "width": 0.125, "fpn_channels": 16}
+    return lambda output_dir, **others: small_network_training(output_dir, sample_dir, **{**own, **others})
 
 
 @pytest.fixture(scope="module")
-def run(bundle: BundleCommands, root: Path) -> Callable[..., Finished]:
-    """run(run_id, *configs, **overrides): a command of this bundle, by names of its configurations."""
-    return lambda run_id, *names, **overrides: bundle.run(
-        run_id, *(str(root / "configs" / f"{name}.json") for name in names), **overrides
-    )
-
-
-@dataclass(frozen=True)
-class Trained:
-    overrides: Overrides
-    finished: Finished
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.overrides["output_dir"])
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / "models" / "model.pt"
-
-
-@pytest.fixture(scope="module")
-def trained(run: Callable[..., Finished], tiny: Callable[..., Overrides], tmp_path_factory: Any) -> Trained:
+def trained(run: Run, tiny: Tiny, tmp_path_factory: Any) -> Trained:
     """One training for all tests: read its files, do not write into its folder."""
-    overrides = tiny(tmp_path_factory.mktemp("detector"))
-    finished = run("training", "train", **overrides)
-    assert finished.returncode == 0, finished.stderr
-    return Trained(overrides, finished)
+    return train(run, tiny(tmp_path_factory.mktemp("detector")))
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -105,12 +59,6 @@ def detector_of(weights: Path) -> OpacityDetector:
     names = ("backbone", "image_size", "width", "fpn_channels")
     network = OpacityDetector(len(known["channels"]), **{name: known[name] for name in names})
     return load_weights(network, weights).eval()  # type: ignore[return-value]
-
-
-def one_line(stderr: str) -> str:
-    errors = [line for line in stderr.strip().splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "Traceback" not in stderr, stderr
-    return errors[0]
 
 
 def test_training_writes_weights_detections_and_figures(trained: Trained) -> None:
@@ -135,7 +83,7 @@ def test_training_writes_weights_detections_and_figures(trained: Trained) -> Non
     detector_of(trained.weights)
 
 
-def test_same_command_again_trains_no_further(run: Callable[..., Finished], trained: Trained, tmp_path: Path) -> None:
+def test_same_command_again_trains_no_further(run: Run, trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "again"
     shutil.copytree(trained.folder, folder)
     names = ("checkpoint.pt", "models/model.pt", "report/detections_test.json")
@@ -146,7 +94,7 @@ def test_same_command_again_trains_no_further(run: Callable[..., Finished], trai
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(
-    run: Callable[..., Finished], tiny: Callable[..., Overrides], trained: Trained, tmp_path: Path
+    run: Run, tiny: Tiny, trained: Trained, tmp_path: Path
 ) -> None:
     # the schedule spans max_epochs, so the first part is one of a run that was stopped, not of a shorter one
     stop = {"train#trainer#max_epochs": 1}
@@ -161,7 +109,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 
 
 def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone(
-    run: Callable[..., Finished], trained: Trained, tmp_path: Path
+    run: Run, trained: Trained, tmp_path: Path
 ) -> None:
     before = [trained.weights.read_bytes(), trained.weights.with_suffix(".json").read_bytes()]
     # neither size nor width nor channels are given: they come from the settings beside the weights
@@ -174,9 +122,7 @@ def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-def test_image_alone_needs_no_decomposer_and_may_go_on_from_weights(
-    run: Callable[..., Finished], tiny: Callable[..., Overrides], tmp_path: Path
-) -> None:
+def test_image_alone_needs_no_decomposer_and_may_go_on_from_weights(run: Run, tiny: Tiny, tmp_path: Path) -> None:
     overrides = tiny(tmp_path / "a", decomposer_path=tmp_path / "none.pt", channels="['image']", max_epochs=1)
     finished = run("training", "train", **overrides)
     assert finished.returncode == 0, finished.stderr
@@ -197,7 +143,7 @@ def test_image_alone_needs_no_decomposer_and_may_go_on_from_weights(
 
 
 def test_cross_fitted_residues_change_the_training_images_alone(
-    run: Callable[..., Finished], tiny: Callable[..., Overrides], trained: Trained, tmp_path: Path
+    run: Run, tiny: Tiny, trained: Trained, tmp_path: Path
 ) -> None:
     for fold in range(5):
         write_decomposer(tmp_path / f"fold{fold}", seed=10 + fold)
@@ -216,7 +162,7 @@ def test_cross_fitted_residues_change_the_training_images_alone(
     assert first[0]["loss/loss"] != first[1]["loss/loss"]
 
 
-def test_paper_runs(run: Callable[..., Finished], tiny: Callable[..., Overrides], tmp_path: Path) -> None:
+def test_paper_runs(run: Run, tiny: Tiny, tmp_path: Path) -> None:
     kept = ("batch_size", "width", "fpn_channels")
     overrides = {name: value for name, value in tiny(tmp_path).items() if name not in kept}
     small = {"backbone": "resnet18", "width": 0.125, "fpn_channels": 16, "epoch_length": 2, "max_epochs": 1}
@@ -250,9 +196,7 @@ def test_paper_is_the_papers_protocol(paper: ConfigParser) -> None:
         scheduler.step()
 
 
-def test_inference_of_one_file(
-    run: Callable[..., Finished], trained: Trained, root: Path, sample_dir: Path, tmp_path: Path
-) -> None:
+def test_inference_of_one_file(run: Run, trained: Trained, root: Path, sample_dir: Path, tmp_path: Path) -> None:
     image = sorted((sample_dir / "images").iterdir())[0]
     overrides = {
         "dataset_dir": str(image),
@@ -278,7 +222,7 @@ def test_inference_of_one_file(
 
 
 def test_another_decomposer_is_refused_in_one_line(
-    run: Callable[..., Finished], trained: Trained, sample_dir: Path, tmp_path: Path
+    run: Run, trained: Trained, sample_dir: Path, tmp_path: Path
 ) -> None:
     given = {
         "dataset_dir": next((sample_dir / "images").iterdir()),
@@ -289,52 +233,8 @@ def test_another_decomposer_is_refused_in_one_line(
     assert finished.returncode == 1 and "--decomposer_path" in one_line(finished.stderr)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_component_exists_and_takes_its_arguments(root: Path, name: str) -> None:
-    for place, content in components(json.loads((root / "configs" / f"{name}.json").read_text(encoding="utf-8"))):
-        component = ConfigComponent(content, id=place)
-        target = locate(component.resolve_module_name())
-        assert target is not None, f"{place}: there is no {content['_target_']}"
-        arguments = [key for key in content if key not in ConfigComponent.non_arg_keys]
-        inspect.signature(target).bind_partial(**dict.fromkeys(arguments))
-
-
-@pytest.mark.parametrize("name", ["paper", "evaluate"])
-def test_overlays_change_what_is_there(root: Path, name: str) -> None:
-    parser = ConfigParser()
-    parser.read_config(root / "configs" / "train.json")
-    for key in json.loads((root / "configs" / f"{name}.json").read_text(encoding="utf-8")):
-        assert key == "evaluating" or key in parser, f"{key} is not in train.json"
-
-
-def test_sample_is_the_one_that_the_decomposer_is_trained_on(root: Path) -> None:
-    both = []
-    for bundle in (root, root.parent / "dgm"):
-        parser = ConfigParser()
-        parser.read_config(bundle / "configs" / "train.json")
-        parser["bundle_root"] = str(bundle)
-        names = ("sample_patients", "sample_size", "seed", "fold", "validation_fraction")
-        both.append([parser.get_parsed_content(name) for name in names])
-    assert both[0] == both[1]
-
-
-def test_train_has_what_the_platforms_tools_look_for(
-    root: Path, tiny: Callable[..., Overrides], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
-    overrides = {k: str(v) if isinstance(v, Path) else v for k, v in tiny(tmp_path).items()}
-    config = str(root / "configs" / "train.json")
-    workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **overrides)
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    for name in ("train_inferer", "train_handlers", "train_preprocessing", "evaluator", "val_interval", "val_inferer"):
-        assert getattr(workflow, name) is not None, name
-
-
-@pytest.mark.parametrize("name", REQUIRED)
-def test_required_file(root: Path, name: str) -> None:
-    assert (root / name).is_dir() or (root / name).stat().st_size > 0
+def test_train_has_what_the_platforms_tools_look_for(root: Path, tiny: Tiny, unhooked: None, tmp_path: Path) -> None:
+    check_train_workflow(root, tiny(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -355,22 +255,6 @@ def test_channels_are_the_networks(metadata: dict[str, Any]) -> None:
     assert prediction["num_channels"] == len(DETECTION_CHANNELS)
 
 
-@pytest.mark.filterwarnings("ignore:No hash value provided")
-def test_verify_metadata(root: Path, tmp_path: Path) -> None:
-    schema = tmp_path / "schema.json"  # a schema that is there is not downloaded
-    schema.write_bytes((Path(__file__).with_name("meta_schema.json")).read_bytes())
-    verify_metadata(meta_file=str(root / "configs" / "metadata.json"), filepath=schema)
-
-
-def files(root: Path) -> dict[str, str]:
-    configs = root / "configs"
-    return {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
-
-
-def test_verify_net_in_out_without_weights_is_the_papers_network(root: Path, tmp_path: Path) -> None:
-    verify_net_in_out("network_def", **files(root), device="cpu", bundle_root=str(tmp_path))
-
-
 def test_weights_of_a_training_are_verified_and_export(root: Path, trained: Trained, tmp_path: Path) -> None:
     own = {"bundle_root": str(root), "ckpt_dir": str(trained.folder / "models")}
     verify_net_in_out("network_def", **files(root), device="cpu", n=2, **own)
@@ -379,17 +263,3 @@ def test_weights_of_a_training_are_verified_and_export(root: Path, trained: Trai
     with torch.no_grad():
         expected = detector_of(trained.weights)(image)
         torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(image), expected, rtol=0, atol=1e-4)
-
-
-def test_commands_of_the_readme_name_what_there_is(root: Path) -> None:
-    found = list(commands((root / "docs" / "README.md").read_text(encoding="utf-8")))
-    assert len(found) >= 4
-    for words in found:
-        text = words[words.index("--config_file") + 1].strip("[]").replace("'", "")
-        parser = ConfigParser()
-        for name in text.split(","):
-            assert (root.parents[1] / name).is_file(), name
-            parser.update(json.loads((root.parents[1] / name).read_text(encoding="utf-8")))
-        assert words[words.index("run") + 1] in parser
-        for key in (word[2:] for word in words if word.startswith("--") and word != "--config_file"):
-            assert key in parser, f"{key} is no key of {text}"
