@@ -5,6 +5,7 @@ python -m monailabel.main start_server --app apps/radiology_dgm --studies <folde
 Settings, as ``--conf NAME VALUE`` or as environment variables MONAI_DGM_NAME: ``decomposer``, ``detector``,
 ``classifier``, ``lungs`` (weights in the place of a bundle's), ``bundles`` (folder), ``device``, ``state_dir``
 (labels and scores; ``.monai_dgm`` in the studies by default), ``seed``, ``ohif_dir`` (``dist`` of npm's @ohif/app).
+``replay``: folder of original data that are trained on beside corrections.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lib.archive import make_watch, open_studies, state_folder
 from lib.datastore import StudyDatastore
 from lib.infers import make_infers
 from lib.strategies import make_strategies
+from lib.trainers import make_trainers
 from monailabel.interfaces.app import MONAILabelApp
 
 from monai_dgm import __version__
@@ -35,6 +37,7 @@ from monai_dgm.labelling.requests import checked_image_id, known_name
 from monai_dgm.labelling.results import Answer
 from monai_dgm.labelling.selection import ImageSelection
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions
+from monai_dgm.labelling.training import DetectorTraining
 from monai_dgm.labelling.viewer_files import ViewerFiles
 
 logger = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ class RadiologyDGM(MONAILabelApp):
             self.selection = ImageSelection(self.analysis, AcquisitionScores(self.settings.state_dir / "scores.sqlite"))
             self.batches = Batches()
             self.watch = make_watch(self)
+            self.training = self.settings.training(self)
             self.viewer = self.settings.viewer()
             self._announce()
         except (InputError, OSError) as error:
@@ -92,6 +96,10 @@ class RadiologyDGM(MONAILabelApp):
     def init_infers(self) -> dict[str, Any]:
         """The inference tasks."""
         return make_infers(self.analysis)
+
+    def init_trainers(self) -> dict[str, Any]:
+        """The training tasks."""
+        return make_trainers(self.training)
 
     def init_strategies(self) -> dict[str, Any]:
         """The strategies of active learning."""
@@ -169,8 +177,25 @@ class Settings:
     def models(self) -> LabellingModels:
         """The models, as far as there are weights."""
         paths = {name: self.get(name) for name in BUNDLES if self.get(name)}
-        bundles = self.get("bundles", str(self.app_dir.resolve().parent.parent / "bundles"))
-        return LabellingModels(bundles, paths, self.get("device", "cpu"))
+        return LabellingModels(self.get("bundles", str(self._own_bundles())), paths, self.get("device", "cpu"))
+
+    def training(self, app: RadiologyDGM) -> DetectorTraining:
+        """Training of the detector, by the configuration in the folder of bundles, else by the repository's own."""
+        place = Path("opacity_detection") / "configs" / "train.json"
+        config = Path(self.get("bundles", ".")) / place
+        return DetectorTraining(
+            self.state_dir,
+            app.analysis.models,
+            app.analysis.studies,
+            app.submissions,
+            config if self.get("bundles") and config.is_file() else self._own_bundles() / place,
+            Path(self.get("replay")) if self.get("replay") else None,
+            self.seed,
+            app.selection.start,
+        )
+
+    def _own_bundles(self) -> Path:
+        return self.app_dir.resolve().parent.parent / "bundles"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,191 @@
+"""The process of a training: ``python -m monai_dgm.labelling.train_detector FOLDER [--with-parent]``.
+
+It trains the job in the folder, or goes on with it, compares the outcome with the model that is served, stores it as a
+version, and makes that the current one when it does not lose. Labels are only read. With ``--with-parent`` it ends when
+whoever started it does: its standard input then closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from ignite.engine import Engine
+
+from monai_dgm.annotation.label_store import LabelStore
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.fine_tuning import fine_tune
+from monai_dgm.labelling.gate import compare, decide, detect_in, detector_of, figures_of
+from monai_dgm.labelling.training_data import (
+    corrected_items,
+    read_counts,
+    read_splits,
+    replayed,
+    training_data,
+    write_splits,
+)
+from monai_dgm.labelling.training_job import JobFolder, TrainingJob
+from monai_dgm.labelling.validation_set import truth_digest
+from monai_dgm.labelling.versions import KEPT_ASIDE, KEY, PROMOTED, ModelVersion, ModelVersions
+from monai_dgm.metrics.detection import match_detections, score_for_rate
+
+__all__ = ["main", "run_job"]
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 5  # readers are served first
+LOCK_SECONDS = 30.0
+PROGRESS_SECONDS = 1.0
+FALSE_POSITIVE_RATE, LOCALISED = 0.25, 0.4  # as the bundle chooses its score threshold
+
+
+def run_job(folder: JobFolder, job: TrainingJob) -> dict[str, Any]:
+    """Train, compare, store; returns the result, which is written down as well.
+
+    Raises:
+        InputError: labels, images or weights that cannot be used, or a training that diverged.
+    """
+    versions = ModelVersions(job.models)
+    stored = next((one for one in versions.all() if one.info.get("training") == job.id), None)  # killed after that
+    if stored is None:
+        _prepare(folder, job)
+        parent = versions.adopt(job.weights, "weights that the server was started with")
+        trained = _train(folder, job, parent)
+        folder.write_progress({**folder.progress(), "phase": "comparing"})
+        stored = _store(folder, job, versions, parent, trained)
+    promoted = stored.info["status"] == PROMOTED
+    if promoted:
+        versions.restore(stored.number, str(stored.info["reason"]))
+    result = {"status": "DONE", "number": stored.number, "promoted": promoted, "reason": stored.info["reason"]}
+    folder.write_result({**result, "ap": stored.info["validation"]["after"]["ap"]})
+    for place in (folder.output, folder.cache, folder.images):  # prepared radiographs are not left about
+        shutil.rmtree(place, ignore_errors=True)
+    folder.splits.unlink(missing_ok=True)
+    return result
+
+
+def _prepare(folder: JobFolder, job: TrainingJob) -> None:
+    if folder.splits.is_file():
+        return
+    folder.write_progress({"phase": "reading labels"})
+    bad: list[str] = []
+    labels = LabelStore(job.labels).list(bad=bad)
+    items, counts = corrected_items(labels, job.images, groups=job.groups)
+    settings = read_model_settings(job.weights)
+    if items:  # one damaged file must not keep all others from being learned from
+        readable = RadiographDataset(items, int(settings["image_size"]), folder.cache, skip_bad=True)
+        items, counts["unusable"] = readable.items, counts["unusable"] + len(readable.bad)
+    replay = replayed(job.replay or None, int(settings.get("fold") or 0), int(settings.get("seed") or 0))
+    data = training_data(items, {**counts, "damaged": len(bad)}, replay, job.record)
+    if not replay.training:
+        logger.warning("no original data are replayed (setting replay): the model may forget what it was trained on")
+    logger.info("%s; %d images to validate on", data.description, len(data.validation))
+    write_splits(folder.splits, data)
+
+
+def _train(folder: JobFolder, job: TrainingJob, parent: ModelVersion) -> Path:
+    last = 0.0
+
+    def watch(trainer: Engine, validator: Engine) -> None:
+        nonlocal last
+        end = trainer.state.iteration % job.options.epoch_length == 0
+        if end or time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            output: Any = trainer.state.output
+            values = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
+            folder.write_progress({"phase": "training", **values, "loss": round(float(output[0]["loss"]), 4)})
+
+    others = {"device": f"$torch.device({job.device!r})", "seed": job.seed, "cache_dir": folder.cache}
+    if job.decomposer:
+        others["decomposer_path"] = job.decomposer
+    return fine_tune(job.config_file, parent.weights, job.options, folder.splits, folder.output, others, watch)
+
+
+def _store(
+    folder: JobFolder, job: TrainingJob, versions: ModelVersions, parent: ModelVersion, trained: Path
+) -> ModelVersion:
+    current = versions.current() or parent  # an administrator may have restored another one meanwhile
+    splits = read_splits(folder.splits)
+    place = (folder.cache, job.decomposer or None, job.device)
+    after = detect_in(splits.validation, trained, *place)
+    before = detect_in(splits.validation, current.weights, *place)
+    figures = {"before": figures_of(before), "after": figures_of(after)}
+    decision = decide(figures["before"], figures["after"])
+    validation = {"images": len(after), "truth": truth_digest(splits.validation), **figures, **compare(after, before)}
+    threshold = score_for_rate(match_detections(after), FALSE_POSITIVE_RATE, LOCALISED)
+    settings = {**read_model_settings(trained), "trained_on": splits.description}
+    settings["score_threshold"] = threshold if threshold < float("inf") else None
+    settings["figures"] = figures["after"]
+    info = {
+        "status": PROMOTED if decision.promoted else KEPT_ASIDE,
+        "reason": decision.reason,
+        "parent": parent.number,
+        "compared_with": current.number,
+        "training": job.id,
+        "corrections": read_counts(folder.splits),
+        "options": vars(job.options),
+        "validation": validation,
+    }
+    network = load_weights(detector_of(trained), trained)
+    return versions.add(network.state_dict(), {k: v for k, v in settings.items() if k != KEY}, info)
+
+
+def main(arguments: list[str]) -> int:
+    """Train the job in a folder; 0 when it has a result."""
+    folder = JobFolder(arguments[0])
+    if "--with-parent" in arguments:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.nice(NICENESS)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with FileLock(folder.lock).acquire(timeout=LOCK_SECONDS):
+            job = folder.job()
+            if job is None or folder.result() is not None:
+                return 2
+            return _guarded(folder, lambda: run_job(folder, job))
+    except Timeout:
+        logger.error("another process trains in this folder")
+        return 2
+
+
+def _guarded(folder: JobFolder, run: Callable[[], Any]) -> int:
+    try:
+        run()
+        return 0
+    except Exception as error:  # a configuration wraps errors of its expressions in others
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            traceback.print_exc()
+        else:
+            logger.error("%s", cause)
+        # whoever asks is told no path and no image: those are in the log, which stays on this machine
+        reason = "the training failed; its log on the server says why"
+        if isinstance(cause, InputError) and "/" not in str(cause):
+            reason = " ".join(str(cause).split())
+        folder.write_result({"status": "ERROR", "reason": reason})
+        return 1
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)  # with the processes that decode; as after any kill, it can go on later
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

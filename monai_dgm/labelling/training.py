@@ -1,0 +1,296 @@
+"""Training from corrections beside a server that goes on serving: started, watched, ended, gone on with.
+
+One training at a time, in a process of its own. Its state is in files, so a server that was killed finds it again; it
+ends with the server, and the next request for it goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.engines.frozen_decomposer import needs_decomposer
+from monai_dgm.engines.weights import read_model_settings
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.fine_tuning import FineTuneOptions
+from monai_dgm.labelling.models import LabellingModels
+from monai_dgm.labelling.refusals import ConflictError, UnavailableError, UnknownError
+from monai_dgm.labelling.studies import Studies
+from monai_dgm.labelling.submissions import Submissions
+from monai_dgm.labelling.training_data import write_copy
+from monai_dgm.labelling.training_job import JobFolder, TrainingJob
+from monai_dgm.labelling.validation_set import MIN_LABELLED
+from monai_dgm.labelling.versions import ModelVersion, ModelVersions
+
+__all__ = ["DetectorTraining"]
+
+logger = logging.getLogger(__name__)
+
+DETECTOR = "detector"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
+LOG_LINES = 20
+
+
+class DetectorTraining:
+    """Trains the detector of a server. Safe with several threads.
+
+    Args:
+        state_dir: ``training/`` and ``models/`` are made in it.
+        models: of the server; the detector is replaced when a version is promoted or restored.
+        studies: the labelled images.
+        submissions: their labels.
+        config_file: ``train.json`` of the detector's bundle.
+        replay: folder of original data; None for none.
+        seed: of trainings.
+        changed: called after another version is served.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        models: LabellingModels,
+        studies: Studies,
+        submissions: Submissions,
+        config_file: Path,
+        replay: Path | None = None,
+        seed: int = 0,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.folder = Path(state_dir).resolve() / "training"
+        self.versions = ModelVersions(self.folder.parent / "models" / "opacity_detection")
+        self.models = models
+        self.studies = studies
+        self.submissions = submissions
+        self.config_file = Path(config_file).resolve()
+        self.replay = None if replay is None else Path(replay).resolve()
+        self.seed = seed
+        self.command = [sys.executable, "-m", "monai_dgm.labelling.train_detector"]
+        self.changed: Callable[[], None] = lambda: None
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cancelled = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._stopped: dict[str, Any] | None = None
+        self.serve_current()
+        self.changed = changed
+
+    @property
+    def job_folder(self) -> JobFolder:
+        """Of the training that is under way, or the last one."""
+        return JobFolder(self.folder / "job")
+
+    def serve_current(self) -> None:
+        """Serve the version that was chosen last, where there is one."""
+        current = self.versions.current()
+        if current is not None and self.models.paths[DETECTOR] != current.weights:
+            self.models.replace(DETECTOR, current.weights)
+            logger.info("detector: version %d", current.number)
+            self.changed()
+
+    def restore(self, number: int) -> ModelVersion:
+        """Serve a version from now on; errors as :meth:`ModelVersions.restore`."""
+        version = self.versions.restore(number, "chosen by an administrator")
+        self.serve_current()
+        return version
+
+    def start(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Begin a training, or go on with one of the same options that was interrupted; returns its status.
+
+        Args:
+            params: options, see :data:`monai_dgm.labelling.fine_tuning.OPTIONS`.
+
+        Raises:
+            InputError: wrong options, or too few labels.
+            ConflictError: a training is under way.
+            UnavailableError: no trained detector to start from, or one that cannot be used.
+        """
+        options = FineTuneOptions.of(params)
+        with self._lock:
+            if self.running():
+                raise ConflictError("a training is under way; stop it, or wait for its end")
+            if self.models.detector() is None:
+                raise UnavailableError(self.models.advice(DETECTOR))
+            folder, job = self.job_folder, self.job_folder.job()
+            if job is None or folder.result() is not None or job.options != options:
+                job = self._new_job(options)
+                shutil.rmtree(folder.folder, ignore_errors=True)
+                folder.write_job(job)
+            self._run(folder, job)
+            return self.status() or {}
+
+    def running(self) -> bool:
+        """Whether a training is under way."""
+        return self._watcher is not None and self._watcher.is_alive()
+
+    def stop(self) -> dict[str, Any] | None:
+        """End the training, or give up one that was interrupted; returns its status, None where there is none."""
+        job = self.job_folder.job()
+        if job is None or self.job_folder.result() is not None:
+            return None
+        self._kill()
+        with self._lock:
+            if self.job_folder.result() is not None:  # it was done meanwhile
+                return self.status()
+            status = {**(self.status() or {}), "status": "STOPPED", "details": ["ended on demand; nothing was changed"]}
+            self._stopped = {**status, "end_ts": datetime.now().strftime(TIME_FORMAT)}
+            shutil.rmtree(self.job_folder.folder, ignore_errors=True)
+            return self._stopped
+
+    def close(self) -> None:
+        """End the process; the training can go on later."""
+        self._kill()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the end of the process."""
+        watcher = self._watcher
+        if watcher is not None:
+            watcher.join(timeout)
+
+    def status(self) -> dict[str, Any] | None:
+        """Status as the platform's clients read it: "status" is RUNNING, DONE, STOPPED or ERROR; None before the first.
+
+        "details" are lines for people; "version", "promoted" and "reason" tell the outcome.
+        """
+        folder, job = self.job_folder, self.job_folder.job()
+        if job is None:
+            return self._stopped
+        progress, result = folder.progress(), folder.result()
+        values: dict[str, Any] = {"id": job.id, "model": "detect_opacities", "start_ts": _local(job.created)}
+        if result is None:
+            running = self.running()
+            words = _words(progress, job.options)
+            if not running:
+                words.append("interrupted; starting it again with the same options goes on")
+            return {**values, "status": "RUNNING" if running else "STOPPED", "details": words}
+        values |= {"status": result["status"], "end_ts": _local(result["time"]), "reason": result["reason"]}
+        if result["status"] == "DONE":
+            outcome = "promoted" if result["promoted"] else "kept aside"
+            values |= {"version": result["number"], "promoted": result["promoted"]}
+            return {**values, "details": [f"version {result['number']} {outcome}: {result['reason']}"]}
+        return {**values, "details": [result["reason"]]}
+
+    def stats(self) -> dict[str, Any]:
+        """Progress as the panel's bar reads it."""
+        folder, job = self.job_folder, self.job_folder.job()
+        if job is None:
+            return {}
+        result = folder.result()
+        epoch = job.options.max_epochs if result else int(folder.progress().get("epoch") or 0)
+        values = {"epoch": epoch, "total_epochs": job.options.max_epochs, "best_metric": 0.0}
+        return {**values, "best_metric": result.get("ap") or 0.0, "total_time": 1} if result else values
+
+    def describe(self) -> dict[str, Any]:
+        """ "current" (number of the version that is served; None where it is none of them), "model_version" and
+        "versions", the latest last: plain values without paths."""
+        served = self.models.paths[DETECTOR]
+        versions, current = self.versions.all(), None
+        digest = hash_file(served) if served.is_file() else None
+        for version in versions:
+            if version.weights == served or (current is None and version.info["sha256"] == digest):
+                current = version.number
+        listed = [{"number": version.number, **version.info} for version in versions]
+        return {"current": current, "model_version": self.models.versions()[DETECTOR], "versions": listed}
+
+    def _new_job(self, options: FineTuneOptions) -> TrainingJob:
+        images: dict[str, str] = {}
+        groups: dict[str, str] = {}
+        for image_id in sorted(self.submissions.labelled()):
+            try:
+                image = self.studies.find(image_id)
+            except UnknownError:  # the image is gone, its label stays
+                continue
+            name = hashlib.sha256(image_id.encode("utf-8", "surrogatepass")).hexdigest()
+            images[image_id] = str(image.path or self.job_folder.images / f"{name}.png")
+            if image.study is not None:
+                groups[image_id] = image.study
+        needed = 1 if self.replay is not None else MIN_LABELLED
+        if len(images) < needed:
+            more = "" if self.replay is not None else ", or original data to replay (setting replay)"
+            raise InputError(f"expected labels of at least {needed} images{more}, got {len(images)}")
+        weights = self.models.paths[DETECTOR]
+        channels = read_model_settings(weights).get("channels", ["image", "residue"])
+        return TrainingJob(
+            options=options,
+            config_file=str(self.config_file),
+            weights=str(weights.resolve()),
+            decomposer=str(self.models.paths["decomposer"].resolve()) if needs_decomposer(channels) else "",
+            labels=str(self.submissions.labels.folder.resolve()),
+            models=str(self.versions.folder),
+            record=str(self.folder / "validation.json"),
+            images=images,
+            groups=groups,
+            replay="" if self.replay is None else str(self.replay),
+            device=str(self.models.device),
+            seed=self.seed,
+        )
+
+    def _run(self, folder: JobFolder, job: TrainingJob) -> None:
+        self._cancelled, self._stopped = threading.Event(), None
+        self._watcher = threading.Thread(target=self._watch, args=(folder, job, self._cancelled), daemon=True)
+        self._watcher.start()
+
+    def _watch(self, folder: JobFolder, job: TrainingJob, cancelled: threading.Event) -> None:
+        try:
+            self._fetch(folder, job, cancelled)
+            process = self._spawn(folder, cancelled)
+            if process is not None:
+                process.wait()
+                logger.info("training: ended with %d", process.returncode)
+                self.serve_current()
+        except Exception as error:  # a thread's traceback could name an image
+            logger.error("training: %s", type(error).__name__)
+
+    def _fetch(self, folder: JobFolder, job: TrainingJob, cancelled: threading.Event) -> None:
+        """Copy the images that are no files of this machine."""
+        for image_id, path in job.images.items():
+            if cancelled.is_set():
+                return
+            if Path(path).parent != folder.images or Path(path).is_file():
+                continue
+            folder.write_progress({"phase": "fetching images"})
+            try:
+                write_copy(self.studies.read(image_id)[0].pixels, path)
+            except InputError:  # left out, as any image that cannot be read
+                continue
+
+    def _spawn(self, folder: JobFolder, cancelled: threading.Event) -> subprocess.Popen[bytes] | None:
+        command = [*self.command, str(folder.folder), "--with-parent"]
+        with self._lock:
+            if cancelled.is_set():
+                return None
+            with open(folder.log, "ab") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder.folder, start_new_session=True
+                )
+            return self._process
+
+    def _kill(self) -> None:
+        with self._lock:
+            self._cancelled.set()
+            if self._process is not None and self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)  # with the processes that decode
+        self.wait()
+
+
+def _words(progress: Mapping[str, Any], options: FineTuneOptions) -> list[str]:
+    phase = progress.get("phase", "starting")
+    if phase != "training":
+        return [str(phase)]
+    steps = options.max_epochs * options.epoch_length
+    words = f"epoch {progress['epoch']} of {options.max_epochs}, step {progress['iteration']} of {steps}"
+    return [f"{words}, loss {progress['loss']:.3f}"]
+
+
+def _local(moment: str) -> str:
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime(TIME_FORMAT)

@@ -1,0 +1,135 @@
+"""The images that every version of a model is compared on: drawn once, written down, never trained on.
+
+Where original data are replayed they are its validation split, at most :data:`MAX_IMAGES` of it. Else they are a share
+of the labelled images, by the SHA-256 of their ids, so that the same labels give the same draw: whole patients, those
+with boxes and those without apart. Only the choice of images is fixed: a label that readers correct later is corrected
+here too, and the digest of the truth says which figures can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_dgm.annotation.labels import utc_now
+from monai_dgm.data.opacity_boxes import num_boxes
+from monai_dgm.errors import InputError
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["FixedImages", "draw_from_labels", "fixed_images", "stable_order", "truth_digest"]
+
+MAX_IMAGES = 400
+FRACTION = 0.2
+MIN_LABELLED, MIN_WITH_BOXES = 10, 2  # labelled patients that are needed to draw from, and those with boxes among them
+LABELS, REPLAY = "labels", "replay"  # where the images come from
+Datalist = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FixedImages:
+    """The choice.
+
+    Attributes:
+        source: "labels" or "replay".
+        dataset: name of the replayed folder; empty for labels.
+        image_ids: chosen, sorted.
+    """
+
+    source: str
+    dataset: str
+    image_ids: tuple[str, ...]
+
+
+def stable_order(image_ids: Sequence[str]) -> list[str]:
+    """Image ids by their SHA-256: an order that depends on nothing else."""
+    return sorted(image_ids, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
+
+
+def draw_from_labels(items: Sequence[dict[str, Any]], fraction: float = FRACTION) -> list[str]:
+    """Ids of the labelled images to validate on: ``fraction`` of the patients with boxes, and of those without.
+
+    Args:
+        items: with "image_id", "patient_id" and "opacity_boxes".
+        fraction: at least one patient with boxes, and one without where there are two.
+
+    Raises:
+        InputError: too few images to leave any for training.
+    """
+    patients: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        patients.setdefault(str(item["patient_id"]), []).append(item)
+    first = {stable_order([item["image_id"] for item in own])[0]: own for own in patients.values()}
+    ordered = [first[name] for name in stable_order(list(first))]
+    positive = [own for own in ordered if any(num_boxes(item) for item in own)]
+    negative = [own for own in ordered if not any(num_boxes(item) for item in own)]
+    if len(patients) < MIN_LABELLED or len(positive) < MIN_WITH_BOXES:
+        raise InputError(
+            f"expected labels of at least {MIN_LABELLED} patients, {MIN_WITH_BOXES} of them with boxes, got "
+            f"{len(patients)} and {len(positive)}; label more, or name original data to replay (setting replay)"
+        )
+    chosen = [own for group in (positive, negative) if len(group) > 1 for own in group[: _share(len(group), fraction)]]
+    return sorted(item["image_id"] for own in chosen for item in own)
+
+
+def _share(number: int, fraction: float) -> int:
+    return min(max(1, round(fraction * number)), number - 1)
+
+
+def fixed_images(
+    path: str | os.PathLike[str], labelled: Sequence[dict[str, Any]], replay: Sequence[dict[str, Any]], dataset: str
+) -> FixedImages:
+    """The images written down in ``path``; drawn and written down where there is no such file.
+
+    Args:
+        path: a JSON file.
+        labelled: images with the readers' boxes.
+        replay: validation split of the replayed data; empty where none are replayed.
+        dataset: the name of its folder.
+
+    Raises:
+        InputError: a damaged file, too few labels, or a choice from data that are not replayed now.
+    """
+    file = Path(path)
+    if file.is_file():
+        known = _read(file)
+        if known.source == REPLAY and known.dataset != dataset:
+            raise InputError(
+                f"replay: expected {known.dataset}, from which the validation images were drawn, got "
+                f"{dataset or 'none'}; remove {file.name} to draw others, with which older figures do not compare"
+            )
+        return known
+    if replay:
+        names = stable_order([str(item["image_id"]) for item in replay])[:MAX_IMAGES]
+        drawn = FixedImages(REPLAY, dataset, tuple(sorted(names)))
+    else:
+        drawn = FixedImages(LABELS, "", tuple(draw_from_labels(labelled)))
+    values = {"schema_version": 1, "source": drawn.source, "dataset": drawn.dataset, "drawn": utc_now()}
+    with atomic_write(file) as partial:
+        partial.write_text(json.dumps({**values, "image_ids": drawn.image_ids}, indent=1), encoding="utf-8")
+    return drawn
+
+
+def _read(path: Path) -> FixedImages:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        names = tuple(values["image_ids"])
+        if values["source"] not in (LABELS, REPLAY) or not all(isinstance(name, str) for name in names):
+            raise ValueError("another content")
+        return FixedImages(values["source"], str(values["dataset"]), names)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected the record of the validation images, it cannot be read") from error
+
+
+def truth_digest(items: Sequence[dict[str, Any]]) -> str:
+    """SHA-256 of images and boxes, the first 16 digits: figures on the same digest are on the same truth."""
+    rows = sorted(
+        (str(item["image_id"]), np.asarray(item["opacity_boxes"], dtype=np.float64).round(2).tolist()) for item in items
+    )
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
