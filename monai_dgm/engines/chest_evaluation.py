@@ -24,9 +24,9 @@ from monai_dgm.engines.chest_check import (
     fit_chest_reference,
 )
 from monai_dgm.engines.decomposition import content
-from monai_dgm.engines.figures import groups_of
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.figure_sets import Weights, figure_rows
+from monai_dgm.metrics.groups import groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.records import MetricRow
 from monai_dgm.transforms.lungs import lung_probability
@@ -90,6 +90,8 @@ def fit_chest_check(
 class _Questioned:
     patient_id: str
     source: str
+    view: str
+    sex: str
     questioned: float
 
 
@@ -112,7 +114,7 @@ def chest_rows(
         num_bootstrap: resamples of the patients.
 
     Returns:
-        rows "chest_false_alarm_rate" (for all and by source), and "questioned_upside_down" and
+        rows "chest_false_alarm_rate" (for all and by group), and "questioned_upside_down" and
         "questioned_quarter_turn": images that are no upright chest, so the higher the better.
     """
     if not datalist:
@@ -128,7 +130,7 @@ def chest_rows(
             not chest_plausibility(p, reference)[0] for p in _probabilities(network.eval(), dataset, device, turns)
         ]
         records = [
-            _Questioned(str(item["patient_id"]), str(item.get("source") or "unknown"), float(outcome))
+            _Questioned(str(item["patient_id"]), **origin_of(item), questioned=float(outcome))
             for item, outcome in zip(dataset.items, outcomes, strict=True)
         ]
         for group, members in groups_of(records).items() if turns == 0 else [("all", records)]:

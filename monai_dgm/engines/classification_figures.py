@@ -20,11 +20,11 @@ from monai_dgm.engines.figures import (
     describe_row,
     evaluation_origin,
     figure_row,
-    groups_of,
     main_numbers,
 )
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.classification import auc, balanced_threshold, classification_rows
+from monai_dgm.metrics.groups import groups_of
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [

@@ -22,7 +22,6 @@ from monai_dgm.engines.figures import (
     evaluation_origin,
     figure_row,
     finite,
-    groups_of,
     main_numbers,
 )
 from monai_dgm.engines.files import write_results
@@ -34,6 +33,7 @@ from monai_dgm.metrics.detection import (
     match_detections,
     score_for_rate,
 )
+from monai_dgm.metrics.groups import groups_of, origin_of
 
 __all__ = [
     "DETECTIONS_FILES",
@@ -119,26 +119,26 @@ def baseline_records(test: OpacityDetections, training: OpacityBoxDataset) -> di
 
 def figure_table(
     records: Sequence[DetectionRecord],
-    sources: Sequence[str],
+    origins: Sequence[Mapping[str, str]],
     score_threshold: float | None,
     method: str = "detector",
     num_bootstrap: int = 1000,
 ) -> list[dict[str, Any]]:
-    """Every figure over all images and within each source.
+    """Every figure over all images and within each group.
 
     Args:
         records: of the test images.
-        sources: of each.
+        origins: of each, from :func:`monai_dgm.metrics.groups.origin_of`.
         score_threshold: of the operating point; None calls every detection.
         method: what the figures are of.
         num_bootstrap: resamples of the intervals.
 
     Returns:
-        rows with "method", "figure", "group" ("all" or "source:<name>"), "value", "low", "high", "spread" (None where
-        undefined), "num_images", "num_patients", "note".
+        rows with "method", "figure", "group" (of :func:`monai_dgm.metrics.groups.groups_of`), "value", "low", "high",
+        "spread" (None where undefined), "num_images", "num_patients", "note".
     """
     rows = []
-    for group, members in groups_of(records, sources=sources).items():
+    for group, members in groups_of(records, origins=origins).items():
         figures = detection_figures(members, num_bootstrap, group=group, score_threshold=score_threshold)
         rows += [{"method": method, **figure_row(row)} for row in figures.rows]
     return rows
@@ -174,11 +174,11 @@ def write_evaluation(
     folder = Path(output_dir) / "report"
     threshold = score_for_rate(match_detections(validation.records), false_positive_rate, LOCALISED)
     chosen = threshold if math.isfinite(threshold) else None
-    sources = _sources(test)
-    rows = figure_table(test.records, sources, chosen, num_bootstrap=num_bootstrap)
+    origins = [origin_of(item) for item in test.dataset.items]
+    rows = figure_table(test.records, origins, chosen, num_bootstrap=num_bootstrap)
     if training is not None:
         for name, records in baseline_records(test, training).items():
-            rows += figure_table(records, sources, None, name, num_bootstrap)
+            rows += figure_table(records, origins, None, name, num_bootstrap)
     figures: dict[str, Any] = {
         **evaluation_origin(settings, tested_on, NOTES, model_file),
         "score_threshold": chosen,
@@ -191,7 +191,7 @@ def write_evaluation(
         "rows": rows,
     }
     write_detections(validation.records, _sources(validation), folder / DETECTIONS_FILES["validation"])
-    write_detections(test.records, sources, folder / DETECTIONS_FILES["test"])
+    write_detections(test.records, _sources(test), folder / DETECTIONS_FILES["test"])
     write_results(folder / FIGURES_FILE, figures)
     _tell(rows)
     print(f"figures: {folder / FIGURES_FILE}", flush=True)
@@ -199,7 +199,7 @@ def write_evaluation(
 
 
 def _sources(detections: OpacityDetections) -> list[str]:
-    return [str(item.get("source") or "unknown") for item in detections.dataset.items]
+    return [origin_of(item)["source"] for item in detections.dataset.items]
 
 
 def _curves(figures: DetectionFigures) -> dict[str, Any]:

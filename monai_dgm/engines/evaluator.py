@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import Baselines
 from monai_dgm.metrics.decomposition import evaluate_decomposition
-from monai_dgm.metrics.records import DecompositionRecord, MetricRow, groups_by_source
+from monai_dgm.metrics.groups import origin_of
+from monai_dgm.metrics.records import DecompositionRecord, MetricRow, standard_groups
 
 __all__ = ["DGMEvaluator", "DecompositionFigures", "as_prediction", "record_of"]
 
@@ -43,7 +44,7 @@ def record_of(dataset: RadiographDataset, index: int, image: Tensor, prediction:
     return DecompositionRecord(
         image_id=str(item.get("image_id", index)),
         patient_id=str(item.get("patient_id", index)),
-        source=str(item.get("source") or "unknown"),
+        **origin_of(item),
         label=int(item["label"]),
         category=str(item.get("category") or ("abnormal" if item["label"] else "normal")),
         image=image[0].cpu().numpy(),
@@ -67,6 +68,7 @@ class DecompositionFigures(Metric):
         dataset: that the evaluator runs over.
         baselines: of the training set, printed beside.
         num_bootstrap: resamples of the intervals; few suffice while training.
+        group_by: what has figures of its own, of "source", "view" and "sex"; each costs as much as all images do.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class DecompositionFigures(Metric):
         dataset: RadiographDataset,
         baselines: Baselines | None = None,
         num_bootstrap: int = 1000,
+        group_by: Sequence[str] = ("source",),
         device: str = "cpu",
     ) -> None:
         self.dataset = dataset
+        self.group_by = tuple(group_by)
         self.baselines = baselines or Baselines(None, None)
         self.num_bootstrap = num_bootstrap
         self.records: list[DecompositionRecord] = []
@@ -101,7 +105,7 @@ class DecompositionFigures(Metric):
         self.rows = evaluate_decomposition(
             self.records,
             num_bootstrap=self.num_bootstrap,
-            groups=groups_by_source(self.records),
+            groups=standard_groups(self.records, self.group_by),
             mean_box_prior=self.baselines.mean_box_prior,
             mean_lung_box=self.baselines.mean_lung_box,
         )

@@ -1,4 +1,4 @@
-"""What all figures of a model's test share: groups by source, rows for JSON, the note beside the weights."""
+"""What all figures of a model's test share: rows for JSON, the note beside the weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +22,10 @@ __all__ = [
     "evaluation_origin",
     "figure_row",
     "finite",
-    "groups_of",
     "main_numbers",
 ]
 
 FIGURES_FILE = "figures.json"
-
-
-def groups_of(
-    records: Sequence[Any],
-    source_groups: Mapping[str, Sequence[str]] | None = None,
-    sources: Sequence[str] | None = None,
-) -> dict[str, list[Any]]:
-    """Records by group: "all", "source:<name>" where there are several, "sources:<name>" of each further group.
-
-    Args:
-        records: of an evaluation.
-        source_groups: further groups, by name the sources in each; left out where no record is in one.
-        sources: of each record; by default its attribute ``source``.
-    """
-    own = [record.source for record in records] if sources is None else list(sources)
-    names = sorted(set(own))
-    wanted = {f"source:{name}": [name] for name in names} if len(names) > 1 else {}
-    wanted.update({f"sources:{name}": list(members) for name, members in (source_groups or {}).items()})
-    pairs = list(zip(records, own, strict=True))
-    groups = {name: [r for r, source in pairs if source in members] for name, members in wanted.items()}
-    return {"all": list(records), **{name: members for name, members in groups.items() if members}}
 
 
 def finite(value: float, digits: int | None = None) -> float | None:

@@ -13,8 +13,8 @@ from ignite.metrics import Metric
 from numpy.typing import NDArray
 
 from monai_dgm.data.lung_dataset import LungDataset
-from monai_dgm.engines.figures import groups_of
 from monai_dgm.metrics.figure_sets import Weights, figure_rows
+from monai_dgm.metrics.groups import groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.records import MetricRow
 from monai_dgm.transforms.lungs import lung_box, split_lungs
@@ -46,6 +46,8 @@ class LungRecord:
     image_id: str
     patient_id: str
     source: str
+    view: str
+    sex: str
     dice: float
     right_dice: float
     left_dice: float
@@ -93,7 +95,7 @@ class LungFigures(Metric):
             record = LungRecord(
                 image_id=str(item["image_id"]),
                 patient_id=str(item["patient_id"]),
-                source=str(item.get("source") or "unknown"),
+                **origin_of(item),
                 dice=dice(mask, truth),
                 right_dice=dice(right, true_right),
                 left_dice=dice(left, true_left),
@@ -110,7 +112,7 @@ class LungFigures(Metric):
 
     @property
     def rows(self) -> list[MetricRow]:
-        """Every figure with its interval, over all images and by source."""
+        """Every figure with its interval, over all images and by group."""
         return lung_rows(self.records, self.source_groups, self.num_bootstrap)
 
 
@@ -128,7 +130,7 @@ def lung_rows(
 
     Returns:
         rows "lung_dice", "lung_dice_sd" (over images), "right_lung_dice", "left_lung_dice", "lung_box_iou" and
-        "lung_box_iou_sd", for "all", each source, and each further group.
+        "lung_box_iou_sd", for each of :func:`monai_dgm.metrics.groups.groups_of`.
     """
     rows = []
     for group, members in groups_of(records, source_groups).items():

@@ -20,7 +20,7 @@ from torch import Tensor
 from monai_dgm import __version__
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.chest_check import CHEST_FILE
-from monai_dgm.engines.weights import read_model_settings, read_state_dict, save_weights
+from monai_dgm.engines.weights import read_state_dict, save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
@@ -67,10 +67,10 @@ def ship_weights(
     Raises:
         InputError: no such files, weights that float16 cannot hold, or more than ``MAX_BYTES``.
     """
-    for path in (source, manifest):
-        if not Path(path).is_file():
-            raise InputError(f"{path}: expected a file, there is none")
     folder, origin = Path(target), Path(source)
+    for path in (origin, origin.with_suffix(".json"), Path(manifest)):
+        if not path.is_file():
+            raise InputError(f"{path}: expected a file, there is none")
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "model.safetensors"
     with atomic_write(weights) as partial:
@@ -88,7 +88,8 @@ def ship_weights(
         "licence": licence,
         "version": f"monai-dgm {__version__}",
     }
-    values = {**read_model_settings(origin), **settings, "shipped": told}
+    known = json.loads(origin.with_suffix(".json").read_text(encoding="utf-8"))
+    values = {**known, **settings, "shipped": told}
     with atomic_write(folder / "model.json") as partial:
         partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if (chest := origin.with_name(CHEST_FILE)).is_file():

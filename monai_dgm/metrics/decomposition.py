@@ -22,8 +22,8 @@ from monai_dgm.metrics.records import (
     Group,
     MetricRow,
     combine_runs,
-    groups_by_source,
     rows_as_dict,
+    standard_groups,
 )
 
 __all__ = [
@@ -31,8 +31,8 @@ __all__ = [
     "MetricRow",
     "combine_runs",
     "evaluate_decomposition",
-    "groups_by_source",
     "rows_as_dict",
+    "standard_groups",
 ]
 
 
@@ -51,7 +51,7 @@ def evaluate_decomposition(
         records: decomposed radiographs, of one side S.
         num_bootstrap: resamples of the patients.
         seed: of the resampling.
-        groups: which records count, by group name; None is :func:`groups_by_source`.
+        groups: which records count, by group name; None is :func:`standard_groups`.
         mean_box_prior: (S, S) from :func:`monai_dgm.metrics.baselines.fit_mean_box_prior` on training images.
         mean_lung_box: (4,) from :func:`monai_dgm.metrics.baselines.fit_mean_lung_box` on training images.
 
@@ -67,7 +67,7 @@ def evaluate_decomposition(
     if len(sides) > 1:
         raise ValueError(f"records: expected images of one shape, got {sides}")
     rows: list[MetricRow] = []
-    for name, belongs in (groups_by_source(records) if groups is None else groups).items():
+    for name, belongs in (standard_groups(records) if groups is None else groups).items():
         members = [record for record in records if belongs(record)]
         if members:
             cohort = Cohort.draw(name, members, num_bootstrap, seed)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from monai_dgm.metrics.groups import UNKNOWN, groups_of
 from monai_dgm.metrics.intervals import interval
 from monai_dgm.transforms.boxes import rasterise_boxes
 
@@ -24,6 +26,7 @@ class DecompositionRecord:
         image_id: unique name of the image.
         patient_id: images that share it are resampled together.
         source: where the image comes from.
+        view, sex: "unknown" where the data does not say.
         label: 0 normal, 1 abnormal.
         category: "normal", "lung_opacity" or "other_abnormal".
         image: z, float32 (S, S) in [-1, 1].
@@ -49,6 +52,8 @@ class DecompositionRecord:
     opacity_boxes: NDArray[np.float32] | None = None
     lung_mask: NDArray[Any] | None = None
     true_normal: Plane | None = None
+    view: str = UNKNOWN
+    sex: str = UNKNOWN
 
     def __post_init__(self) -> None:
         for name in ("image", "normal", "residue", "opacity_mask", "lung_mask", "true_normal"):
@@ -90,17 +95,14 @@ class MetricRow:
 Group = Callable[[DecompositionRecord], bool]
 
 
-def groups_by_source(records: Sequence[DecompositionRecord]) -> dict[str, Group]:
-    """Group "all", and one "source:<name>" a source when there are several."""
-    groups: dict[str, Group] = {"all": lambda record: True}
-    sources = sorted({record.source for record in records})
-    if len(sources) > 1:
-        groups.update({f"source:{source}": _from_source(source) for source in sources})
-    return groups
+def standard_groups(records: Sequence[DecompositionRecord], by: Sequence[str] = ("source",)) -> dict[str, Group]:
+    """Which records count in each of :func:`monai_dgm.metrics.groups.groups_of`."""
+    named = {name: {record.image_id for record in part} for name, part in groups_of(records, by=by).items()}
+    return {name: partial(_is_among, ids) for name, ids in named.items()}
 
 
-def _from_source(source: str) -> Group:
-    return lambda record: record.source == source
+def _is_among(image_ids: set[str], record: DecompositionRecord) -> bool:
+    return record.image_id in image_ids
 
 
 def make_row(

@@ -25,6 +25,7 @@ from monai_dgm.engines.detection_figures import (
 )
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.detection import DetectionRecord
+from monai_dgm.metrics.groups import origin_of
 
 SIZE = 64
 
@@ -95,7 +96,8 @@ def test_prior_looks_at_no_image(dataset: OpacityBoxDataset) -> None:
 
 def test_saliency_boxes_are_those_of_the_residue(dataset: OpacityBoxDataset) -> None:
     """Residues that are the truth give boxes near it."""
-    rows = figure_table(saliency_records(detections_of(dataset).records, dataset), ["s"] * len(dataset), None)
+    records = saliency_records(detections_of(dataset).records, dataset)
+    rows = figure_table(records, [origin_of(item) for item in dataset.items], None)
     assert value(rows, "ap40") > 0.5
 
 
@@ -107,10 +109,10 @@ def test_figures_by_source() -> None:
         DetectionRecord("b", "b", box + 20, one, box),
         DetectionRecord("c", "c", none, one[:0], none),
     ]
-    rows = figure_table(records, ["x", "y", "y"], None, num_bootstrap=10)
+    rows = figure_table(records, [origin_of({"source": s}) for s in "xyy"], None, num_bootstrap=10)
     assert value(rows, "ap50", group="source:x") == 1 and value(rows, "ap50", group="source:y") == 0
     assert {row["group"] for row in rows} == {"all", "source:x", "source:y"}
-    assert {row["group"] for row in figure_table(records, ["x"] * 3, None)} == {"all"}
+    assert {row["group"] for row in figure_table(records, [origin_of({"source": "x"})] * 3, None)} == {"all"}
 
 
 def test_evaluation(dataset: OpacityBoxDataset, tmp_path: Path) -> None:

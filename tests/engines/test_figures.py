@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,29 +12,6 @@ from monai_dgm.engines import figures
 from monai_dgm.metrics.records import MetricRow
 
 NAN = math.nan
-
-
-def records(sources: str) -> list[SimpleNamespace]:
-    return [SimpleNamespace(source=source) for source in sources]
-
-
-def test_groups_are_all_sources_and_what_was_asked_for() -> None:
-    given = records("bab")
-    groups = figures.groups_of(given, {"both": ["a", "b"], "none": ["c"]})
-    assert list(groups) == ["all", "source:a", "source:b", "sources:both"]
-    assert groups["all"] == given == groups["sources:both"] and groups["source:b"] == [given[0], given[2]]
-
-
-def test_one_source_is_no_group_of_its_own_and_nothing_is_all() -> None:
-    assert list(figures.groups_of(records("aa"))) == ["all"] and figures.groups_of([]) == {"all": []}
-
-
-def test_sources_may_stand_beside_the_records() -> None:
-    assert figures.groups_of([1, 2, 3], sources=["x", "y", "x"]) == {
-        "all": [1, 2, 3], "source:x": [1, 3], "source:y": [2],
-    }  # fmt: skip
-    with pytest.raises(ValueError, match="shorter"):
-        figures.groups_of([1, 2], sources=["x"])
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf, -math.inf])

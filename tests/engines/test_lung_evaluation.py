@@ -76,7 +76,7 @@ def test_boxes_by_hand() -> None:
 
 def record(source: str, patient: str, value: float) -> LungRecord:
     mask = np.ones((2, 2), dtype=bool)
-    return LungRecord(f"{source}_{patient}_{value}", patient, source, value, value, value, value, mask, mask)
+    return LungRecord(f"{source}_{patient}_{value}", patient, source, "PA", "F", value, value, value, value, mask, mask)
 
 
 def test_rows_of_groups_with_mean_and_deviation() -> None:
