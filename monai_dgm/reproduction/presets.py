@@ -1,4 +1,4 @@
-"""How large the argument is made: toy (minutes), cpu (two cores, a day) or paper (a GPU, days)."""
+"""How large the argument is made: toy (minutes), small (two cores, hours), cpu (two cores, a day), paper (a GPU)."""
 
 from __future__ import annotations
 
@@ -114,6 +114,56 @@ TOY = Preset(
     num_bootstrap=200,
 )
 
+# What decomposers of a quarter of the width are trained with, beside sizes and schedule (docs/experiments.md).
+_NARROW_DECOMPOSER = {
+    "base_width": 16,
+    "batch_size": 16,
+    "network_def#residue_skips": True,
+    "objective#weights#abnormality": 5.0,
+    "objective#weights#paired_residue": 30.0,
+    "objective#weights#normal_ssim": 5.0,
+}
+
+# A few hundred steps each; docs/reproduction.md says what they cost. Jobs make no intervals of their own: the report
+# makes them, over all folds.
+_SMALL_SCHEDULE = {"max_epochs": 4, "val_interval": 4, "num_bootstrap": 2, "ema_momentum": 0.02}
+_SMALL_CLASSIFIER = {**_SMALL_SCHEDULE, "lr_milestones": [3]}
+_SMALL_PLAIN = Recipe({**_SMALL_CLASSIFIER, "batch_size": 8, "epoch_length": 50, "learning_rate": 1e-4})
+_SMALL_LARGE = Recipe({**_SMALL_CLASSIFIER, "batch_size": 8, "epoch_length": 50, "learning_rate": 3e-4})
+_SMALL_SMALL = Recipe({**_SMALL_CLASSIFIER, "batch_size": 16, "epoch_length": 60, "learning_rate": 1e-3})
+_SMALL_DETECTOR = Recipe(
+    {**_SMALL_SCHEDULE, "batch_size": 8, "epoch_length": 60, "warm_up_steps": 50, "width": 0.25, "fpn_channels": 64}
+)
+
+SMALL = Preset(
+    name="small",
+    summary="For two CPU cores and some hours: each network is trained for a few hundred steps, which is too short for "
+    "figures that can stand beside others'; what residues change is the question. AlexNet, VGG19, ResNet152 and "
+    "DenseNet161 see radiographs of 64 px, the image alone; a small DenseNet and the detector those of 96 px.",
+    folds=None,
+    data={},
+    decomposer=Recipe(
+        {
+            **_NARROW_DECOMPOSER,
+            "image_size": 64,
+            "epoch_length": 100,
+            "max_epochs": 25,
+            "lr_milestones": [17, 22],
+            "warm_up_iterations": 1500,
+            "val_interval": 5,
+            "learning_rate": 7e-4,
+        }
+    ),
+    compared=(
+        Network("alexnet", 64, _SMALL_PLAIN),
+        Network("vgg19", 64, _SMALL_PLAIN),
+        Network("resnet152", 64, _SMALL_LARGE),
+        Network("densenet161", 64, _SMALL_LARGE),
+    ),
+    classifiers=(Network("densenet_small", 96, _SMALL_SMALL),),
+    detectors=(Network("resnet18", 96, _SMALL_DETECTOR),),
+)
+
 # AlexNet, VGG19 and ResNet152 train at a small side on two cores, and so does DenseNet161; the small DenseNet at the
 # decomposer's own side stands beside them, not in their place.
 _CPU_SMALL = Recipe({"batch_size": 16, "max_epochs": 15, "learning_rate": 1e-3, "val_interval": 1})
@@ -128,19 +178,14 @@ CPU = Preset(
     data={},
     decomposer=Recipe(
         {
+            **_NARROW_DECOMPOSER,
             "image_size": 128,
-            "base_width": 16,
-            "batch_size": 16,
             "epoch_length": 160,
             "max_epochs": 26,
             "lr_milestones": [18, 23],
             "warm_up_iterations": 2400,
             "val_interval": 5,
             "learning_rate": 8e-4,
-            "network_def#residue_skips": True,
-            "objective#weights#abnormality": 5.0,
-            "objective#weights#paired_residue": 30.0,
-            "objective#weights#normal_ssim": 5.0,
         }
     ),
     compared=(
@@ -165,4 +210,4 @@ PAPER = Preset(
     detectors=(Network("resnet50", 224, _PAPER),),
 )
 
-PRESETS = {preset.name: preset for preset in (TOY, CPU, PAPER)}
+PRESETS = {preset.name: preset for preset in (TOY, SMALL, CPU, PAPER)}

@@ -74,9 +74,18 @@ def test_the_papers_preset_has_every_row_of_the_paper_that_is_not_of_another_met
     assert rows == {(table, name) for table, printed in PAPER_FIGURES.items() for name in printed if name not in others}
 
 
-def test_two_cores_train_the_papers_architectures_too() -> None:
-    rows = {row.paper for row in make_plan(PRESETS["cpu"], (0,), (4,)).rows}
-    assert {"AlexNet", "VGGNet19", "ResNet152", "DenseNet161", "DenseNet161*", "DGM"} <= rows
+@pytest.mark.parametrize(("name", "more"), [("small", set()), ("cpu", {"DenseNet161*"})])
+def test_two_cores_train_the_papers_architectures_too(name: str, more: set[str]) -> None:
+    rows = {row.paper for row in make_plan(PRESETS[name], (0,), (4,)).rows}
+    assert {"AlexNet", "VGGNet19", "ResNet152", "DenseNet161", "DGM", *more} <= rows
+
+
+def test_steps_of_the_small_preset_are_a_few_hundred_each() -> None:
+    """Its summary and docs/reproduction.md say how long it takes, so no length may depend on the data."""
+    for job in make_plan(PRESETS["small"], (0,)).jobs:
+        if job.kind in ("classifier", "detector"):
+            assert 200 <= job.overrides["epoch_length"] * job.overrides["max_epochs"] <= 400
+            assert job.overrides["max_epochs"] % job.overrides["val_interval"] == 0  # the last weights are looked at
 
 
 @presets
