@@ -139,7 +139,10 @@ class ArchiveReports:
             for label in self.submissions.of_image(image_id)
         )
         shown = self.submissions.shown(image_id, item.reader)
-        size = int(header.Rows), int(header.Columns)
+        try:
+            size = int(header.Rows), int(header.Columns)
+        except (AttributeError, TypeError, ValueError):
+            raise InputError("image: expected Rows and Columns") from None
         return label_of_report(item.report, image_id, size, item.reader, shown, emptied)
 
     def _note(self, item: _Read, outcome: str) -> None:

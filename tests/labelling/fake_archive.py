@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pydicom
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from monai_dgm.dicom.derived import encode_dicom
 from monai_dgm.dicom.digital_xray import ExaminedPatient, write_digital_xray
@@ -169,3 +171,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def as_file(report: pydicom.Dataset) -> pydicom.Dataset:
+    """A report of ``tests.dicom.study`` as another viewer stores it: in a series of its own."""
+    report.SeriesInstanceUID = generate_uid(None)
+    report.SeriesDescription = "Create Report"
+    report.is_little_endian, report.is_implicit_VR = True, False
+    report.file_meta = FileMetaDataset()
+    report.file_meta.MediaStorageSOPClassUID = report.SOPClassUID
+    report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
+    report.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return report

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monai_dgm.labelling.analysis import RadiographAnalysis
+from monai_dgm.labelling.archive_reports import ArchiveReports
+from monai_dgm.labelling.archive_results import ArchiveResults
+from monai_dgm.labelling.archive_state import ArchiveState
+from monai_dgm.labelling.archive_watch import ArchiveWatch
+from monai_dgm.labelling.dicomweb_studies import StudyArchive
+from monai_dgm.labelling.models import LabellingModels
+from monai_dgm.labelling.submissions import Submissions
+from tests.labelling.fake_archive import PATIENT, FakeArchive, radiograph
+
+pytest.importorskip("highdicom")
+
+
+@pytest.fixture
+def watch(study_archive: StudyArchive, bundles: Path, tmp_path: Path) -> ArchiveWatch:
+    analysis = RadiographAnalysis(study_archive, LabellingModels(bundles))
+    submissions, state = Submissions(tmp_path / "state"), ArchiveState(tmp_path / "state" / "a.sqlite")
+    results = ArchiveResults(analysis, study_archive, submissions, state)
+    return ArchiveWatch(results, ArchiveReports(study_archive, submissions, state), 0.05)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def test_a_study_that_arrives_gets_its_results(
+    fake_archive: FakeArchive, watch: ArchiveWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[int] = []
+    watch.after = lambda: told.append(1)
+    with caplog.at_level(logging.DEBUG):
+        watch.start()
+        image = radiograph()
+        fake_archive.add(image)
+        until(lambda: bool(told))
+        watch.stop()
+    assert len(fake_archive.of("SR")) == 1 and watch.as_dict()["results"] == {"sent": 1}
+    assert PATIENT not in caplog.text and image.SOPInstanceUID not in caplog.text
+
+
+def test_one_bad_image_does_not_stop_the_others(
+    fake_archive: FakeArchive, watch: ArchiveWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [radiograph(str(i)) for i in range(3)]
+    fake_archive.add(*images)
+    watch.seconds = 60.0
+    send = watch.results.send_results
+
+    def fail_once(image_id: str) -> int:
+        if image_id == images[1].SOPInstanceUID:
+            raise RuntimeError(PATIENT)
+        return send(image_id)
+
+    monkeypatch.setattr(watch.results, "send_results", fail_once)
+    assert watch.look() is False
+    assert watch.as_dict()["results"] == {"sent": 2, "failed": 1}
+
+
+def test_work_is_cut_into_pieces_between_which_reports_are_read(
+    fake_archive: FakeArchive, watch: ArchiveWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_archive.add(*(radiograph(str(i)) for i in range(3)))
+    monkeypatch.setattr(
+        watch.results,
+        "send_results",
+        lambda name: watch.results.state.note_result(name, watch.results.version(), "sent"),
+    )
+    watch.seconds = 0.0
+    assert watch.look() is True and watch.as_dict()["waiting"] == 2
+    assert watch.look() is True and watch.look() is False
+
+
+def test_it_waits_for_an_archive_that_is_away_and_says_so_once(
+    fake_archive: FakeArchive, watch: ArchiveWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_archive.fail = 500
+    fake_archive.add(radiograph())
+    with caplog.at_level(logging.INFO):
+        watch.start()
+        until(lambda: len(fake_archive.asked) > 3)
+        assert watch.away
+        fake_archive.fail = 0
+        until(lambda: not watch.away and len(fake_archive.of("SR")) == 1)
+        watch.stop()
+    assert sum("trying again" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_results_may_be_kept_from_the_archive(fake_archive: FakeArchive, watch: ArchiveWatch) -> None:
+    fake_archive.add(radiograph())
+    watch.send = False
+    assert watch.look() is False and not fake_archive.of("SR")
