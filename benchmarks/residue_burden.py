@@ -1,0 +1,147 @@
+"""Does the residue burden follow the extent of disease? Radiologists' opacity boxes answer, on images not trained on.
+
+    python benchmarks/residue_burden.py --dataset_dir FOLDER
+
+The threshold of the salient area is fitted on validation images that are normal: the smoothed |a| that a share of their
+lung pixels exceeds. On test images: AUC of the burden, opacity against normal, and its rank correlation (Spearman) with
+the area of the true boxes within the lungs, 95 % intervals by bootstrap over patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+from sklearn.metrics import roc_auc_score
+
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.sources import load_splits
+from monai_dgm.engines.decomposition import content
+from monai_dgm.engines.frozen_decomposer import load_decomposer
+from monai_dgm.engines.lungs import LungSegmentor, load_lung_segmentor
+from monai_dgm.engines.weights import find_weights, read_model_settings
+from monai_dgm.metrics.burden import residue_burden
+from monai_dgm.metrics.intervals import patient_weights
+from monai_dgm.networks.decomposer import Decomposer, split_prediction
+from monai_dgm.transforms.boxes import rasterise_boxes
+from monai_dgm.transforms.saliency import compute_saliency, smoothing_sigma
+
+Maps = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+
+def residues_and_lungs(dataset: RadiographDataset, decomposer: Decomposer, segmentor: LungSegmentor) -> Maps:
+    """Residue (S, S), 0 in the border, and predicted lung mask (S, S) of each image."""
+    maps: Maps = []
+    for start in range(0, len(dataset), 32):
+        places = range(start, min(start + 32, len(dataset)))
+        images = dataset.images_as_tensor(places)
+        with torch.inference_mode():
+            residues = split_prediction(decomposer(images))["residue"][:, 0].numpy()
+        for place, residue, mask in zip(places, residues, segmentor.masks(images), strict=True):
+            inside = np.zeros_like(residue)
+            where = content(dataset.geometries[place])
+            inside[where] = residue[where]
+            maps.append((inside, mask))
+    return maps
+
+
+def fit_threshold(maps: Maps, share: float) -> float:
+    """The smoothed |a| that ``share`` of the lung pixels of normal images exceeds."""
+    sigma = smoothing_sigma(maps[0][0].shape[0])
+    values = [ndimage.gaussian_filter(np.abs(residue), sigma)[mask] for residue, mask in maps]
+    return float(np.quantile(np.concatenate(values), 1 - share))
+
+
+def burdens(maps: Maps, threshold: float) -> dict[str, NDArray[np.float64]]:
+    """Salient share and integrated residue of the lungs of each image."""
+    found = []
+    for residue, mask in maps:
+        salient = compute_saliency(residue, threshold=threshold, lung_mask=mask).mask
+        total = residue_burden(residue, salient, mask).total
+        found.append((total.salient_share, total.integrated))
+    return dict(zip(("salient_share", "integrated_residue"), np.array(found).T, strict=True))
+
+
+def with_interval(
+    figure: Callable[[NDArray[np.intp]], float], patients: Sequence[str], num_bootstrap: int
+) -> tuple[float, float, float]:
+    """A figure of the images at some places, with its bounds."""
+    weights = patient_weights(patients, num_bootstrap, seed=0).astype(int)
+    everything = np.arange(len(patients))
+    samples = [figure(np.repeat(everything, row)) for row in weights]
+    low, high = np.nanquantile(samples, [0.025, 0.975])
+    return figure(everything), float(low), float(high)
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--decomposer", default=find_weights("bundles/dgm/models"))
+    parser.add_argument("--lungs", default=find_weights("bundles/lung_segmentation/models"))
+    parser.add_argument("--cache_dir", default="output/cache")
+    parser.add_argument("--source", default="nih", help="test images of this source with radiologists' labels")
+    parser.add_argument("--label_source", default="RSNA radiologists")
+    parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--num_bootstrap", type=int, default=1000)
+    given = parser.parse_args()
+    settings = read_model_settings(given.decomposer)
+    models = load_decomposer(given.decomposer), load_lung_segmentor(given.lungs)
+    splits = load_splits(given.dataset_dir, None, fold=int(settings["fold"]), validation_fraction=0.1)
+    size = int(settings["image_size"])
+
+    def maps_of(keep: Callable[[dict[str, Any]], bool], part: list[dict[str, Any]]) -> tuple[RadiographDataset, Maps]:
+        dataset = RadiographDataset([item for item in part if keep(item)], size, given.cache_dir)
+        return dataset, residues_and_lungs(dataset, *models)
+
+    _, normal = maps_of(lambda item: item["category"] == "normal", splits.validation)
+    threshold = fit_threshold(normal, given.share)
+    print(
+        f"threshold {threshold:.4f}: smoothed |a| above it in {given.share:.0%} of {len(normal)} normals' lung pixels\n"
+    )
+
+    test, maps = maps_of(
+        lambda item: (
+            item["source"] == given.source
+            and item["label_source"] == given.label_source
+            and item["category"] != "other_abnormal"
+        ),
+        splits.test,
+    )
+    labels = np.array([item["category"] == "lung_opacity" for item in test.items])
+    shape = (size, size)
+    areas = np.array(
+        [
+            (rasterise_boxes(test.truth(i)["opacity_boxes"], shape) & mask).sum() / max(1, mask.sum())
+            for i, (_, mask) in enumerate(maps)
+        ]
+    )
+    patients = [str(item["patient_id"]) for item in test.items]
+    boxed = np.flatnonzero(labels & (areas > 0))
+    print(
+        f"| burden | AUC, {labels.sum()} opacities, {(~labels).sum()} normals | Spearman with box area, n = {len(boxed)} |"
+    )
+    print("|---|---|---|")
+    for name, values in burdens(maps, threshold).items():
+
+        def auc(places: NDArray[np.intp], values: NDArray[np.float64] = values) -> float:
+            known = labels[places]
+            return float(roc_auc_score(known, values[places])) if known.any() and not known.all() else float("nan")
+
+        def rank(places: NDArray[np.intp], values: NDArray[np.float64] = values) -> float:
+            chosen = boxed[places]
+            return float(stats.spearmanr(areas[chosen], values[chosen]).statistic)
+
+        separated = with_interval(auc, patients, given.num_bootstrap)
+        ordered = with_interval(rank, [patients[i] for i in boxed], given.num_bootstrap)
+        words = ("{:.3f} [{:.3f}, {:.3f}]".format(*numbers) for numbers in (separated, ordered))
+        print(f"| {name.replace('_', ' ')} | {' | '.join(words)} |")
+
+
+if __name__ == "__main__":
+    main()
