@@ -31,6 +31,8 @@ from monai_dgm.networks.decomposer import Decomposer, split_prediction
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.saliency import compute_saliency, smoothing_sigma
 
+Models = tuple[Decomposer, LungSegmentor]
+Places = NDArray[np.intp]
 Maps = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 
@@ -68,7 +70,7 @@ def burdens(maps: Maps, threshold: float) -> dict[str, NDArray[np.float64]]:
 
 
 def with_interval(
-    figure: Callable[[NDArray[np.intp]], float], patients: Sequence[str], num_bootstrap: int
+    figure: Callable[[Places], float], patients: Sequence[str], num_bootstrap: int
 ) -> tuple[float, float, float]:
     """A figure of the images at some places, with its bounds."""
     weights = patient_weights(patients, num_bootstrap, seed=0).astype(int)
@@ -78,8 +80,41 @@ def with_interval(
     return figure(everything), float(low), float(high)
 
 
+def maps_of(
+    part: Sequence[dict[str, Any]], keep: Callable[[dict[str, Any]], bool], size: int, cache_dir: str, models: Models
+) -> tuple[RadiographDataset, Maps]:
+    """The images of a part of the data that ``keep`` accepts, and their maps."""
+    dataset = RadiographDataset([item for item in part if keep(item)], size, cache_dir)
+    return dataset, residues_and_lungs(dataset, *models)
+
+
+def print_table(test: RadiographDataset, maps: Maps, threshold: float, num_bootstrap: int) -> None:
+    """AUC and rank correlation of both burdens as Markdown."""
+    opacity = np.array([item["category"] == "lung_opacity" for item in test.items])
+    truths = [rasterise_boxes(test.truth(i)["opacity_boxes"], mask.shape) for i, (_, mask) in enumerate(maps)]
+    areas = np.array([(truth & mask).sum() / max(1, mask.sum()) for truth, (_, mask) in zip(truths, maps, strict=True)])
+    patients = [str(item["patient_id"]) for item in test.items]
+    boxed = np.flatnonzero(opacity & (areas > 0))
+    numbers = f"{opacity.sum()} opacities, {(~opacity).sum()} normals"
+    print(f"| burden | AUC, {numbers} | Spearman with box area, n = {len(boxed)} |\n|---|---|---|")
+    for name, values in burdens(maps, threshold).items():
+
+        def auc(places: Places, values: NDArray[np.float64] = values) -> float:
+            known = opacity[places]
+            return float(roc_auc_score(known, values[places])) if known.any() and not known.all() else float("nan")
+
+        def rank(places: Places, values: NDArray[np.float64] = values) -> float:
+            chosen = boxed[places]
+            return float(stats.spearmanr(areas[chosen], values[chosen]).statistic)
+
+        separated = with_interval(auc, patients, num_bootstrap)
+        ordered = with_interval(rank, [patients[i] for i in boxed], num_bootstrap)
+        words = ("{:.3f} [{:.3f}, {:.3f}]".format(*numbers) for numbers in (separated, ordered))
+        print(f"| {name.replace('_', ' ')} | {' | '.join(words)} |")
+
+
 def main() -> None:
-    """Print a Markdown table."""
+    """Fit the threshold, print it and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", required=True)
     parser.add_argument("--decomposer", default=find_weights("bundles/dgm/models"))
@@ -87,60 +122,22 @@ def main() -> None:
     parser.add_argument("--cache_dir", default="output/cache")
     parser.add_argument("--source", default="nih", help="test images of this source with radiologists' labels")
     parser.add_argument("--label_source", default="RSNA radiologists")
-    parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--share", type=float, default=0.01, help="of normal lung pixels above the threshold")
     parser.add_argument("--num_bootstrap", type=int, default=1000)
     given = parser.parse_args()
     settings = read_model_settings(given.decomposer)
     models = load_decomposer(given.decomposer), load_lung_segmentor(given.lungs)
     splits = load_splits(given.dataset_dir, None, fold=int(settings["fold"]), validation_fraction=0.1)
-    size = int(settings["image_size"])
-
-    def maps_of(keep: Callable[[dict[str, Any]], bool], part: list[dict[str, Any]]) -> tuple[RadiographDataset, Maps]:
-        dataset = RadiographDataset([item for item in part if keep(item)], size, given.cache_dir)
-        return dataset, residues_and_lungs(dataset, *models)
-
-    _, normal = maps_of(lambda item: item["category"] == "normal", splits.validation)
+    rest = (int(settings["image_size"]), given.cache_dir, models)
+    _, normal = maps_of(splits.validation, lambda item: item["category"] == "normal", *rest)
     threshold = fit_threshold(normal, given.share)
-    print(
-        f"threshold {threshold:.4f}: smoothed |a| above it in {given.share:.0%} of {len(normal)} normals' lung pixels\n"
-    )
+    print(f"threshold {threshold:.4f}: above it, {given.share:.0%} of the lung pixels of {len(normal)} normals\n")
 
-    test, maps = maps_of(
-        lambda item: (
-            item["source"] == given.source
-            and item["label_source"] == given.label_source
-            and item["category"] != "other_abnormal"
-        ),
-        splits.test,
-    )
-    labels = np.array([item["category"] == "lung_opacity" for item in test.items])
-    shape = (size, size)
-    areas = np.array(
-        [
-            (rasterise_boxes(test.truth(i)["opacity_boxes"], shape) & mask).sum() / max(1, mask.sum())
-            for i, (_, mask) in enumerate(maps)
-        ]
-    )
-    patients = [str(item["patient_id"]) for item in test.items]
-    boxed = np.flatnonzero(labels & (areas > 0))
-    print(
-        f"| burden | AUC, {labels.sum()} opacities, {(~labels).sum()} normals | Spearman with box area, n = {len(boxed)} |"
-    )
-    print("|---|---|---|")
-    for name, values in burdens(maps, threshold).items():
+    def tested(item: dict[str, Any]) -> bool:
+        known = item["source"] == given.source and item["label_source"] == given.label_source
+        return known and item["category"] != "other_abnormal"
 
-        def auc(places: NDArray[np.intp], values: NDArray[np.float64] = values) -> float:
-            known = labels[places]
-            return float(roc_auc_score(known, values[places])) if known.any() and not known.all() else float("nan")
-
-        def rank(places: NDArray[np.intp], values: NDArray[np.float64] = values) -> float:
-            chosen = boxed[places]
-            return float(stats.spearmanr(areas[chosen], values[chosen]).statistic)
-
-        separated = with_interval(auc, patients, given.num_bootstrap)
-        ordered = with_interval(rank, [patients[i] for i in boxed], given.num_bootstrap)
-        words = ("{:.3f} [{:.3f}, {:.3f}]".format(*numbers) for numbers in (separated, ordered))
-        print(f"| {name.replace('_', ' ')} | {' | '.join(words)} |")
+    print_table(*maps_of(splits.test, tested, *rest), threshold, given.num_bootstrap)
 
 
 if __name__ == "__main__":
