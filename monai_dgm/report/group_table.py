@@ -1,0 +1,81 @@
+"""Figures of an evaluation by source, view and sex as a Markdown table, for model cards.
+
+python -m monai_dgm.report.group_table REPORT.json "head_auc=AUC of the head" "normal_ssim=SSIM of y', normal"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_dgm.errors import InputError
+
+__all__ = ["group_table", "read_rows"]
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a report: ``metrics.json``, or the ``figures.json`` of classifiers and detectors.
+
+    Of a detector's methods, its own; of a classifier's positive labels, the model's own.
+
+    Raises:
+        InputError: no such file, or one without rows.
+    """
+    try:
+        held = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = held["rows"] if isinstance(held, dict) else held
+        kept = [row for row in rows if row.get("method", "detector") == "detector"]
+        return [{**row, "name": row.get("name") or row["figure"]} for row in kept]
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: expected a report's figures as JSON ({error})") from error
+
+
+def group_table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, str]) -> str:
+    """A row for each group, a column for each figure: value, 95 % interval and number of images.
+
+    Args:
+        rows: with "name", "group", "value", "low", "high", "num_images"; a value of None or NaN is left empty.
+        figures: names and their words.
+
+    Raises:
+        InputError: a figure that there is not.
+    """
+    for name in figures:
+        if all(row["name"] != name for row in rows):
+            raise InputError(f"figures: expected names of the report, there is no {name}")
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for row in rows:
+        found.setdefault((row["group"], row["name"]), row)
+    groups = [
+        group for group in dict.fromkeys(row["group"] for row in rows) if any((group, n) in found for n in figures)
+    ]
+    lines = [f"| | {' | '.join(figures.values())} |", "|---" * (len(figures) + 1) + "|"]
+    for group in groups:
+        cells = [_cell(found.get((group, name))) for name in figures]
+        if any(cells):
+            lines.append(f"| {group.replace(':', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["value"] is None or row["value"] != row["value"]:
+        return ""
+    known = row["low"] is not None and row["low"] == row["low"]
+    bounds = f" [{row['low']:.3f}, {row['high']:.3f}]" if known else ""
+    return f"{row['value']:.3f}{bounds}, {row['num_images']}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line of :func:`group_table`."""
+    parser = argparse.ArgumentParser(prog="python -m monai_dgm.report.group_table", description=__doc__)
+    parser.add_argument("report")
+    parser.add_argument("figures", nargs="+", help="name=words")
+    given = parser.parse_args(arguments)
+    print(group_table(read_rows(given.report), dict(figure.split("=", 1) for figure in given.figures)), end="")
+
+
+if __name__ == "__main__":
+    main()
