@@ -15,13 +15,14 @@ ARGS ?=
 WORKERS ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test test-slow test-label lint format clean
+.PHONY: help environment train test test-slow test-label ohif lint format clean
 
 help:
 	@echo "make train      environment, training on the embedded sample, report"
 	@echo "make test       environment, tests"
 	@echo "make test-slow  environment, the tests marked slow or service"
 	@echo "make test-label environment with MONAI Label, the tests of its app"
+	@echo "make ohif       fetch the OHIF viewer from npm for the label app"
 	@echo "make lint       environment, ruff and mypy"
 	@echo "make format     environment, ruff's fixes and formatting"
 	@echo "make clean      remove the environment and the tools' caches (outputs stay)"
@@ -52,9 +53,13 @@ test-label: $(LABEL_INSTALLED)
 
 $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	test -x $(LABEL_VENV)/bin/python || $(PYTHON) -m venv $(LABEL_VENV)
-	PIP_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0 $(LABEL_VENV)/bin/python -m pip install --quiet --editable '.[label,test]'
+	PIP_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0 $(LABEL_VENV)/bin/python -m pip install --quiet --editable '.[label,test,browser]'
 	$(LABEL_VENV)/bin/python -m pip check
 	touch $@
+
+# The prebuilt viewer, its version and its checksum pinned; nothing of it is run or built here.
+ohif:
+	@$(PYTHON) apps/radiology_dgm/fetch_ohif.py
 
 # All three speak before it fails.
 lint: $(INSTALLED)
