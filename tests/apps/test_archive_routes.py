@@ -1,0 +1,135 @@
+"""The app over an archive, in this process: studies, its cache, and DICOMweb passed on to a viewer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from monai_dgm.dicom.derived import encode_dicom
+from tests.dicom.study import corners, group, region, report
+from tests.labelling.fake_archive import PATIENT, FakeArchive, as_file, radiograph, serving
+
+pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
+
+
+@pytest.fixture
+def archive() -> Iterator[FakeArchive]:
+    with serving(FakeArchive()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def image(archive: FakeArchive) -> pydicom.Dataset:
+    dataset = radiograph()
+    archive.add(dataset)
+    return dataset
+
+
+@pytest.fixture
+def client(start_client: Any, archive: FakeArchive, image: pydicom.Dataset, tmp_path: Path) -> Any:
+    conf = {"state_dir": str(tmp_path / "state"), "poll_seconds": "0.2", "send_results": "false"}
+    return start_client(archive.url, **conf)
+
+
+def test_images_say_in_which_study_they_are(client: Any, image: pydicom.Dataset) -> None:
+    found = client.get(f"/dgm/studies/{image.StudyInstanceUID}").json()
+    assert found == [{"image": image.SOPInstanceUID, "series": image.SeriesInstanceUID, "rows": 90, "cols": 120}]
+    info = client.get("/datastore/image/info", params={"image": image.SOPInstanceUID}).json()
+    chosen = client.post("/activelearning/random").json()
+    for answer in (info, chosen):
+        assert (answer["study"], answer["series"]) == (image.StudyInstanceUID, image.SeriesInstanceUID)
+    assert chosen["id"] == image.SOPInstanceUID and list(client.get("/datastore/?output=all").json()["objects"])
+
+
+def test_models_run_on_the_archives_images(client: Any, image: pydicom.Dataset) -> None:
+    answer = client.post("/infer/detect_opacities", params={"image": image.SOPInstanceUID, "output": "json"})
+    assert answer.status_code == 200 and answer.json()["rows"] == 90
+
+
+@pytest.mark.parametrize("study", ["1.2.3", "..", "x", "1..2", "a" * 300])
+def test_unknown_studies(client: Any, study: str) -> None:
+    answer = client.get(f"/dgm/studies/{study}")
+    assert answer.status_code == 404 and "\n" not in answer.json()["detail"]
+
+
+def test_images_are_not_added_here(client: Any) -> None:
+    assert client.put("/datastore/image", files={"file": ("x.png", b"x")}).status_code == 403
+
+
+def test_the_cache_is_emptied(client: Any, image: pydicom.Dataset, tmp_path: Path) -> None:
+    client.get("/datastore/image", params={"image": image.SOPInstanceUID})
+    assert len(list((tmp_path / "state" / "cache").iterdir())) == 1
+    assert client.delete("/dgm/cache").json() == {"removed": 1}
+    assert not list((tmp_path / "state" / "cache").iterdir())
+
+
+def test_a_viewer_reads_the_archive_through_the_server(client: Any, archive: FakeArchive, image) -> None:
+    found = client.get("/dicom-web/studies/" + image.StudyInstanceUID + "/series", params={"limit": 5})
+    assert found.json()[0]["0020000E"]["Value"] == [image.SeriesInstanceUID]
+    assert found.headers["cache-control"] == "no-store"
+    assert any(asked.endswith("/series?limit=5") for asked in archive.asked)
+    path = f"studies/{image.StudyInstanceUID}/series/{image.SeriesInstanceUID}/instances/{image.SOPInstanceUID}"
+    wanted = {"accept": 'multipart/related; type="application/dicom"'}
+    answer = client.get(f"/dicom-web/{path}", headers=wanted)
+    assert encode_dicom(image) in answer.content and answer.headers["content-type"].startswith("multipart/related")
+    refused = client.get("/dicom-web/studies/1.2/metadata")
+    assert refused.status_code == 404 and refused.json() == {"detail": "the archive refuses it (status 404)"}
+
+
+@pytest.mark.parametrize("path", ["../system", "studies/..%2f..%2fx", "studies/%2e%2e", "system", "studies/1.2/x", ""])
+def test_no_other_address_of_the_archive_is_reached(client: Any, archive: FakeArchive, path: str) -> None:
+    asked = len([line for line in archive.asked if "system" in line or ".." in line or "%" in line])
+    for method in ("GET", "POST", "DELETE", "PUT"):
+        assert 400 <= client.request(method, f"/dicom-web/{path}").status_code < 500
+    assert len([line for line in archive.asked if "system" in line or ".." in line or "%" in line]) == asked
+
+
+def test_a_report_stored_through_the_server_becomes_a_label(
+    client: Any, archive: FakeArchive, image: pydicom.Dataset, tmp_path: Path
+) -> None:
+    drawn = as_file(report(image, group(region(image, "POLYLINE", corners(10, 20, 40, 60))), person="Roe^Ann"))
+    body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + encode_dicom(drawn) + b"\r\n--x--"
+    kind = 'multipart/related; type="application/dicom"; boundary=x'
+    assert client.post("/dicom-web/studies", content=body, headers={"content-type": kind}).status_code == 200
+    assert len(archive.of("SR")) == 1
+    from monailabel.interfaces.utils.app import app_instance
+
+    app_instance().watch.look()
+    (file,) = (tmp_path / "state" / "labels").rglob("0*.json")
+    label = json.loads(file.read_text())
+    assert label["boxes"][0]["box"] == [10, 20, 40, 60] and label["source"] == "ohif_report"
+    assert client.get("/dgm/archive").json()["reports"] == {"stored": 1}
+
+
+def test_an_archive_that_is_away_is_said_in_one_line(client: Any, archive: FakeArchive) -> None:
+    archive.fail = 500
+    for path in ("/datastore/", "/dicom-web/studies", "/dgm/studies/1.2.3"):
+        answer = client.get(path)
+        assert answer.status_code == 503 and "\n" not in answer.json()["detail"], path
+
+
+def test_nothing_logged_tells_a_patient(client: Any, image: pydicom.Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        client.get(f"/dicom-web/studies/{image.StudyInstanceUID}/series")
+        client.post("/infer/classify", params={"image": image.SOPInstanceUID})
+        client.get("/datastore/")
+    ours = [line.getMessage() for line in caplog.records if not line.name.startswith(("httpx", "httpcore"))]
+    assert not [line for line in ours if PATIENT in line or image.StudyInstanceUID in line]
+
+
+def test_a_folder_has_no_archive(start_client: Any, studies: Path) -> None:
+    client = start_client(studies)
+    for method, path in (("GET", "/dicom-web/studies"), ("GET", "/dgm/studies/1.2"), ("DELETE", "/dgm/cache")):
+        assert client.request(method, path).status_code == 404
+
+
+def test_the_server_starts_without_its_archive(start_client: Any, tmp_path: Path) -> None:
+    client = start_client("http://127.0.0.1:9/dicom-web", state_dir=str(tmp_path / "state"))
+    assert client.get("/dgm/archive").status_code == 200
+    assert client.get("/datastore/").status_code == 503
