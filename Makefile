@@ -10,18 +10,23 @@ LABEL_INSTALLED := $(LABEL_VENV)/.installed
 TRAIN_CONFIG ?= bundles/dgm/configs/train.json
 # Extra arguments: `make train ARGS="--dataset_dir /data/rsna"`, `make test ARGS="tests/data -x"`.
 ARGS ?=
+# Of the label app.
+STUDIES ?=
+PORT ?= 8000
 # Worker processes of pytest; each takes one torch thread (tests/conftest.py). On two cores none is fastest: a worker's
 # imports of torch cost more than it brings.
 WORKERS ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test test-slow test-label ohif lint format clean
+.PHONY: help environment train test test-slow test-label label label-pacs ohif lint format clean
 
 help:
 	@echo "make train      environment, training on the embedded sample, report"
 	@echo "make test       environment, tests"
 	@echo "make test-slow  environment, the tests marked slow or service"
 	@echo "make test-label environment with MONAI Label, the tests of its app"
+	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on the embedded sample; PORT=8000"
+	@echo "make label-pacs the label app over an Orthanc of its own with the embedded sample, and the OHIF viewer"
 	@echo "make ohif       fetch the OHIF viewer from npm for the label app"
 	@echo "make lint       environment, ruff and mypy"
 	@echo "make format     environment, ruff's fixes and formatting"
@@ -56,6 +61,13 @@ $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0 $(LABEL_VENV)/bin/python -m pip install --quiet --editable '.[label,test,browser]'
 	$(LABEL_VENV)/bin/python -m pip check
 	touch $@
+
+label: $(LABEL_INSTALLED)
+	$(LABEL_VENV)/bin/python apps/radiology_dgm/start.py --port $(PORT) $(if $(STUDIES),--studies '$(STUDIES)') $(ARGS)
+
+label-pacs: $(LABEL_INSTALLED)
+	-$(MAKE) --no-print-directory ohif # other viewers do without
+	$(LABEL_VENV)/bin/python apps/radiology_dgm/pacs.py --port $(PORT) $(ARGS)
 
 # The prebuilt viewer, its version and its checksum pinned; nothing of it is run or built here.
 ohif:
