@@ -1,7 +1,7 @@
 """The real parts together: Orthanc, this app in a process of its own, OHIF with our extension, a browser, its mouse.
 
 Only the models' boxes are known beforehand (server_with_boxes.py). MONAI_DGM_SCREENSHOTS names a folder for a picture
-of each step.
+of each step, MONAI_DGM_DECOMPOSER weights in the place of small untrained ones.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def address(
     port = pacs.free_port()
     words = [sys.executable, str(Path(__file__).with_name("server_with_boxes.py")), "start_server"]
     words += ["--app", str(app_dir), "--studies", orthanc.address, "--host", "127.0.0.1", "--port", str(port)]
-    settings = {"state_dir": state, "ohif_dir": ohif_dir, "poll_seconds": 1, "decomposer": decomposer_weights}
+    weights = os.environ.get("MONAI_DGM_DECOMPOSER") or decomposer_weights
+    settings = {"state_dir": state, "ohif_dir": ohif_dir, "poll_seconds": 1, "decomposer": weights}
     environment = {**os.environ, **{f"MONAI_DGM_{name.upper()}": str(value) for name, value in settings.items()}}
     environment |= {"MONAI_DGM_BUNDLES": str(state), "OMP_NUM_THREADS": "1"}
     with open(state / "server.log", "ab") as log:

@@ -112,6 +112,7 @@ def get_state(request: Request, user: User = ANY_USER) -> dict[str, Any]:
     app = app_of(request)
     versions, batch = app.analysis.models.versions(), app.batches.last()
     busy = batch is not None and batch.status == "RUNNING"
+    busy = busy or (app.watch is not None and app.watch.waiting > 0)  # new studies are looked at
     images = app.datastore().list_images()
     labelled = app.submissions.labelled()
     return {
