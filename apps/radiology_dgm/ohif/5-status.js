@@ -10,9 +10,10 @@
     #monai-dgm-status[data-state="computing"] { color: #8fd3ff; }
     img.monai-dgm-picture { position: absolute; left: 0; top: 0; max-width: none; transform-origin: 0 0;
       pointer-events: none; }
-    [data-cy^="monaiDgm"] button { width: auto; padding: 0 8px; }
+    [data-cy^="monaiDgm"] button { width: auto; padding: 0 6px; }
     [data-cy^="monaiDgm"] button > * { display: none; }
-    [data-cy^="monaiDgm"] button::after { content: attr(aria-label); font: 13px Inter, Arial, sans-serif; }`;
+    [data-cy^="monaiDgm"] button::after { content: attr(aria-label); font: 13px Inter, Arial, sans-serif; }
+    [data-cy="TrackballRotate"], [data-cy="Crosshairs"] { display: none; } /* of volumes; our buttons need the room */`;
 
   const known = { state: 'no answer', model: '', counts: '', note: '' };
   let busy = 0;

@@ -18,7 +18,7 @@
   function makeActions({ servicesManager, commandsManager }) {
     const { services } = servicesManager;
     const say = (type, message) =>
-      services.uiNotificationService.show({ title: TITLE, message, type, duration: 6000 });
+      services.uiNotificationService.show({ title: TITLE, message, type, duration: 8000 });
 
     async function showBoxes(fresh) {
       const shown = dgm.geometry.displayed(services);
