@@ -66,13 +66,18 @@ def save_weights(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str])
             torch.save(dict(state_dict), partial)
 
 
-def find_weights(folder: str | os.PathLike[str]) -> str:
+def find_weights(folder: str | os.PathLike[str], trained_first: bool = False) -> str:
     """The weights in a bundle's folder of models: those that ship, else those that a training wrote.
 
     What ships has a folder of its own, ``shipped/``, with its settings beside it: a training writes over neither.
+
+    Args:
+        folder: such as ``bundles/dgm/models``.
+        trained_first: those of a training where there are both, as on the embedded sample, which no shipped ones know.
     """
-    shipped = Path(folder) / "shipped" / "model.safetensors"
-    return str(shipped if shipped.is_file() else Path(folder) / "model.pt")
+    shipped, trained = Path(folder) / "shipped" / "model.safetensors", Path(folder) / "model.pt"
+    there = [path for path in ((trained, shipped) if trained_first else (shipped, trained)) if path.is_file()]
+    return str(there[0] if there else trained)
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:

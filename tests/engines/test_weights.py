@@ -52,7 +52,11 @@ def test_shipped_weights_come_before_trained_ones(tmp_path: Path) -> None:
     shipped = tmp_path / "shipped" / "model.safetensors"
     shipped.parent.mkdir()
     shipped.touch()
+    (tmp_path / "model.pt").touch()
     assert find_weights(tmp_path) == str(shipped)
+    assert find_weights(tmp_path, trained_first=True) == str(tmp_path / "model.pt")
+    (tmp_path / "model.pt").unlink()
+    assert find_weights(tmp_path, trained_first=True) == str(shipped)
 
 
 def test_settings_of_a_model_lie_beside_its_weights(tmp_path: Path) -> None:
