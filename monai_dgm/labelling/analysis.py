@@ -15,10 +15,10 @@ from torch import Tensor
 
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.radiograph import Radiograph
-from monai_dgm.engines.decomposition import Decompose, Decomposition, PreparedRadiograph, prepare, to_original
-from monai_dgm.engines.detection_inference import DecomposedDetector
-from monai_dgm.engines.file_run import question_radiograph
-from monai_dgm.engines.lung_inference import check_chest
+from monai_dgm.engines.companions import Companions
+from monai_dgm.engines.decomposition import Decompose, Decomposition, PreparedRadiograph, to_original
+from monai_dgm.engines.detection_inference import DecomposedDetector, detect_opacities
+from monai_dgm.engines.file_run import prepare_alone, question_radiograph
 from monai_dgm.engines.outputs import Source
 from monai_dgm.engines.overlay import display_levels
 from monai_dgm.errors import InputError
@@ -26,8 +26,6 @@ from monai_dgm.labelling.models import LabellingModels, Loaded
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.studies import Studies, StudyImage
 from monai_dgm.networks.decomposer import split_prediction
-from monai_dgm.transforms.geometry import RadiographGeometry
-from monai_dgm.transforms.lungs import clean_lung_mask
 from monai_dgm.transforms.saliency import ThresholdRule
 
 __all__ = ["Detections", "Examination", "RadiographAnalysis", "View"]
@@ -203,9 +201,10 @@ class RadiographAnalysis:
             loaded = self.models.classifier()
             if loaded is None or loaded.settings.get("task") != "opacity":
                 return None
-            prepared, geometry = self._prepared(image_id, int(loaded.settings["image_size"]))
+            prepared = self._prepared(image_id, int(loaded.settings["image_size"]))
+            image = torch.from_numpy(prepared.image)[None].to(self.models.device)
             with torch.inference_mode():
-                logit = loaded.model(prepared, [geometry])[0, 0].double()
+                logit = loaded.model(image, [prepared.geometry])[0, 0].double()
         if not torch.isfinite(logit):
             raise InputError("expected finite values from the classifier, got NaN or infinity: are the weights sound?")
         return float(torch.sigmoid(logit)), loaded.version
@@ -222,62 +221,39 @@ class RadiographAnalysis:
             code = encoder(image)[-1].float().mean(dim=(2, 3))[0]
         return code.cpu().numpy(), examination.versions[0]
 
-    def _prepared(self, image_id: str, size: int) -> tuple[Tensor, RadiographGeometry]:
-        radiograph = self.view(image_id).radiograph
-        prepared = prepare(radiograph.pixels, size, pixel_spacing=radiograph.pixel_spacing, valid=radiograph.valid)
-        return torch.from_numpy(prepared.image)[None].to(self.models.device), prepared.geometry
+    def _prepared(self, image_id: str, size: int) -> PreparedRadiograph:
+        return prepare_alone(self.view(image_id).radiograph, size)
 
     def _detect(self, image_id: str, loaded: Loaded[DecomposedDetector]) -> Detections:
-        image, geometry = self._prepared(image_id, int(loaded.settings["image_size"]))
-        try:
-            boxes, scores = (values.cpu().numpy() for values in loaded.model.detect(image, [geometry])[0])
-        except FloatingPointError as error:
-            raise InputError(f"{error}: are the weights sound?") from error
-        edges = np.array([geometry.cols, geometry.rows] * 2, dtype=np.float32)
-        original = np.clip(geometry.boxes_to_original(boxes), np.float32(0), edges)
-        kept = (original[:, 2:] > original[:, :2]).all(axis=1)  # a box may lie in the border that "pad" added
+        prepared = self._prepared(image_id, int(loaded.settings["image_size"]))
+        ((boxes, scores),) = detect_opacities(loaded.model, [prepared], self.models.device)
         threshold = float(loaded.settings.get("score_threshold") or 0.0)
-        placement = self.placement(image_id)
-        return Detections(original[kept], scores[kept], "detector", loaded.version, placement, threshold)
+        return Detections(boxes, scores, "detector", loaded.version, self.placement(image_id), threshold)
 
     def _examine(self, image_id: str, loaded: Loaded[Decompose]) -> Examination:
         view, decompose = self.view(image_id), loaded.model
         radiograph = view.radiograph
-        prepared = prepare(
-            radiograph.pixels, decompose.size, pixel_spacing=radiograph.pixel_spacing, valid=radiograph.valid
-        )
-        remarks = question_radiograph(radiograph)
-        mask, version, check = self._lungs(prepared, remarks)
-        prepared = PreparedRadiograph(prepared.image, prepared.geometry, mask)
-        prediction = decompose.predict([prepared])[0]
-        geometry = prepared.geometry
+        lungs = self.models.lungs()
+        companions = Companions(lungs=None if lungs is None else lungs.model, device=self.models.device)
+        alone = prepare_alone(radiograph, decompose.size)
+        (reading,) = companions.read_lungs([alone], [question_radiograph(radiograph)])
+        prediction = decompose.predict([reading.prepared])[0]
+        geometry = reading.prepared.geometry
         source = Source(
             image_id="image",
             display=display_levels(radiograph.pixels, geometry.low, geometry.high),
             format=radiograph.format,
             bits=radiograph.bits,
-            remarks=tuple(check["remarks"]),
+            remarks=reading.remarks,
         )
         return Examination(
             placement=view.placement,
-            prepared=prepared,
+            prepared=reading.prepared,
             prediction=prediction,
             probability=float(split_prediction(prediction[None])["abnormality_probability"][0]),
             source=source,
-            versions=(loaded.version, version),
-            looks_like_chest=check["looks_like_chest"],
-            chest_score=check["chest_score"],
-            remarks=source.remarks,
+            versions=(loaded.version, None if lungs is None else lungs.version),
+            looks_like_chest=reading.looks_like_chest,
+            chest_score=reading.chest_score,
+            remarks=reading.remarks,
         )
-
-    def _lungs(
-        self, prepared: PreparedRadiograph, remarks: tuple[str, ...]
-    ) -> tuple[NDArray[np.bool_] | None, str | None, dict]:
-        """(lung mask where lungs were found, version of the segmentor, chest check)."""
-        loaded = self.models.lungs()
-        if loaded is None:
-            return None, None, {"looks_like_chest": None, "chest_score": None, "remarks": list(remarks)}
-        probability = loaded.model.probability(torch.from_numpy(prepared.image)[None].to(self.models.device))[0]
-        mask = clean_lung_mask(probability)
-        check = check_chest(probability, prepared.geometry, loaded.model.reference, remarks)
-        return (mask if mask.any() else None), loaded.version, check
