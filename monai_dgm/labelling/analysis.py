@@ -195,11 +195,11 @@ class RadiographAnalysis:
         version = examination.versions[0]
         return Detections(original.boxes, original.box_scores, "saliency", version, examination.placement, 0.0)
 
-    def opacity_probability(self, image_id: str) -> tuple[float, str] | None:
-        """(probability of the classifier's positive label, its version); None without a classifier of opacities."""
+    def class_probability(self, image_id: str) -> tuple[str, float, str] | None:
+        """(task, probability of its label 1, version) of the classifier; None without one."""
         with self._lock:
             loaded = self.models.classifier()
-            if loaded is None or loaded.settings.get("task") != "opacity":
+            if loaded is None:
                 return None
             prepared = self._prepared(image_id, int(loaded.settings["image_size"]))
             image = torch.from_numpy(prepared.image)[None].to(self.models.device)
@@ -207,7 +207,7 @@ class RadiographAnalysis:
                 logit = loaded.model(image, [prepared.geometry])[0, 0].double()
         if not torch.isfinite(logit):
             raise InputError("expected finite values from the classifier, got NaN or infinity: are the weights sound?")
-        return float(torch.sigmoid(logit)), loaded.version
+        return str(loaded.settings.get("task", "opacity")), float(torch.sigmoid(logit)), loaded.version
 
     def features(self, image_id: str) -> tuple[FloatArray, str]:
         """E_F features of a radiograph, averaged over it, float32 (D,), and the version of the encoder."""

@@ -102,16 +102,20 @@ def detect(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any
 
 
 def classify(analysis: RadiographAnalysis, image_id: str) -> Answer:
-    """Abnormality probability of the decomposer's head and opacity probability of the classifier, null without one.
+    """Abnormality probability of the decomposer's head, and what the classifier says, null without one.
+
+    A classifier is of opacities or of abnormality; the latter's probability stands beside the head's.
 
     Raises:
         InputError: as :meth:`RadiographAnalysis.examine`.
     """
-    opacity = analysis.opacity_probability(image_id)
+    task, probability, version = analysis.class_probability(image_id) or (None, 0.0, None)
+    known = {name: round(probability, 6) if task == name else None for name in ("opacity", "abnormality")}
     values = {
         **_common(analysis.examine(image_id)),
-        "opacity_probability": None if opacity is None else round(opacity[0], 6),
-        "classifier_version": None if opacity is None else opacity[1],
+        "opacity_probability": known["opacity"],
+        "classifier_abnormality_probability": known["abnormality"],
+        "classifier_version": version,
     }
     return Answer(values)
 

@@ -7,15 +7,18 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from monai_dgm.annotation.markups import markups_to_boxes
 from monai_dgm.data.read import read_radiograph
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.refusals import UnavailableError, UnknownError
 from monai_dgm.labelling.results import MAPS, classify, decompose, detect, image_nifti
 from monai_dgm.labelling.studies import StudyFolder
+from monai_dgm.networks.classifiers import build_classifier
 
 
 def loaded(tmp_path: Path, content: bytes) -> nibabel.Nifti1Image:
@@ -115,6 +118,24 @@ def test_without_boxes_there_is_no_file(with_detector: RadiographAnalysis) -> No
 def test_classification_says_what_it_lacks(analysis: RadiographAnalysis) -> None:
     values = classify(analysis, "a").params
     assert values["opacity_probability"] is None and 0 <= values["abnormality_probability"] <= 1
+    assert values["classifier_abnormality_probability"] is values["classifier_version"] is None
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [("opacity", "opacity_probability"), ("abnormality", "classifier_abnormality_probability")],
+)
+def test_classifier_is_called_by_its_task(analysis: RadiographAnalysis, tmp_path: Path, task: str, name: str) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "classifier.pt"
+    save_weights(build_classifier("densenet_small", in_channels=1).state_dict(), path)
+    settings = {"task": task, "channels": ["image"], "architecture": "densenet_small", "image_size": 64}
+    path.with_suffix(".json").write_text(json.dumps(settings))
+    analysis.models.replace("classifier", path)
+    values = classify(analysis, "a").params
+    names = {"opacity_probability", "classifier_abnormality_probability"}
+    assert 0 < values[name] < 1 and values[(names - {name}).pop()] is None
+    assert values["classifier_version"] == analysis.models.versions()["classifier"]
 
 
 def test_a_changed_file_is_another_image(analysis: RadiographAnalysis, folder: Path) -> None:
