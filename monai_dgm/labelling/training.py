@@ -15,10 +15,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from monai_dgm.annotation.labels import utc_now
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.frozen_decomposer import needs_decomposer
 from monai_dgm.engines.weights import read_model_settings
@@ -29,7 +29,7 @@ from monai_dgm.labelling.refusals import ConflictError, UnavailableError, Unknow
 from monai_dgm.labelling.studies import Studies
 from monai_dgm.labelling.submissions import Submissions
 from monai_dgm.labelling.training_data import write_copy
-from monai_dgm.labelling.training_job import JobFolder, TrainingJob
+from monai_dgm.labelling.training_job import JobFolder, TrainingJob, local_time, progress_words
 from monai_dgm.labelling.validation_set import MIN_LABELLED
 from monai_dgm.labelling.versions import ModelVersion, ModelVersions
 
@@ -38,8 +38,6 @@ __all__ = ["DetectorTraining"]
 logger = logging.getLogger(__name__)
 
 DETECTOR = "detector"
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
-LOG_LINES = 20
 
 
 class DetectorTraining:
@@ -54,6 +52,9 @@ class DetectorTraining:
         replay: folder of original data; None for none.
         seed: of trainings.
         changed: called after another version is served.
+
+    Raises:
+        InputError: ``replay`` is no folder.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class DetectorTraining:
         self.studies = studies
         self.submissions = submissions
         self.config_file = Path(config_file).resolve()
+        if replay is not None and not Path(replay).is_dir():
+            raise InputError(f"replay: expected a folder of original data, there is none: {replay}")
         self.replay = None if replay is None else Path(replay).resolve()
         self.seed = seed
         self.command = [sys.executable, "-m", "monai_dgm.labelling.train_detector"]
@@ -143,7 +146,7 @@ class DetectorTraining:
             if self.job_folder.result() is not None:  # it was done meanwhile
                 return self.status()
             status = {**(self.status() or {}), "status": "STOPPED", "details": ["ended on demand; nothing was changed"]}
-            self._stopped = {**status, "end_ts": datetime.now().strftime(TIME_FORMAT)}
+            self._stopped = {**status, "end_ts": local_time(utc_now())}
             shutil.rmtree(self.job_folder.folder, ignore_errors=True)
             return self._stopped
 
@@ -166,14 +169,14 @@ class DetectorTraining:
         if job is None:
             return self._stopped
         progress, result = folder.progress(), folder.result()
-        values: dict[str, Any] = {"id": job.id, "model": "detect_opacities", "start_ts": _local(job.created)}
+        values: dict[str, Any] = {"id": job.id, "model": "detect_opacities", "start_ts": local_time(job.created)}
         if result is None:
             running = self.running()
-            words = _words(progress, job.options)
+            words = progress_words(progress, job.options)
             if not running:
                 words.append("interrupted; starting it again with the same options goes on")
             return {**values, "status": "RUNNING" if running else "STOPPED", "details": words}
-        values |= {"status": result["status"], "end_ts": _local(result["time"]), "reason": result["reason"]}
+        values |= {"status": result["status"], "end_ts": local_time(result["time"]), "reason": result["reason"]}
         if result["status"] == "DONE":
             outcome = "promoted" if result["promoted"] else "kept aside"
             values |= {"version": result["number"], "promoted": result["promoted"]}
@@ -281,16 +284,3 @@ class DetectorTraining:
             if self._process is not None and self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)  # with the processes that decode
         self.wait()
-
-
-def _words(progress: Mapping[str, Any], options: FineTuneOptions) -> list[str]:
-    phase = progress.get("phase", "starting")
-    if phase != "training":
-        return [str(phase)]
-    steps = options.max_epochs * options.epoch_length
-    words = f"epoch {progress['epoch']} of {options.max_epochs}, step {progress['iteration']} of {steps}"
-    return [f"{words}, loss {progress['loss']:.3f}"]
-
-
-def _local(moment: str) -> str:
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime(TIME_FORMAT)

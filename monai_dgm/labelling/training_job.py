@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.fine_tuning import FineTuneOptions
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["JobFolder", "TrainingJob"]
+__all__ = ["JobFolder", "TrainingJob", "local_time", "progress_words"]
+
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
 
 
 @dataclass(frozen=True)
@@ -144,3 +147,18 @@ class JobFolder:
             raise InputError(
                 f"{self.folder / name}: expected a folder with room to write it ({error.strerror})"
             ) from error
+
+
+def progress_words(progress: Mapping[str, Any], options: FineTuneOptions) -> list[str]:
+    """How far a training is, in lines for people."""
+    phase = progress.get("phase", "starting")
+    if phase != "training":
+        return [str(phase)]
+    steps = options.max_epochs * options.epoch_length
+    words = f"epoch {progress['epoch']} of {options.max_epochs}, step {progress['iteration']} of {steps}"
+    return [f"{words}, loss {progress['loss']:.3f}"]
+
+
+def local_time(moment: str) -> str:
+    """A moment of UTC, as :func:`monai_dgm.annotation.labels.utc_now` writes it, as the platform's tasks tell it."""
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime(TIME_FORMAT)

@@ -75,6 +75,8 @@ def make(studies: Path, sample_dir: Path, repository: Path, tmp_path: Path) -> I
 
 def test_what_cannot_begin_says_why(make: Any) -> None:
     assert make().status() is None and make().stop() is None and make().stats() == {}
+    with pytest.raises(InputError, match="^replay: expected a folder of original data"):
+        make(replay=Path("/no/such/folder"))
     with pytest.raises(InputError, match="^max_epochs: "):
         make().start({"max_epochs": 0})
     with pytest.raises(UnavailableError, match="^there is no trained detector in bundles/opacity_detection/models; "):

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.fine_tuning import FineTuneOptions
+from monai_dgm.labelling.training_job import JobFolder, TrainingJob, local_time, progress_words
+
+JOB = TrainingJob(FineTuneOptions(max_epochs=3), "c", "w", "", "l", "m", "r", {"an id": "/a/path"})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path / "job")
+    assert folder.job() is None and folder.progress() == {} and folder.result() is None
+    folder.write_job(JOB)
+    folder.write_progress({"phase": "training"})
+    folder.write_result({"status": "DONE"})
+    result = folder.result()
+    assert folder.job() == JOB and folder.progress()["phase"] == "training"
+    assert result is not None and result["status"] == "DONE" and len(local_time(result["time"])) == 19
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"options": {}}', '{"options": 3}', '{"options": {"x": 1}}'])
+def test_a_damaged_job_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.json").write_text(text)
+    assert JobFolder(tmp_path).job() is None
+
+
+def test_no_folder_to_write_in_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder with room to write it"):
+        JobFolder(tmp_path / "file").write_progress({})
+
+
+def test_progress_in_words() -> None:
+    assert progress_words({}, JOB.options) == ["starting"]
+    assert progress_words({"phase": "comparing", "epoch": 3}, JOB.options) == ["comparing"]
+    told = progress_words({"phase": "training", "epoch": 2, "iteration": 60, "loss": 0.5}, JOB.options)
+    assert told == ["epoch 2 of 3, step 60 of 150, loss 0.500"]
