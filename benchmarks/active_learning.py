@@ -87,7 +87,7 @@ def decomposer_scores(pool: Datalist, arguments: argparse.Namespace) -> dict[str
     models = LabellingModels(arguments.output_dir, {"decomposer": weights}, arguments.device)
     analysis = RadiographAnalysis(StudyFolder(root), models)
     for item in pool:
-        name, study = item["image_id"], image_id_of(Path(item["image"]).relative_to(root.resolve()))
+        name, study = item["image_id"], image_id_of(Path(item["image"]).relative_to(root.absolute()))
         if name in known:
             continue
         salient, rows_cols = analysis.saliency_detections(study), image_shape(item["image"])
