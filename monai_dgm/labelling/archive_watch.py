@@ -46,6 +46,7 @@ class ArchiveWatch:
         self.after = after
         self.waiting = 0
         self.away = False
+        self._said = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -102,7 +103,9 @@ class ArchiveWatch:
                     logger.warning("%s; trying again every %g seconds", error, self.seconds)
                 self.away = True
             except InputError as error:
-                logger.warning("archive: %s", error)
+                if str(error) != self._said:  # once, for the models may stay as they are for long
+                    logger.warning("archive: %s", error)
+                self._said = str(error)
             except Exception as error:  # a thread's traceback could name an image
                 logger.error("archive: %s", type(error).__name__)
             if not more:

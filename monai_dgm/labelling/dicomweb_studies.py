@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import pydicom
 
@@ -126,12 +125,6 @@ class StudyArchive:
         with self.cache.file(uids.path, lambda: self.client.retrieve(uids)) as path:
             radiograph = read_checked(path, self.max_bytes, self.max_pixels)
             return radiograph, radiograph_placement(path, radiograph)
-
-    def path(self, image_id: str) -> Path:
-        """A file of a radiograph, which stays until the cache needs the room; errors as :meth:`read`."""
-        uids = self.study_of(image_id)
-        with self.cache.file(uids.path, lambda: self.client.retrieve(uids)) as path:
-            return path
 
     def header(self, uids: StudyUIDs, with_pixels: bool = True) -> pydicom.Dataset:
         """An object without its pixels.

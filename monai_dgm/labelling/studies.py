@@ -65,9 +65,6 @@ class Studies(Protocol):
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
         """A radiograph, and the place of its plane in the patient."""
 
-    def path(self, image_id: str) -> Path:
-        """A file of a radiograph on this machine."""
-
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph."""
 
@@ -163,15 +160,10 @@ class StudyFolder:
             UnknownError: as :meth:`find`.
             InputError: as :func:`read_checked`.
         """
-        path = self.path(image_id)
-        radiograph = read_checked(path, self.max_bytes, self.max_pixels)
-        return radiograph, radiograph_placement(path, radiograph)
-
-    def path(self, image_id: str) -> Path:
-        """The file of a radiograph; errors as :meth:`find`."""
         path = self.find(image_id).path
         assert path is not None
-        return path
+        radiograph = read_checked(path, self.max_bytes, self.max_pixels)
+        return radiograph, radiograph_placement(path, radiograph)
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph, when it can be read.

@@ -14,6 +14,7 @@ from monai_dgm.labelling.archive_state import ArchiveState
 from monai_dgm.labelling.archive_watch import ArchiveWatch
 from monai_dgm.labelling.dicomweb_studies import StudyArchive
 from monai_dgm.labelling.models import LabellingModels
+from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.submissions import Submissions
 from tests.labelling.fake_archive import PATIENT, FakeArchive, radiograph
 
@@ -101,3 +102,25 @@ def test_results_may_be_kept_from_the_archive(fake_archive: FakeArchive, watch: 
     fake_archive.add(radiograph())
     watch.send = False
     assert watch.look() is False and not fake_archive.of("SR")
+
+
+def test_models_that_cannot_be_used_are_told_of_once(
+    fake_archive: FakeArchive,
+    watch: ArchiveWatch,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    def refuse(image_id: str) -> int:
+        tried.append(image_id)
+        raise UnavailableError("the detector cannot be used")
+
+    monkeypatch.setattr(watch.results, "send_results", refuse)
+    fake_archive.add(radiograph())
+    with caplog.at_level(logging.INFO):
+        watch.start()
+        until(lambda: len(tried) > 2)
+        watch.stop()
+    assert sum("cannot be used" in record.getMessage() for record in caplog.records) == 1
+    assert watch.as_dict()["results"] == {}  # the image waits for better days

@@ -42,7 +42,6 @@ def test_a_radiograph_is_read_as_from_its_file(
     np.testing.assert_array_equal(read.pixels, read_radiograph(tmp_path / "x.dcm").pixels)
     assert (placement.rows, placement.cols, placement.spacing[0]) == (90, 120, 0.5)
     assert study_archive.header(study_archive.study_of(image.SOPInstanceUID)).PatientID == image.PatientID
-    assert study_archive.path(image.SOPInstanceUID).read_bytes() == (tmp_path / "x.dcm").read_bytes()
     assert sum("instances/" in asked for asked in fake_archive.asked) == 1  # then it is in the cache
 
 
