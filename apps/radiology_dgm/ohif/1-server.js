@@ -12,6 +12,8 @@
     return given || sessionStorage.getItem('monaiDgm.reader') || '';
   }
 
+  reader(); // the list of studies forgets it on the way to a study
+
   /** The answer of the server as JSON; its one line of reason as an Error. */
   async function ask(path, query, options) {
     const address = new URL(path, window.location.origin);

@@ -72,7 +72,9 @@
     boxes
       .filter(box => !there.some(one => same(one, box.box))) // as those of a report that was loaded
       .forEach(box => draw(shown, box));
-    window.cornerstoneTools.utilities.triggerAnnotationRenderForViewportIds([shown.viewportId]);
+    const render = () => window.cornerstoneTools.utilities.triggerAnnotationRenderForViewportIds([shown.viewportId]);
+    render();
+    window.setTimeout(render, 500); // the viewer draws them dashed until it tracks them
   }
 
   /** All rectangles of the displayed image as the server takes them: a moved box keeps the model's score. */
