@@ -11,11 +11,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from monai_dgm.dicom.secondary_capture import burn_in
 from monai_dgm.engines.decomposition import to_original
-from monai_dgm.engines.outputs import RESIDUE_PNG_SCALE
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.requests import known_name
-from monai_dgm.report.colours import RESIDUE_COLOURS, residue_levels
+from monai_dgm.report.colours import RESIDUE_COLOURS, residue_levels, residue_scale
 from monai_dgm.transforms.geometry import resize_antialiased
 
 __all__ = ["PICTURES", "picture", "picture_png"]
@@ -25,8 +24,8 @@ GREY_BELOW_RESIDUE = 0.55  # share of the radiograph's brightness that the resid
 
 
 def picture(analysis: RadiographAnalysis, image_id: str, name: str) -> NDArray[np.uint8]:
-    """The normal image in grey, or the radiograph with its residue in the report's colours (amber to white added, blue
-    taken away).
+    """The normal image in grey, or the radiograph with its residue in the report's colours and scale (amber to white
+    added, blue taken away).
 
     Args:
         analysis: of the studies.
@@ -48,7 +47,7 @@ def picture(analysis: RadiographAnalysis, image_id: str, name: str) -> NDArray[n
         return display_levels(original.normal, geometry.low, geometry.high)
     grey = examination.source.display
     residue = resize_antialiased(original.residue, *grey.shape)
-    colours = RESIDUE_COLOURS[residue_levels(residue, RESIDUE_PNG_SCALE)].astype(np.float32)
+    colours = RESIDUE_COLOURS[residue_levels(residue, residue_scale([residue]))].astype(np.float32)
     return np.clip(grey[..., None] * GREY_BELOW_RESIDUE + colours, 0, 255).astype(np.uint8)
 
 

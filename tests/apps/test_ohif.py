@@ -192,8 +192,8 @@ def show_boxes(viewer: Viewer, study: Study, name: str) -> None:
 
 
 def boxes_in_sight(viewer: Viewer, study: Study, window: np.ndarray) -> bool:
-    """Whether there are bright lines where the sides of the boxes ought to be; they are dashed until the viewer has made
-    up its mind to track them."""
+    """Whether there are bright lines where the sides of the boxes ought to be; at first, until it tracks them, the
+    viewer draws dashes."""
     to_window, _ = viewer.conversions(study)
     sides = []
     for box in known_boxes(*study.shape):

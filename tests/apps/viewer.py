@@ -98,7 +98,7 @@ class Viewer:
         """Wait for a message with these words; returns it."""
         found = self.page.get_by_text(words).first
         found.wait_for(state="visible")
-        self.page.wait_for_timeout(400)  # it slides in
+        self.page.wait_for_timeout(1200)  # it slides in
         return str(found.inner_text())
 
     def status(self) -> str:
