@@ -13,9 +13,8 @@ import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
 from PIL import Image
 
-from monai_dgm.engines.chest_check import CHEST_FILE
 from monai_dgm.engines.lungs import load_lung_segmentor
-from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings, save_weights
+from monai_dgm.engines.weights import load_weights, read_model_settings, save_weights
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.lung_segmentation import build_lung_network
 from tests.bundles.small_trainings import (
@@ -188,20 +187,6 @@ def test_inference_has_what_the_platforms_tools_look_for(
     output = workflow.evaluator.state.output
     mask = load_lung_segmentor(trained.weights).masks(item["image"][None])
     assert np.array_equal(output["pred"][:, 0].numpy() > 0, mask)
-
-
-def test_shipped_weights_accept_chests_and_question_what_is_none(
-    run: Run, root: Path, real_data: Path, tmp_path: Path
-) -> None:
-    weights = Path(find_weights(root / "models"))
-    if not (weights.is_file() and weights.with_name(CHEST_FILE).is_file()):
-        pytest.skip("no weights ship with the bundle")
-    finished = run("run", "inference", dataset_dir=real_data / "dicom", model_path=weights, output_dir=tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    told = json.loads((tmp_path / "lungs.json").read_text(encoding="utf-8"))
-    chests = {image["file"]: image["looks_like_chest"] for image in told["images"]}
-    assert len(chests) >= 8  # one cannot be decoded, the hip needs a decoder that is optional
-    assert chests == {file: not file.startswith("non_chest") for file in chests}
 
 
 @pytest.mark.parametrize("architecture", SMALL)
