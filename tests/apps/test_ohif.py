@@ -6,13 +6,9 @@ of each step, MONAI_DGM_DECOMPOSER weights in the place of small untrained ones.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,16 @@ import numpy as np
 import pytest
 
 from tests.apps.server_with_boxes import SCORES, VERSION, known_boxes
-from tests.apps.viewer import BROWSER_ARGUMENTS, SECONDS, Study, Viewer, find_browser, screenshots_folder, stored_label
+from tests.apps.viewer import (
+    BROWSER_ARGUMENTS,
+    Study,
+    Viewer,
+    ask,
+    find_browser,
+    screenshots_folder,
+    stored_label,
+    wait_for,
+)
 
 pytestmark = pytest.mark.service
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
@@ -115,25 +120,6 @@ def address(
     finally:
         process.terminate()
         process.wait(30)
-
-
-def ask(url: str, method: str = "GET") -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
-        return json.loads(answer.read())
-
-
-def wait_for(condition: Any, process: subprocess.Popen | None = None) -> Any:
-    """What ``condition`` gives once it is true."""
-    deadline = time.monotonic() + 2 * SECONDS
-    while time.monotonic() < deadline and (process is None or process.poll() is None):
-        try:
-            found = condition()
-        except (urllib.error.URLError, OSError, KeyError):
-            found = None
-        if found:
-            return found
-        time.sleep(0.3)
-    raise AssertionError("waited in vain")
 
 
 @pytest.fixture(scope="module")

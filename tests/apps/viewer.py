@@ -6,6 +6,10 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,3 +159,22 @@ def screenshots_folder(default: Path) -> Path:
     folder = Path(os.environ.get("MONAI_DGM_SCREENSHOTS") or default)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def ask(url: str, method: str = "GET") -> Any:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+        return json.loads(answer.read())
+
+
+def wait_for(condition: Any, process: subprocess.Popen | None = None) -> Any:
+    """What ``condition`` gives once it is true."""
+    deadline = time.monotonic() + 2 * SECONDS
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
+        try:
+            found = condition()
+        except (urllib.error.URLError, OSError, KeyError):
+            found = None
+        if found:
+            return found
+        time.sleep(0.3)
+    raise AssertionError("waited in vain")
