@@ -6,6 +6,7 @@ Both hold one label an image: several readers go through :mod:`monai_dgm.annotat
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm.annotation.documents import read_json, shown
+from monai_dgm.annotation.documents import parse_json, read_json, shown
 from monai_dgm.annotation.labels import FAR, MAX_SIDE, OPACITY, ImageLabel, LabelledBox, checked_text, make_boxes
 from monai_dgm.data.listing import unique_ids
 from monai_dgm.data.manifest import check_boxes
-from monai_dgm.data.rsna import read_boxes
+from monai_dgm.data.rsna import BOX_COLUMNS, read_boxes
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.boxes import xywh_to_xyxy
 from monai_dgm.utils.atomic import atomic_write
 
 MAX_COCO_BYTES = 500_000_000
-RSNA_COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
 
 
 def coco_of(labels: Sequence[ImageLabel], file_names: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -85,8 +85,19 @@ def read_coco(path: str | os.PathLike[str], reader: str, source: str = "import")
         InputError: naming the file and what is wrong with it: not COCO, a box outside its image, an image or category
             that is not listed, a crowd region.
     """
-    where = str(Path(path))
-    values = read_json(path, MAX_COCO_BYTES)
+    return _labels_of_coco(str(Path(path)), read_json(path, MAX_COCO_BYTES), reader, source)
+
+
+def parse_coco(document: bytes, where: str, max_bytes: int, reader: str, source: str = "import") -> list[ImageLabel]:
+    """As :func:`read_coco`, of a file's content; ``where`` is what it is, for the message.
+
+    Raises:
+        InputError: as :func:`read_coco`, or more than ``max_bytes``.
+    """
+    return _labels_of_coco(where, parse_json(document, where, max_bytes), reader, source)
+
+
+def _labels_of_coco(where: str, values: Any, reader: str, source: str) -> list[ImageLabel]:
     if not isinstance(values, dict):
         raise InputError(f"{where}: expected COCO's object with images, annotations and categories")
     images, annotations, categories = (_objects(where, values, k) for k in ("images", "annotations", "categories"))
@@ -114,16 +125,23 @@ def write_rsna_csv(path: str | os.PathLike[str], labels: Sequence[ImageLabel]) -
     Raises:
         InputError: several labels of one image.
     """
-    ordered = _one_an_image(labels)
-    with atomic_write(path) as partial, open(partial, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(RSNA_COLUMNS)
-        for label in ordered:
-            for box in label.boxes:
-                xmin, ymin, xmax, ymax = box.box
-                writer.writerow([label.image_id, xmin, ymin, xmax - xmin, ymax - ymin, 1])
-            if not label.boxes:
-                writer.writerow([label.image_id, "", "", "", "", 0])
+    content = rsna_csv_of(labels)
+    with atomic_write(path) as partial:
+        partial.write_text(content, encoding="utf-8", newline="")
+
+
+def rsna_csv_of(labels: Sequence[ImageLabel]) -> str:
+    """The content of :func:`write_rsna_csv`'s file; errors as there."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(BOX_COLUMNS)
+    for label in _one_an_image(labels):
+        for box in label.boxes:
+            xmin, ymin, xmax, ymax = box.box
+            writer.writerow([label.image_id, xmin, ymin, xmax - xmin, ymax - ymin, 1])
+        if not label.boxes:
+            writer.writerow([label.image_id, "", "", "", "", 0])
+    return stream.getvalue()
 
 
 def read_rsna_csv(
@@ -141,9 +159,19 @@ def read_rsna_csv(
         InputError: naming the file and what is wrong with it: as :func:`monai_dgm.data.rsna.read_boxes`, an image
             without size, or a box outside its image.
     """
-    where = str(Path(path))
+    return labels_of_rsna(str(Path(path)), read_boxes(Path(path)), sizes, reader, source)
+
+
+def labels_of_rsna(
+    where: str,
+    boxes_by_image: Mapping[str, Sequence[Sequence[float]]],
+    sizes: Mapping[str, tuple[int, int]],
+    reader: str,
+    source: str = "import",
+) -> list[ImageLabel]:
+    """As :func:`read_rsna_csv`, of boxes that are read already."""
     labels = []
-    for image_id, boxes in read_boxes(Path(path)).items():
+    for image_id, boxes in boxes_by_image.items():
         if image_id not in sizes:
             raise InputError(f"{where}: expected images whose size is known, one is not among the {len(sizes)} given")
         size = sizes[image_id]

@@ -11,7 +11,9 @@ the labels: the last 1,000 patients in the order of the file, 353 of them with o
 from __future__ import annotations
 
 import csv
+import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
 IMAGES = "stage_2_train_images"
 NUM_HOLD_OUT = 1000
+BOX_COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
 CATEGORY_OF_CLASS = {
     "Normal": "normal",
     "Lung Opacity": "lung_opacity",
@@ -94,21 +97,21 @@ def read_boxes(path: Path) -> dict[str, list[list[float]]]:
     Raises:
         InputError: no such file, a missing column, or a row that contradicts itself.
     """
-    boxes: dict[str, list[list[float]]] = {}
-    for line, row in _rows(path, ("patientId", "x", "y", "width", "height", "Target")):
-        patient_boxes = boxes.setdefault(row["patientId"], [])
-        if row["Target"] not in ("0", "1"):
-            raise InputError(f"{path}, row {line}: expected Target 0 or 1, got {row['Target']!r}")
-        if row["Target"] == "0":
-            continue
-        try:
-            x, y, width, height = (float(row[key]) for key in ("x", "y", "width", "height"))
-        except ValueError:
-            raise InputError(f"{path}, row {line}: expected a box as x, y, width and height in pixels") from None
-        if not (x >= 0 and y >= 0 and 0 < width < float("inf") and 0 < height < float("inf")):
-            raise InputError(f"{path}, row {line}: expected a box inside the image, got {[x, y, width, height]}")
-        patient_boxes.append([x, y, x + width, y + height])
-    return boxes
+    return _boxes_of(str(path), _rows(path, BOX_COLUMNS))
+
+
+def parse_boxes(document: bytes, where: str) -> dict[str, list[list[float]]]:
+    """As :func:`read_boxes`, of a file's content; ``where`` is what it is, for the message.
+
+    Raises:
+        InputError: as :func:`read_boxes`, or bytes that are not UTF-8.
+    """
+    try:
+        stream = io.StringIO(document.decode("utf-8-sig"), newline="")
+        rows = _checked_rows(where, stream, BOX_COLUMNS)
+    except (csv.Error, UnicodeDecodeError):
+        raise InputError(f"{where}: expected a CSV file in UTF-8") from None
+    return _boxes_of(where, rows)
 
 
 def read_categories(path: Path) -> dict[str, str]:
@@ -128,18 +131,40 @@ def read_categories(path: Path) -> dict[str, str]:
     return categories
 
 
+def _boxes_of(where: str, rows: list[tuple[int, dict[str, str]]]) -> dict[str, list[list[float]]]:
+    boxes: dict[str, list[list[float]]] = {}
+    for line, row in rows:
+        patient_boxes = boxes.setdefault(row["patientId"], [])
+        if row["Target"] not in ("0", "1"):
+            raise InputError(f"{where}, row {line}: expected Target 0 or 1, got another")
+        if row["Target"] == "0":
+            continue
+        try:
+            x, y, width, height = (float(row[key]) for key in ("x", "y", "width", "height"))
+        except ValueError:
+            raise InputError(f"{where}, row {line}: expected a box as x, y, width and height in pixels") from None
+        if not (x >= 0 and y >= 0 and 0 < width < float("inf") and 0 < height < float("inf")):
+            raise InputError(f"{where}, row {line}: expected a box inside the image, got {[x, y, width, height]}")
+        patient_boxes.append([x, y, x + width, y + height])
+    return boxes
+
+
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = [column for column in columns if column not in (reader.fieldnames or [])]
-            if missing:
-                raise InputError(f"{path}: expected the columns {', '.join(columns)}, missing: {', '.join(missing)}")
-            rows = [(reader.line_num, {column: (row[column] or "").strip() for column in columns}) for row in reader]
+            return _checked_rows(str(path), stream, columns)
     except OSError as error:
         raise InputError(f"{path}: expected a file of the RSNA challenge ({error.strerror})") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a CSV file in UTF-8 ({error})") from error
+
+
+def _checked_rows(where: str, stream: Iterable[str], columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(stream)
+    missing = [column for column in columns if column not in (reader.fieldnames or [])]
+    if missing:
+        raise InputError(f"{where}: expected the columns {', '.join(columns)}, missing: {', '.join(missing)}")
+    rows = [(reader.line_num, {column: (row[column] or "").strip() for column in columns}) for row in reader]
     if not rows:
-        raise InputError(f"{path}: expected rows, found none")
+        raise InputError(f"{where}: expected rows, found none")
     return rows

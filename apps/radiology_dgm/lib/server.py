@@ -21,7 +21,7 @@ from fastapi.responses import JSONResponse
 from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
 
-from lib import archive_routes, routes, training_routes, viewer_routes
+from lib import archive_routes, exchange_routes, routes, training_routes, viewer_routes
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.refusals import ForbiddenError, status_of
@@ -30,7 +30,7 @@ from monai_dgm.labelling.studies import MAX_FILE_BYTES
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-OURS = [archive_routes, routes, training_routes, viewer_routes]  # modules with a `router` and its ROUTES
+OURS = [archive_routes, exchange_routes, routes, training_routes, viewer_routes]  # each with `router`, ROUTES
 # what of the platform is served: nothing that takes paths, weights or archives, and no log
 PLATFORM = [
     ("GET", "/"),
