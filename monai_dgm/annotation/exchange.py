@@ -259,7 +259,7 @@ def _coco_boxes(
             raise InputError(f"{where}: expected boxes of single findings, got a crowd region")
         bbox: Any = annotation.get("bbox")
         usable = isinstance(bbox, list) and len(bbox) == 4
-        if not usable or not all(isinstance(edge, (int, float)) and abs(edge) < FAR for edge in bbox):
+        if not usable or not all(type(edge) in (int, float) and abs(edge) < FAR for edge in bbox):  # no bool
             raise InputError(f"{where}: expected bbox as [x, y, width, height], got {shown(bbox)}")
         found.append(bbox)
     inside = check_boxes(where, xywh_to_xyxy(found).astype(np.float64), *size)

@@ -121,6 +121,7 @@ WRONG: list[tuple[Any, str, type[InputError]]] = [
     (boxed([1, 2, -3, 4]), "coco", InputError),
     (boxed([1, 2, float("nan"), 4]), "coco", InputError),
     (boxed("x"), "coco", InputError),
+    (boxed([1, True, 3, 4]), "coco", InputError),
     ([], "coco", InputError),
     (b"x" * (MAX_IMPORT_BYTES + 1), "coco", TooLargeError),
     (b"x" * (MAX_IMPORT_BYTES + 1), "rsna", TooLargeError),
