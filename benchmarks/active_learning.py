@@ -36,11 +36,11 @@ from monai_dgm.data.read import image_shape
 from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.weights import find_weights, save_weights
 from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.fine_tuning import FineTuneOptions, fine_tune
-from monai_dgm.labelling.gate import detect_in, figures_of
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.studies import StudyFolder, image_id_of
-from monai_dgm.labelling.training_data import TrainingData, corrected_items, write_splits
+from monai_dgm.labelling.training.data import TrainingData, corrected_items, write_splits
+from monai_dgm.labelling.training.fine_tuning import FineTuneOptions, fine_tune
+from monai_dgm.labelling.training.gate import detect_in, figures_of
 from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.report.learning_curves import draw_curves, table_of
 from monai_dgm.transforms.geometry import RadiographGeometry

@@ -37,7 +37,7 @@ from monai_dgm.labelling.requests import checked_image_id, known_name
 from monai_dgm.labelling.results import Answer
 from monai_dgm.labelling.selection import ImageSelection
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions
-from monai_dgm.labelling.training import DetectorTraining
+from monai_dgm.labelling.training.detector import DetectorTraining
 from monai_dgm.labelling.viewer_files import ViewerFiles
 
 logger = logging.getLogger(__name__)

@@ -134,7 +134,10 @@ class RadiographAnalysis:
     def __init__(self, studies: Studies, models: LabellingModels) -> None:
         self.studies = studies
         self.models = models
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of the models
+        self._reading = (
+            threading.Lock()
+        )  # taken within the models' lock, never around it: a label need not wait for them
         self._views: _Recent[View] = _Recent(KEPT_RADIOGRAPHS)
         self._examinations: _Recent[Examination] = _Recent(KEPT_RESULTS)
         self._detections: _Recent[Detections] = _Recent(4 * KEPT_RESULTS)
@@ -152,7 +155,7 @@ class RadiographAnalysis:
         """
         image = self.studies.find(image_id)
 
-        with self._lock:
+        with self._reading:
             return self._views.get((image.image_id, image.stamp), lambda: View(image, *self.studies.read(image_id)))
 
     def placement(self, image_id: str) -> Placement:

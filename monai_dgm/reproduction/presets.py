@@ -138,8 +138,8 @@ _SMALL_DETECTOR = Recipe(
 SMALL = Preset(
     name="small",
     summary="For two CPU cores and some hours: each network is trained for a few hundred steps, which is too short for "
-    "figures that can stand beside others'; what residues change is the question. AlexNet, ResNet152 and DenseNet161 see "
-    "radiographs of 64 px, the image alone; a small DenseNet and the detector those of 96 px. VGG19 takes too long.",
+    "figures that can stand beside others'; what residues change is the question. AlexNet, ResNet152 and DenseNet161 "
+    "see radiographs of 64 px, the image alone; a small DenseNet and the detector those of 96 px. No VGG19.",
     folds=None,
     data={},
     decomposer=Recipe(

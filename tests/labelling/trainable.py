@@ -14,8 +14,8 @@ from monai_dgm.annotation.label_store import LabelStore
 from monai_dgm.annotation.labels import ImageLabel, make_boxes
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.engines.weights import save_weights
-from monai_dgm.labelling.fine_tuning import FineTuneOptions
-from monai_dgm.labelling.training_job import JobFolder, TrainingJob
+from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob
 from monai_dgm.networks.detector import OpacityDetector
 
 OPTIONS = FineTuneOptions(max_epochs=2, epoch_length=3, batch_size=4, learning_rate=1e-3)

@@ -7,8 +7,8 @@ from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
 
-from monai_dgm.labelling.fine_tuning import OPTIONS
-from monai_dgm.labelling.training import DetectorTraining
+from monai_dgm.labelling.training.detector import DetectorTraining
+from monai_dgm.labelling.training.fine_tuning import OPTIONS
 
 
 class DetectorTrainTask(TrainTask):

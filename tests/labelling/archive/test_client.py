@@ -6,8 +6,8 @@ import pytest
 
 from monai_dgm.dicom.derived import encode_dicom
 from monai_dgm.errors import InputError
-from monai_dgm.labelling import archive_client
-from monai_dgm.labelling.archive_client import ArchiveClient, StudyUIDs, checked_archive_url, is_uid, value_of
+from monai_dgm.labelling.archive import client as archive_client
+from monai_dgm.labelling.archive.client import ArchiveClient, StudyUIDs, checked_archive_url, is_uid, value_of
 from monai_dgm.labelling.refusals import ArchiveAwayError, TooLargeError, UnknownError, status_of
 from tests.labelling.fake_archive import FakeArchive, radiograph
 

@@ -9,9 +9,9 @@ import pytest
 from monai_dgm.data.read import read_radiograph
 from monai_dgm.dicom.derived import encode_dicom
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive_client import StudyUIDs
-from monai_dgm.labelling.archive_index import FOR_PROCESSING
-from monai_dgm.labelling.dicomweb_studies import StudyArchive
+from monai_dgm.labelling.archive.client import StudyUIDs
+from monai_dgm.labelling.archive.index import FOR_PROCESSING
+from monai_dgm.labelling.archive.studies import StudyArchive
 from monai_dgm.labelling.refusals import ArchiveAwayError, ForbiddenError, TooLargeError, UnknownError, status_of
 from tests.labelling.fake_archive import FakeArchive, radiograph
 

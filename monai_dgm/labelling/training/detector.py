@@ -23,15 +23,15 @@ from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.frozen_decomposer import needs_decomposer
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.fine_tuning import FineTuneOptions
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.refusals import ConflictError, UnavailableError, UnknownError
 from monai_dgm.labelling.studies import Studies
 from monai_dgm.labelling.submissions import Submissions
-from monai_dgm.labelling.training_data import write_copy
-from monai_dgm.labelling.training_job import JobFolder, TrainingJob, local_time, progress_words
-from monai_dgm.labelling.validation_set import MIN_LABELLED
-from monai_dgm.labelling.versions import ModelVersion, ModelVersions
+from monai_dgm.labelling.training.data import write_copy
+from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_words
+from monai_dgm.labelling.training.validation_set import MIN_LABELLED
+from monai_dgm.labelling.training.versions import ModelVersion, ModelVersions
 
 __all__ = ["DetectorTraining"]
 
@@ -78,7 +78,7 @@ class DetectorTraining:
             raise InputError(f"replay: expected a folder of original data, there is none: {replay}")
         self.replay = None if replay is None else Path(replay).resolve()
         self.seed = seed
-        self.command = [sys.executable, "-m", "monai_dgm.labelling.train_detector"]
+        self.command = [sys.executable, "-m", "monai_dgm.labelling.training.process"]
         self.changed: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,7 +111,7 @@ class DetectorTraining:
         """Begin a training, or go on with one of the same options that was interrupted; returns its status.
 
         Args:
-            params: options, see :data:`monai_dgm.labelling.fine_tuning.OPTIONS`.
+            params: options, see :data:`monai_dgm.labelling.training.fine_tuning.OPTIONS`.
 
         Raises:
             InputError: wrong options, or too few labels.

@@ -24,9 +24,9 @@ from monai_dgm.engines.decomposition import Decomposition, OriginalDecomposition
 from monai_dgm.engines.overlay import display_levels, draw_overlay
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import Detections, RadiographAnalysis
-from monai_dgm.labelling.archive_client import value_of
-from monai_dgm.labelling.archive_state import ArchiveState, ReadReport
-from monai_dgm.labelling.dicomweb_studies import StudyArchive
+from monai_dgm.labelling.archive.client import value_of
+from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
+from monai_dgm.labelling.archive.studies import StudyArchive
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.results import shown_boxes
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions

@@ -17,10 +17,10 @@ from monai_dgm.annotation.labels import OPACITY, ImageLabel, LabelledBox, as_arr
 from monai_dgm.dicom.opacity_report import OpacityReport, ReportedOpacity, boxes_of, match_to_predictions
 from monai_dgm.dicom.structured_report_reader import read_opacity_report
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive_client import StudyUIDs
-from monai_dgm.labelling.archive_index import ArchiveIndex
-from monai_dgm.labelling.archive_state import ArchiveState, ReadReport
-from monai_dgm.labelling.dicomweb_studies import StudyArchive
+from monai_dgm.labelling.archive.client import StudyUIDs
+from monai_dgm.labelling.archive.index import ArchiveIndex
+from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
+from monai_dgm.labelling.archive.studies import StudyArchive
 from monai_dgm.labelling.refusals import ArchiveAwayError, UnknownError
 from monai_dgm.labelling.requests import anonymous_reader
 from monai_dgm.labelling.submissions import Submissions

@@ -18,9 +18,9 @@ from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.refusals import ConflictError, UnavailableError, UnknownError
 from monai_dgm.labelling.studies import StudyFolder, StudyImage
 from monai_dgm.labelling.submissions import Submissions
-from monai_dgm.labelling.training import DetectorTraining
-from tests.labelling.test_train_detector import wait_for
+from monai_dgm.labelling.training.detector import DetectorTraining
 from tests.labelling.trainable import readable, true_label, write_detector
+from tests.labelling.training.test_process import wait_for
 
 # in the place of the real process, whose imports alone take seconds
 PROCESS = """

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive_reports import ArchiveReports
-from monai_dgm.labelling.archive_results import ArchiveResults
+from monai_dgm.labelling.archive.reports import ArchiveReports
+from monai_dgm.labelling.archive.results import ArchiveResults
 from monai_dgm.labelling.refusals import ArchiveAwayError
 
 __all__ = ["ArchiveWatch"]

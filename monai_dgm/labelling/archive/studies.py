@@ -11,9 +11,9 @@ from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.dicom.read import read_header
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive_client import ArchiveClient, StudyUIDs, is_uid
-from monai_dgm.labelling.archive_index import ArchivedInstance, ArchiveIndex
-from monai_dgm.labelling.dicom_cache import DicomCache
+from monai_dgm.labelling.archive.cache import DicomCache
+from monai_dgm.labelling.archive.client import ArchiveClient, StudyUIDs, is_uid
+from monai_dgm.labelling.archive.index import ArchivedInstance, ArchiveIndex
 from monai_dgm.labelling.placement import radiograph_placement
 from monai_dgm.labelling.refusals import ArchiveAwayError, ForbiddenError, UnknownError
 from monai_dgm.labelling.requests import checked_image_id

@@ -7,7 +7,7 @@ import pytest
 
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.fine_tuning import OPTIONS, FineTuneOptions, batch_mixture
+from monai_dgm.labelling.training.fine_tuning import OPTIONS, FineTuneOptions, batch_mixture
 
 BOX, NONE = np.ones((1, 4)), np.zeros((0, 4))
 

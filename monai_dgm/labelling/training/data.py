@@ -24,7 +24,7 @@ from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
 from monai_dgm.data.read import image_shape, sniff_format
 from monai_dgm.data.sources import Splits, load_splits
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.validation_set import LABELS, FixedImages, fixed_images, stable_order
+from monai_dgm.labelling.training.validation_set import LABELS, FixedImages, fixed_images, stable_order
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
@@ -152,7 +152,7 @@ def training_data(
         items: from :func:`corrected_items`.
         counts: beside them.
         replay: original data.
-        record: file of the validation images, see :func:`monai_dgm.labelling.validation_set.fixed_images`.
+        record: file of the validation images, see :func:`monai_dgm.labelling.training.validation_set.fixed_images`.
 
     Raises:
         InputError: too few labels, none to train on, or a record that does not fit.

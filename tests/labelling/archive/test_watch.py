@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.archive_reports import ArchiveReports
-from monai_dgm.labelling.archive_results import ArchiveResults
-from monai_dgm.labelling.archive_state import ArchiveState
-from monai_dgm.labelling.archive_watch import ArchiveWatch
-from monai_dgm.labelling.dicomweb_studies import StudyArchive
+from monai_dgm.labelling.archive.reports import ArchiveReports
+from monai_dgm.labelling.archive.results import ArchiveResults
+from monai_dgm.labelling.archive.state import ArchiveState
+from monai_dgm.labelling.archive.studies import StudyArchive
+from monai_dgm.labelling.archive.watch import ArchiveWatch
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.submissions import Submissions

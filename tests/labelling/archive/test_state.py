@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monai_dgm.labelling.archive_state import ArchiveState, ReadReport
+from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
 
 
 def test_what_is_done_is_kept(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from monai_dgm.annotation.labels import utc_now
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.fine_tuning import FineTuneOptions
+from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["JobFolder", "TrainingJob", "local_time", "progress_words"]

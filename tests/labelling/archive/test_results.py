@@ -7,9 +7,9 @@ import pytest
 
 from monai_dgm.dicom.structured_report_reader import read_opacity_report
 from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.archive_results import ArchiveResults, derived_uid
-from monai_dgm.labelling.archive_state import ArchiveState
-from monai_dgm.labelling.dicomweb_studies import StudyArchive
+from monai_dgm.labelling.archive.results import ArchiveResults, derived_uid
+from monai_dgm.labelling.archive.state import ArchiveState
+from monai_dgm.labelling.archive.studies import StudyArchive
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.refusals import ArchiveAwayError
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_dgm.labelling.gate import compare, decide, detect_in, figures_of
+from monai_dgm.labelling.training.gate import compare, decide, detect_in, figures_of
 from monai_dgm.metrics.detection import DetectionRecord
 from tests.labelling.trainable import readable, write_detector
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.fine_tuning import FineTuneOptions
-from monai_dgm.labelling.training_job import JobFolder, TrainingJob, local_time, progress_words
+from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_words
 
 JOB = TrainingJob(FineTuneOptions(max_epochs=3), "c", "w", "", "l", "m", "r", {"an id": "/a/path"})
 

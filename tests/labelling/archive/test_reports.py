@@ -11,9 +11,9 @@ import pytest
 from monai_dgm.annotation.labels import ImageLabel, LabelledBox, as_array
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.derived import Algorithm
-from monai_dgm.labelling.archive_reports import SOURCE, ArchiveReports
-from monai_dgm.labelling.archive_state import ArchiveState
-from monai_dgm.labelling.dicomweb_studies import StudyArchive
+from monai_dgm.labelling.archive.reports import SOURCE, ArchiveReports
+from monai_dgm.labelling.archive.state import ArchiveState
+from monai_dgm.labelling.archive.studies import StudyArchive
 from monai_dgm.labelling.refusals import ArchiveAwayError
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions
 from tests.dicom.study import area, code, comment, corners, group, item, region, report

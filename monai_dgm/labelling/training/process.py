@@ -1,4 +1,4 @@
-"""The process of a training: ``python -m monai_dgm.labelling.train_detector FOLDER [--with-parent]``.
+"""The process of a training: ``python -m monai_dgm.labelling.training.process FOLDER [--with-parent]``.
 
 It trains the job in the folder, or goes on with it, compares the outcome with the model that is served, stores it as a
 version, and makes that the current one when it does not lose. Labels are only read. With ``--with-parent`` it ends when
@@ -26,9 +26,7 @@ from monai_dgm.annotation.label_store import LabelStore
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.fine_tuning import fine_tune
-from monai_dgm.labelling.gate import compare, decide, detect_in, detector_of, figures_of
-from monai_dgm.labelling.training_data import (
+from monai_dgm.labelling.training.data import (
     corrected_items,
     read_counts,
     read_splits,
@@ -36,9 +34,11 @@ from monai_dgm.labelling.training_data import (
     training_data,
     write_splits,
 )
-from monai_dgm.labelling.training_job import JobFolder, TrainingJob
-from monai_dgm.labelling.validation_set import truth_digest
-from monai_dgm.labelling.versions import KEPT_ASIDE, KEY, PROMOTED, ModelVersion, ModelVersions
+from monai_dgm.labelling.training.fine_tuning import fine_tune
+from monai_dgm.labelling.training.gate import compare, decide, detect_in, detector_of, figures_of
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob
+from monai_dgm.labelling.training.validation_set import truth_digest
+from monai_dgm.labelling.training.versions import KEPT_ASIDE, KEY, PROMOTED, ModelVersion, ModelVersions
 from monai_dgm.metrics.detection import match_detections, score_for_rate
 
 __all__ = ["main", "run_job"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.validation_set import MAX_IMAGES, draw_from_labels, fixed_images, truth_digest
+from monai_dgm.labelling.training.validation_set import MAX_IMAGES, draw_from_labels, fixed_images, truth_digest
 
 BOX = np.array([[1, 2, 3, 4]], dtype=np.float32)
 NONE = np.zeros((0, 4), dtype=np.float32)

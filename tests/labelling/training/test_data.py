@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from monai_dgm.data.read import image_shape, read_radiograph
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.training_data import (
+from monai_dgm.labelling.training.data import (
     Replay,
     corrected_items,
     read_counts,

@@ -1,0 +1,1 @@
+"""Studies of a DICOMweb archive: found, cached, answered with results, and read back as reports."""

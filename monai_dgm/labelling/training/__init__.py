@@ -1,0 +1,1 @@
+"""Training from corrections: data, process, gate and versions of the detector."""
