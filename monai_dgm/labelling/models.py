@@ -82,10 +82,25 @@ class LabellingModels:
             self.paths[name] = Path(path)
         self._lock = threading.RLock()
         self._loaded: dict[str, Loaded[Any]] = {}
+        self._left_out = {name for name in ("classifier", "detector") if name not in (paths or {})} - self._fitting()
+        for name in self._left_out:
+            logger.warning("%s: left out, it needs the decomposer that it was trained with", name)
+
+    def _fitting(self) -> set[str]:
+        """What sees no residues, or those of the decomposer that it was trained with, or is not there to be asked."""
+        fitting = set()
+        for name in ("classifier", "detector"):
+            try:
+                if self.paths[name].is_file() and self.paths["decomposer"].is_file():
+                    check_decomposer(read_model_settings(self.paths[name]), self.paths["decomposer"])
+            except InputError:
+                continue
+            fitting.add(name)
+        return fitting
 
     def has(self, name: str) -> bool:
-        """Whether there are weights of a model."""
-        return self.paths[name].is_file()
+        """Whether there are weights of a model; a bundle's own that need another decomposer do not count."""
+        return name not in self._left_out and self.paths[name].is_file()
 
     def advice(self, name: str) -> str:
         """How to get a model that is missing, in one line."""
@@ -121,6 +136,7 @@ class LabellingModels:
         """Take other weights from now on, as after a training."""
         with self._lock:
             self.paths[name] = Path(path)
+            self._left_out.discard(name)
             self._loaded.pop(name, None)
 
     def _get(self, name: str, load: Callable[[Mapping[str, Any]], T]) -> Loaded[T]:

@@ -76,3 +76,19 @@ def test_why_weights_cannot_be_used_is_for_the_log_alone(bundles: Path, caplog: 
     with pytest.raises(UnavailableError, match="^the detector cannot be used; the server's log says why$"):
         LabellingModels(bundles, {"detector": __file__}).detector()
     assert "test_models.py" in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_bundles_own_detector_is_left_out_beside_another_decomposer(
+    bundles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shipped = tmp_path / "bundles" / "opacity_detection" / "models" / "shipped" / "model.safetensors"
+    shipped.parent.mkdir(parents=True)
+    shipped.touch()
+    settings = {"channels": ["image", "residue"], "image_size": 64, "decomposer_sha256": "0" * 64}
+    shipped.with_suffix(".json").write_text(json.dumps(settings))
+    other = bundles / "dgm" / "models" / "model.pt"
+    models = LabellingModels(tmp_path / "bundles", {"decomposer": other})
+    assert models.detector() is None and models.versions()["detector"] is None and not models.has("detector")
+    assert "detector: left out" in caplog.text
+    models.replace("detector", shipped)
+    assert models.has("detector")
