@@ -14,20 +14,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 from sklearn.metrics import roc_auc_score
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import load_splits
-from monai_dgm.engines.decomposition import content
 from monai_dgm.engines.frozen_decomposer import load_decomposer
 from monai_dgm.engines.lungs import LungSegmentor, load_lung_segmentor
+from monai_dgm.engines.residues import predict_residue
 from monai_dgm.engines.weights import find_weights, read_model_settings
 from monai_dgm.metrics.burden import residue_burden
-from monai_dgm.metrics.intervals import patient_weights
-from monai_dgm.networks.decomposer import Decomposer, split_prediction
+from monai_dgm.metrics.intervals import interval, patient_weights
+from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.saliency import compute_saliency, smoothing_sigma
 
@@ -42,13 +41,8 @@ def residues_and_lungs(dataset: RadiographDataset, decomposer: Decomposer, segme
     for start in range(0, len(dataset), 32):
         places = range(start, min(start + 32, len(dataset)))
         images = dataset.images_as_tensor(places)
-        with torch.inference_mode():
-            residues = split_prediction(decomposer(images))["residue"][:, 0].numpy()
-        for place, residue, mask in zip(places, residues, segmentor.masks(images), strict=True):
-            inside = np.zeros_like(residue)
-            where = content(dataset.geometries[place])
-            inside[where] = residue[where]
-            maps.append((inside, mask))
+        residues = predict_residue(decomposer, images, images.shape[-1], [dataset.geometries[i] for i in places])
+        maps += zip(residues[:, 0].numpy(), segmentor.masks(images), strict=True)
     return maps
 
 
@@ -76,8 +70,8 @@ def with_interval(
     weights = patient_weights(patients, num_bootstrap, seed=0).astype(int)
     everything = np.arange(len(patients))
     samples = [figure(np.repeat(everything, row)) for row in weights]
-    low, high = np.nanquantile(samples, [0.025, 0.975])
-    return figure(everything), float(low), float(high)
+    bounds = interval(samples)
+    return figure(everything), bounds.low, bounds.high
 
 
 def maps_of(

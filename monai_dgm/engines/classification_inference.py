@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.classification_data import TASKS
 from monai_dgm.engines.decomposed_network import DecomposedNetwork
-from monai_dgm.engines.decomposition import PreparedRadiograph
-from monai_dgm.engines.file_run import FileRun, prepare_alone, question_radiograph
+from monai_dgm.engines.decomposition import PreparedRadiograph, stack_images
+from monai_dgm.engines.file_run import FileRun, PrepareAlone
 from monai_dgm.engines.inference import SCORES_FILE
 from monai_dgm.errors import InputError
 
-__all__ = ["classify_files"]
-
-
-@dataclass(frozen=True)
-class _Prepare:
-    size: int
-
-    def __call__(self, item: Mapping[str, Any], radiograph: Radiograph) -> tuple[PreparedRadiograph, tuple[str, ...]]:
-        return prepare_alone(radiograph, self.size), question_radiograph(radiograph)
+__all__ = ["class_probabilities", "classify_files"]
 
 
 def classify_files(
@@ -60,8 +50,8 @@ def classify_files(
     """
     task, threshold = str(settings["task"]), settings.get("threshold")
     run = FileRun(datalist, output_dir, SCORES_FILE, done="classified")
-    for batch in run.batches(_Prepare(int(settings["image_size"])), batch_size, num_workers):
-        probabilities = _probabilities(network, [loaded.value[0] for loaded in batch], device)
+    for batch in run.batches(PrepareAlone(int(settings["image_size"])), batch_size, num_workers):
+        probabilities = class_probabilities(network, [loaded.value[0] for loaded in batch], device)
         for loaded, probability in zip(batch, probabilities, strict=True):
             called = None if threshold is None else TASKS[task][0 if probability >= threshold else 1]
             scores = {f"{task}_probability": round(probability, 6), "called": called}
@@ -69,12 +59,17 @@ def classify_files(
     return run.write(model_file, task=task, threshold=threshold)
 
 
-def _probabilities(
-    network: DecomposedNetwork, radiographs: Sequence[PreparedRadiograph], device: torch.device | str
+def class_probabilities(
+    network: DecomposedNetwork, radiographs: Sequence[PreparedRadiograph], device: torch.device | str = "cpu"
 ) -> list[float]:
+    """Probability of label 1 of each radiograph, prepared at the classifier's side.
+
+    Raises:
+        InputError: NaN or infinity from the network.
+    """
     if not radiographs:
         return []
-    image = torch.stack([torch.from_numpy(prepared.image) for prepared in radiographs]).to(device)
+    image = stack_images(radiographs, device)
     with torch.inference_mode():
         logits = network(image, [prepared.geometry for prepared in radiographs])
     if not torch.isfinite(logits).all():

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from monai_dgm.engines.decomposition import PreparedRadiograph
+from monai_dgm.engines.decomposition import PreparedRadiograph, stack_images
 from monai_dgm.engines.detection_inference import DecomposedDetector, Found, detect_opacities, load_detector
 from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.frozen_decomposer import check_decomposer
@@ -80,9 +80,9 @@ class Companions:
         if self.lungs is None or not batch:
             known = zip(batch, given, remarks, strict=True)
             return [LungReading(prepared, source, remarks=own) for prepared, source, own in known]
-        images = torch.stack([torch.from_numpy(prepared.image) for prepared in batch]).to(self.device)
         readings = []
-        for prepared, source, own, plane in zip(batch, given, remarks, self.lungs.probability(images), strict=True):
+        planes = self.lungs.probability(stack_images(batch, self.device))
+        for prepared, source, own, plane in zip(batch, given, remarks, planes, strict=True):
             check = check_chest(plane, prepared.geometry, self.lungs.reference, own)
             mask = prepared.lung_mask
             if mask is None and (found := clean_lung_mask(plane)).any():

@@ -19,7 +19,15 @@ from monai_dgm.networks.decomposer import split_prediction
 from monai_dgm.transforms.geometry import DARKEST, RadiographGeometry, prepare_radiograph
 from monai_dgm.transforms.saliency import Saliency, ThresholdRule, compute_saliency, saliency_to_boxes
 
-__all__ = ["Decompose", "Decomposition", "OriginalDecomposition", "PreparedRadiograph", "prepare", "to_original"]
+__all__ = [
+    "Decompose",
+    "Decomposition",
+    "OriginalDecomposition",
+    "PreparedRadiograph",
+    "prepare",
+    "stack_images",
+    "to_original",
+]
 
 SIDE_MULTIPLE = 32  # the networks halve the side five times
 
@@ -133,6 +141,11 @@ def prepare(
     return PreparedRadiograph(image, geometry, geometry.mask_to_model(mask))
 
 
+def stack_images(batch: Sequence[PreparedRadiograph], device: torch.device | str = "cpu") -> Tensor:
+    """The images of radiographs of one side as float32 (B, 1, S, S); there is at least one."""
+    return torch.from_numpy(np.stack([prepared.image for prepared in batch])).to(device)
+
+
 class Decompose:
     """Takes radiographs apart with a trained network.
 
@@ -202,7 +215,7 @@ class Decompose:
         Raises:
             InputError: the network's output has another shape.
         """
-        images = torch.from_numpy(np.stack([prepared.image for prepared in batch])).to(self.device)
+        images = stack_images(batch, self.device)
         with torch.inference_mode():
             prediction = self.network(images)
         expected = (len(batch), 3, self.size, self.size)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.decomposed_network import DecomposedNetwork
-from monai_dgm.engines.decomposition import PreparedRadiograph
+from monai_dgm.engines.decomposition import PreparedRadiograph, stack_images
 from monai_dgm.engines.file_run import FileRun, prepare_alone, question_radiograph
 from monai_dgm.engines.files import writing
 from monai_dgm.engines.frozen_decomposer import needs_decomposer
@@ -181,8 +181,7 @@ def detect_opacities(
     """
     if not radiographs:
         return []
-    image = torch.stack([torch.from_numpy(prepared.image) for prepared in radiographs]).to(device)
-    geometries = [prepared.geometry for prepared in radiographs]
+    image, geometries = stack_images(radiographs, device), [prepared.geometry for prepared in radiographs]
     try:
         found = [(boxes.cpu().numpy(), scores.cpu().numpy()) for boxes, scores in network.detect(image, geometries)]
     except FloatingPointError as error:

@@ -28,7 +28,7 @@ from monai_dgm.engines.files import (
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.errors import InputError
 
-__all__ = ["FileRun", "Loaded", "prepare_alone", "question_radiograph"]
+__all__ = ["FileRun", "Loaded", "PrepareAlone", "prepare_alone", "question_radiograph"]
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +171,17 @@ class FileRun:
 
     def _file(self, place: int) -> dict[str, str]:
         return {"image_id": str(self.items[place]["image_id"]), "file": self._names[place]}
+
+
+@dataclass(frozen=True)
+class PrepareAlone:
+    """Prepares an entry for a model of side ``size``, with what in its header speaks against a frontal chest."""
+
+    size: int
+
+    def __call__(self, item: Item, radiograph: Radiograph) -> tuple[PreparedRadiograph, tuple[str, ...]]:
+        """The radiograph as prepared, and the remarks of :func:`question_radiograph`."""
+        return prepare_alone(radiograph, self.size), question_radiograph(radiograph)
 
 
 def prepare_alone(radiograph: Radiograph, size: int) -> PreparedRadiograph:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.chest_check import ChestReference, chest_plausibility
-from monai_dgm.engines.decomposition import PreparedRadiograph, content
-from monai_dgm.engines.file_run import FileRun, Loaded, prepare_alone, question_radiograph
+from monai_dgm.engines.decomposition import content, stack_images
+from monai_dgm.engines.file_run import FileRun, PrepareAlone
 from monai_dgm.engines.files import writing
 from monai_dgm.engines.lungs import LungSegmentor
 from monai_dgm.engines.overlay import DISCLAIMER
@@ -38,14 +36,6 @@ NOTES = {
     "right, left": "the patient's; the right lung is on the image's left",
     "chest_score": "distance from the training chests in units of the threshold; above 1 it is questioned",
 }
-
-
-@dataclass(frozen=True)
-class _Prepare:
-    size: int
-
-    def __call__(self, item: Mapping[str, Any], radiograph: Radiograph) -> tuple[PreparedRadiograph, tuple[str, ...]]:
-        return prepare_alone(radiograph, self.size), question_radiograph(radiograph)
 
 
 def segment_files(
@@ -77,8 +67,10 @@ def segment_files(
             (lungs.json then lists the reasons).
     """
     run = FileRun(datalist, output_dir, LUNGS_FILE, (MASK_FILE,), "segmented")
-    for batch in run.batches(_Prepare(segmentor.size), batch_size, num_workers):
-        for loaded, probability in zip(batch, _probabilities(batch, segmentor, device), strict=True):
+    for batch in run.batches(PrepareAlone(segmentor.size), batch_size, num_workers):
+        prepared_batch = [loaded.value[0] for loaded in batch]
+        probabilities = segmentor.probability(stack_images(prepared_batch, device)) if batch else ()
+        for loaded, probability in zip(batch, probabilities, strict=True):
             prepared, remarks = loaded.value
             mask, lungs = lungs_in_original(probability, prepared.geometry)
             _write_mask(run.folder(loaded.place) / MASK_FILE, mask)
@@ -88,18 +80,6 @@ def segment_files(
             for remark in check["remarks"]:
                 logger.warning("%s: %s", run.name(loaded.place), remark)
     return run.write(model_file, settings={"size": segmentor.size, "threshold": THRESHOLD}, notes=NOTES)
-
-
-def _probabilities(
-    batch: Sequence[Loaded[tuple[PreparedRadiograph, tuple[str, ...]]]],
-    segmentor: LungSegmentor,
-    device: torch.device | str,
-) -> NDArray[np.float32]:
-    """Probability of lung, float32 (B, S, S)."""
-    images = [torch.from_numpy(loaded.value[0].image) for loaded in batch]
-    if not images:
-        return np.empty((0, segmentor.size, segmentor.size), dtype=np.float32)
-    return segmentor.probability(torch.stack(images).to(device))
 
 
 def lungs_in_original(

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from monai_dgm import __version__
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.chest_check import CHEST_FILE
-from monai_dgm.engines.weights import read_state_dict, save_weights
+from monai_dgm.engines.weights import read_state_dict, written_aside
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
@@ -73,13 +74,12 @@ def ship_weights(
             raise InputError(f"{path}: expected a file, there is none")
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "model.safetensors"
-    with atomic_write(weights) as partial:
-        aside = partial.with_suffix(".safetensors")
-        save_weights(half_precision(read_state_dict(origin)), aside)
-        if aside.stat().st_size > MAX_BYTES:
-            aside.unlink()
-            raise InputError(f"{origin}: expected at most {MAX_BYTES} bytes in half precision, got more")
-        aside.replace(partial)
+    halved = half_precision(read_state_dict(origin))
+    content = serialise({name: tensor.contiguous() for name, tensor in halved.items()})  # some are channels last
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{origin}: expected at most {MAX_BYTES} bytes in half precision, got more")
+    with written_aside(weights) as partial:
+        partial.write_bytes(content)
     told = {
         "sha256": hash_file(weights),
         "bytes": weights.stat().st_size,

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.radiograph import Radiograph
+from monai_dgm.engines.classification_inference import class_probabilities
 from monai_dgm.engines.companions import Companions
 from monai_dgm.engines.decomposition import Decompose, Decomposition, PreparedRadiograph, to_original
 from monai_dgm.engines.detection_inference import DecomposedDetector, detect_opacities
 from monai_dgm.engines.file_run import prepare_alone, question_radiograph
 from monai_dgm.engines.outputs import Source
 from monai_dgm.engines.overlay import display_levels
-from monai_dgm.errors import InputError
 from monai_dgm.labelling.models import LabellingModels, Loaded
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.studies import Studies, StudyImage
@@ -205,12 +205,8 @@ class RadiographAnalysis:
             if loaded is None:
                 return None
             prepared = self._prepared(image_id, int(loaded.settings["image_size"]))
-            image = torch.from_numpy(prepared.image)[None].to(self.models.device)
-            with torch.inference_mode():
-                logit = loaded.model(image, [prepared.geometry])[0, 0].double()
-        if not torch.isfinite(logit):
-            raise InputError("expected finite values from the classifier, got NaN or infinity: are the weights sound?")
-        return str(loaded.settings.get("task", "opacity")), float(torch.sigmoid(logit)), loaded.version
+            (probability,) = class_probabilities(loaded.model, [prepared], self.models.device)
+        return str(loaded.settings.get("task", "opacity")), probability, loaded.version
 
     def features(self, image_id: str) -> tuple[FloatArray, str]:
         """E_F features of a radiograph, averaged over it, float32 (D,), and the version of the encoder."""

@@ -10,14 +10,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from monai_dgm.dicom.secondary_capture import burn_in
-from monai_dgm.engines.decomposition import to_original
+from monai_dgm.engines.decomposition import OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.requests import known_name
 from monai_dgm.report.colours import RESIDUE_COLOURS, residue_levels, residue_scale
-from monai_dgm.transforms.geometry import resize_antialiased
+from monai_dgm.transforms.geometry import RadiographGeometry, resize_antialiased
 
-__all__ = ["PICTURES", "picture", "picture_png"]
+__all__ = ["PICTURES", "normal_picture", "picture", "picture_png"]
 
 PICTURES = ("normal", "residue")
 GREY_BELOW_RESIDUE = 0.55  # share of the radiograph's brightness that the residue's colours are added to
@@ -44,11 +44,16 @@ def picture(analysis: RadiographAnalysis, image_id: str, name: str) -> NDArray[n
     examination, decomposition = analysis.examine(image_id), analysis.decomposition(image_id)
     original, geometry = to_original(decomposition), decomposition.geometry
     if name == "normal":
-        return display_levels(original.normal, geometry.low, geometry.high)
+        return normal_picture(original, geometry)
     grey = examination.source.display
     residue = resize_antialiased(original.residue, *grey.shape)
     colours = RESIDUE_COLOURS[residue_levels(residue, residue_scale([residue]))].astype(np.float32)
     return np.clip(grey[..., None] * GREY_BELOW_RESIDUE + colours, 0, 255).astype(np.uint8)
+
+
+def normal_picture(original: OriginalDecomposition, geometry: RadiographGeometry) -> NDArray[np.uint8]:
+    """The synthesised normal image as grey levels, uint8 (rows, cols), the longest side 512 to 1024."""
+    return display_levels(original.normal, geometry.low, geometry.high)
 
 
 def picture_png(analysis: RadiographAnalysis, image_id: str, name: str) -> bytes:

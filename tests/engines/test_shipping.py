@@ -12,7 +12,7 @@ import torch
 from monai_dgm.engines import shipping
 from monai_dgm.engines.frozen_decomposer import load_decomposer
 from monai_dgm.engines.shipping import half_precision, ship_weights
-from monai_dgm.engines.weights import find_weights
+from monai_dgm.engines.weights import find_weights, save_weights
 from monai_dgm.errors import InputError
 from tests.decomposers import write_decomposer
 
@@ -41,6 +41,16 @@ def test_the_same_weights_give_the_same_file(tmp_path: Path, manifest: Path) -> 
     trained = write_decomposer(tmp_path / "models")
     sums = {ship_weights(trained, tmp_path / n, manifest, "", "")["shipped"]["sha256"] for n in ("a", "b")}
     assert len(sums) == 1
+
+
+def test_weights_in_channels_last_ship_too(tmp_path: Path, manifest: Path) -> None:
+    trained = write_decomposer(tmp_path / "models")
+    save_weights(load_decomposer(trained).to(memory_format=torch.channels_last).state_dict(), trained)
+    ship_weights(trained, tmp_path / "shipped", manifest, "", "")
+    image = torch.zeros(1, 1, 32, 32)
+    (tmp_path / "shipped" / "model.json").write_bytes(trained.with_suffix(".json").read_bytes())
+    shipped = load_decomposer(tmp_path / "shipped" / "model.safetensors")
+    torch.testing.assert_close(shipped(image), load_decomposer(trained)(image), atol=0.01, rtol=0.01)
 
 
 def test_the_chest_reference_goes_along(tmp_path: Path, manifest: Path) -> None:

@@ -20,13 +20,14 @@ from monai_dgm.dicom.derived import Algorithm
 from monai_dgm.dicom.secondary_capture import NORMAL, RESIDUE, write_secondary_capture
 from monai_dgm.dicom.segmentation import segmentation_obstacle, write_saliency_segmentation
 from monai_dgm.dicom.structured_report import write_opacity_report
-from monai_dgm.engines.decomposition import Decomposition, OriginalDecomposition, to_original
-from monai_dgm.engines.overlay import display_levels, draw_overlay
+from monai_dgm.engines.decomposition import OriginalDecomposition, to_original
+from monai_dgm.engines.overlay import draw_overlay
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import Detections, RadiographAnalysis
 from monai_dgm.labelling.archive.client import value_of
 from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
 from monai_dgm.labelling.archive.studies import StudyArchive
+from monai_dgm.labelling.pictures import normal_picture
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.results import shown_boxes
 from monai_dgm.labelling.submissions import MODEL_READER, Submissions
@@ -185,7 +186,7 @@ class ResultObjects:
 
     def normal(self, series: str) -> pydicom.Dataset:
         """The synthesised normal image."""
-        picture = normal_picture(self.decomposition, self.original)
+        picture = normal_picture(self.original, self.decomposition.geometry)
         return write_secondary_capture(self.header, picture, NORMAL, algorithm=self.decomposer, series_uid=series)
 
     def residue(self, series: str) -> pydicom.Dataset:
@@ -203,11 +204,6 @@ class ResultObjects:
         uid = UID(derived_uid(*self.key, kind, "instance"))
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
         return dataset
-
-
-def normal_picture(decomposition: Decomposition, original: OriginalDecomposition) -> NDArray[np.uint8]:
-    """The synthesised normal image as grey levels, longest side at most 1,024."""
-    return display_levels(original.normal, decomposition.geometry.low, decomposition.geometry.high)
 
 
 def overlay_picture(
