@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from monai_dgm.engines.abnormality_head import AbnormalityNetwork
+from monai_dgm.engines.decomposition.abnormality_head import AbnormalityNetwork
 from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.networks.decomposer import Decomposer
 
@@ -39,7 +39,7 @@ def timed(run: Callable[[], object], device: str) -> tuple[float, float]:
 
 
 def training_step(architecture: str, size: int, batch_size: int, device: str) -> Callable[[], None]:
-    """A step on random images, as :class:`monai_dgm.engines.supervised.ResumableTrainer` does it."""
+    """A step on random images, as :class:`monai_dgm.engines.training.supervised.ResumableTrainer` does it."""
     network = build_classifier(architecture, 2).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), 1e-4, fused=True)
     image = torch.randn(batch_size, 2, size, size, device=device).contiguous(memory_format=torch.channels_last)

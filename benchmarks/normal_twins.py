@@ -19,8 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_dgm.engines.classification import ScoreRecord
-from monai_dgm.engines.classification_figures import SCORES_FILES, read_scores
+from monai_dgm.engines.classification.figures import SCORES_FILES, read_scores
+from monai_dgm.engines.classification.scores import ScoreRecord
 from monai_dgm.engines.figures import FIGURES_FILE
 from monai_dgm.metrics.across_splits import mean_over_splits, summarise_splits
 from monai_dgm.metrics.classification import classification_figure_set

@@ -20,9 +20,9 @@ from sklearn.metrics import roc_auc_score
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import load_splits
-from monai_dgm.engines.frozen_decomposer import load_decomposer
-from monai_dgm.engines.lungs import LungSegmentor, load_lung_segmentor
-from monai_dgm.engines.residues import predict_residue
+from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
+from monai_dgm.engines.residues.cached import predict_residue
+from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.weights import find_weights, read_model_settings
 from monai_dgm.metrics.burden import residue_burden
 from monai_dgm.metrics.intervals import interval, patient_weights

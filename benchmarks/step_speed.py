@@ -34,8 +34,8 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sampler import BalancedBatchSampler
-from monai_dgm.engines.steps import AdversarialStep
-from monai_dgm.engines.trainer import prepare_dgm_batch
+from monai_dgm.engines.training.steps import AdversarialStep
+from monai_dgm.engines.training.trainer import prepare_dgm_batch
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.blocks import UpsampleConv2d
 from monai_dgm.networks.decomposer import Decomposer

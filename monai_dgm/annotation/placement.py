@@ -58,7 +58,7 @@ class Placement:
 
     @classmethod
     def from_ras_affine(cls, rows: int, cols: int, affine: ArrayLike) -> Placement:
-        """From an affine to RAS mm, as :func:`monai_dgm.engines.placement.nifti_affine` gives it."""
+        """From an affine to RAS mm, as :func:`monai_dgm.engines.decomposition.placement.nifti_affine` gives it."""
         matrix = np.asarray(affine, dtype=np.float64)
         return cls(rows, cols, _RAS_TO_LPS @ matrix if matrix.shape == (4, 4) else matrix)
 

@@ -48,7 +48,8 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
 
     Args:
         dataset: the radiographs, side S.
-        residues: (N, S', S') in the order of ``dataset.items``, see :func:`monai_dgm.engines.residues.cached_residues`;
+        residues: (N, S', S') in the order of ``dataset.items``, see
+            :func:`monai_dgm.engines.residues.cached.cached_residues`;
             resampled to S where S' differs. None where ``channels`` has no residue.
         channels: what is stacked, of :data:`CHANNELS`.
 

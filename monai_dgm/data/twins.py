@@ -27,8 +27,9 @@ class TwinDataset(Dataset[dict[str, Any]]):
 
     Args:
         dataset: the radiographs, side S.
-        twins: y' of all N images, (N, S', S') in [-1, 1], see :func:`monai_dgm.engines.normal_twins.cached_twins`;
-            resampled to S where S' differs. What lies in the border that "pad" added does not count.
+        twins: y' of all N images, (N, S', S') in [-1, 1], see
+            :func:`monai_dgm.engines.residues.twins.cached_twins`; resampled to S where S' differs.
+            What lies in the border that "pad" added does not count.
         residues: of the twins, (N, S', S'); None where ``dataset`` has no channel "residue".
 
     Raises:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from monai_dgm import __version__
 from monai_dgm.data.read import read_radiograph
 from monai_dgm.dicom.radiograph import Radiograph
-from monai_dgm.engines.decomposition import PreparedRadiograph, prepare
+from monai_dgm.engines.decomposition.decompose import PreparedRadiograph, prepare
 from monai_dgm.engines.files import (
     all_failed,
     describe_model,

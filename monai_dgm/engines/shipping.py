@@ -20,7 +20,7 @@ from torch import Tensor
 
 from monai_dgm import __version__
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.chest_check import CHEST_FILE
+from monai_dgm.engines.lungs.chest_check import CHEST_FILE
 from monai_dgm.engines.weights import read_state_dict, written_aside
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write

@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from monai_dgm.engines.trainer import step_output
+from monai_dgm.engines.training.trainer import step_output
 from monai_dgm.handlers.history import TrainingHistory
 
 __all__ = ["CollapseMonitor", "Window", "collapse_figures", "collapse_warnings"]

@@ -10,7 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_dgm.engines.trainer import step_output
+from monai_dgm.engines.training.trainer import step_output
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["TrainingHistory", "read_history"]

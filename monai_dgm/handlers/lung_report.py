@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from monai_dgm.engines.figures import add_to_settings, finite
-from monai_dgm.engines.lung_evaluation import LungFigures, LungRecord
+from monai_dgm.engines.lungs.evaluation import LungFigures, LungRecord
 from monai_dgm.handlers.report_writer import write_rows
 from monai_dgm.metrics.records import MetricRow
 from monai_dgm.utils.atomic import atomic_write

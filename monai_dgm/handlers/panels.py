@@ -11,7 +11,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from PIL import Image
 
-from monai_dgm.engines.evaluator import DecompositionFigures
+from monai_dgm.engines.decomposition.evaluator import DecompositionFigures
 from monai_dgm.metrics.records import DecompositionRecord
 from monai_dgm.report.figures import panel_figure, panel_from_record
 

@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_dgm.engines.trainer import step_output
+from monai_dgm.engines.training.trainer import step_output
 
 __all__ = ["LossProgressBar", "scalar_outputs"]
 

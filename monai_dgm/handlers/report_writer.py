@@ -13,7 +13,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from monai_dgm.engines.evaluator import DecompositionFigures
+from monai_dgm.engines.decomposition.evaluator import DecompositionFigures
 from monai_dgm.handlers.history import read_history
 from monai_dgm.handlers.panels import choose_records
 from monai_dgm.metrics.records import MetricRow

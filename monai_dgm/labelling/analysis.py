@@ -15,12 +15,12 @@ from torch import Tensor
 
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.radiograph import Radiograph
-from monai_dgm.engines.classification_inference import class_probabilities
-from monai_dgm.engines.companions import Companions
-from monai_dgm.engines.decomposition import Decompose, Decomposition, PreparedRadiograph, to_original
-from monai_dgm.engines.detection_inference import DecomposedDetector, detect_opacities
+from monai_dgm.engines.classification.inference import class_probabilities
+from monai_dgm.engines.decomposition.companions import Companions
+from monai_dgm.engines.decomposition.decompose import Decompose, Decomposition, PreparedRadiograph, to_original
+from monai_dgm.engines.decomposition.outputs import Source
+from monai_dgm.engines.detection.inference import DecomposedDetector, detect_opacities
 from monai_dgm.engines.file_run import prepare_alone, question_radiograph
-from monai_dgm.engines.outputs import Source
 from monai_dgm.engines.overlay import display_levels
 from monai_dgm.labelling.models import LabellingModels, Loaded
 from monai_dgm.labelling.refusals import UnavailableError

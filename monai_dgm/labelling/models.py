@@ -12,12 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from monai_dgm.engines.decomposed_network import DecomposedNetwork
-from monai_dgm.engines.decomposition import Decompose
-from monai_dgm.engines.detection_inference import DecomposedDetector, load_detector
+from monai_dgm.engines.decomposition.decompose import Decompose
+from monai_dgm.engines.detection.inference import DecomposedDetector, load_detector
 from monai_dgm.engines.files import describe_model
-from monai_dgm.engines.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
-from monai_dgm.engines.lungs import LungSegmentor, load_lung_segmentor
+from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
+from monai_dgm.engines.residues.decomposed_network import DecomposedNetwork
+from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
 from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.refusals import UnavailableError

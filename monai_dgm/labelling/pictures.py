@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from monai_dgm.dicom.secondary_capture import burn_in
-from monai_dgm.engines.decomposition import OriginalDecomposition, to_original
+from monai_dgm.engines.decomposition.decompose import OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.requests import known_name

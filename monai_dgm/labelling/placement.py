@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.radiograph import Radiograph
-from monai_dgm.engines.placement import nifti_affine
+from monai_dgm.engines.decomposition.placement import nifti_affine
 from monai_dgm.errors import InputError
 
 __all__ = ["plane_nifti", "radiograph_placement"]

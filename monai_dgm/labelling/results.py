@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from monai_dgm.annotation.labels import OPACITY, LabelledBox, make_boxes
 from monai_dgm.annotation.markups import boxes_to_markups
-from monai_dgm.engines.decomposition import Decomposition, to_original
-from monai_dgm.engines.outputs import normal_levels, overlay_png, saliency_levels
+from monai_dgm.engines.decomposition.decompose import Decomposition, to_original
+from monai_dgm.engines.decomposition.outputs import normal_levels, overlay_png, saliency_levels
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import Detections, Examination, RadiographAnalysis

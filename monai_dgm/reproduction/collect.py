@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from monai_dgm.engines.abnormality_head import AbnormalityNetwork
+from monai_dgm.engines.decomposition.abnormality_head import AbnormalityNetwork
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.across_splits import SplitSummary, mean_over_splits, summarise_splits
 from monai_dgm.metrics.comparison import PairedDifference, paired_differences

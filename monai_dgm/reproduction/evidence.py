@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.engines.classification import ScoreRecord
-from monai_dgm.engines.classification_figures import read_scores
-from monai_dgm.engines.detection_figures import read_detections
+from monai_dgm.engines.classification.figures import read_scores
+from monai_dgm.engines.classification.scores import ScoreRecord
+from monai_dgm.engines.detection.figures import read_detections
 from monai_dgm.engines.figures import FIGURES_FILE
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.classification import PositiveClass, balanced_threshold, classification_figure_set

@@ -103,8 +103,8 @@ def make_plan(
         tables: of :data:`TABLES`.
         cross_fitted: fingerprint of the decomposers of all folds, for classifiers and detectors that train on the
             residues of those that have not seen the image
-            (:func:`monai_dgm.engines.frozen_decomposer.cross_fitted_residues`); None trains them on the residues of
-            the fold's own decomposer.
+            (:func:`monai_dgm.engines.residues.frozen_decomposer.cross_fitted_residues`); None trains them on the
+            residues of the fold's own decomposer.
     """
     plan = Plan(preset, tuple(folds), cross_fitted is not None)
     jobs: dict[str, Job] = {}

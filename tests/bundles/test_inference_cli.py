@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_dgm.engines.outputs import OUTPUT_FILES
+from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.networks.decomposer import Decomposer
 

@@ -13,7 +13,7 @@ import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
 from PIL import Image
 
-from monai_dgm.engines.lungs import load_lung_segmentor
+from monai_dgm.engines.lungs.segmentor import load_lung_segmentor
 from monai_dgm.engines.weights import load_weights, read_model_settings, save_weights
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.lung_segmentation import build_lung_network

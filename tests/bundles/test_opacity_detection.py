@@ -14,7 +14,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 
 import monai_dgm
-from monai_dgm.engines.detection_figures import read_detections
+from monai_dgm.engines.detection.figures import read_detections
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.detector import DETECTION_CHANNELS, OpacityDetector

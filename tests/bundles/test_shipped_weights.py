@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from monai_dgm.engines.companions import Companions, load_companions
-from monai_dgm.engines.frozen_decomposer import load_decomposer
-from monai_dgm.engines.inference import decompose_files
+from monai_dgm.engines.decomposition.companions import Companions, load_companions
+from monai_dgm.engines.decomposition.inference import decompose_files
+from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.shipping import MAX_BYTES
 from monai_dgm.engines.weights import find_weights, load_weights
 from monai_dgm.networks.classifiers import build_classifier

@@ -13,7 +13,7 @@ from monai_dgm.dicom.derived import encode_dicom
 from monai_dgm.dicom.digital_xray import ExaminedPatient, write_digital_xray
 from monai_dgm.dicom.read import read_dicom
 from monai_dgm.dicom.secondary_capture import NORMAL, write_secondary_capture
-from monai_dgm.engines.inference import question_radiograph
+from monai_dgm.engines.decomposition.inference import question_radiograph
 from monai_dgm.errors import InputError
 
 PATIENT = ExaminedPatient("sim-1", "F", 61)

@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.sampler import BalancedBatchSampler
-from monai_dgm.engines.checkpoint import TrainingCheckpoint, random_state
-from monai_dgm.engines.steps import AdversarialStep
-from monai_dgm.engines.trainer import DGMTrainer
+from monai_dgm.engines.training.checkpoint import TrainingCheckpoint, random_state
+from monai_dgm.engines.training.steps import AdversarialStep
+from monai_dgm.engines.training.trainer import DGMTrainer
 from monai_dgm.handlers.collapse_monitor import CollapseMonitor
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.handlers.moving_average import MovingAverage

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from monai_dgm.engines import shipping
-from monai_dgm.engines.frozen_decomposer import load_decomposer
+from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.shipping import half_precision, ship_weights
 from monai_dgm.engines.weights import find_weights, save_weights
 from monai_dgm.errors import InputError

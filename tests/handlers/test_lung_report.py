@@ -14,7 +14,7 @@ from PIL import Image
 
 from monai_dgm.data.lung_dataset import LungDataset
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.lung_evaluation import LungFigures
+from monai_dgm.engines.lungs.evaluation import LungFigures
 from monai_dgm.handlers.lung_report import LungReport, draw_masks, note_figures
 from monai_dgm.metrics.records import MetricRow
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.classification import ScoreRecord
-from monai_dgm.engines.classification_figures import write_scores
-from monai_dgm.engines.detection_figures import write_detections
+from monai_dgm.engines.classification.figures import write_scores
+from monai_dgm.engines.classification.scores import ScoreRecord
+from monai_dgm.engines.detection.figures import write_detections
 from monai_dgm.metrics.detection import DetectionRecord
 from monai_dgm.reproduction.done import SCORES, Done
 from monai_dgm.reproduction.jobs import Job, Plan, make_plan

@@ -20,7 +20,7 @@ from monai_dgm.dicom.derived import Algorithm
 from monai_dgm.dicom.secondary_capture import NORMAL, RESIDUE, write_secondary_capture
 from monai_dgm.dicom.segmentation import segmentation_obstacle, write_saliency_segmentation
 from monai_dgm.dicom.structured_report import write_opacity_report
-from monai_dgm.engines.decomposition import OriginalDecomposition, to_original
+from monai_dgm.engines.decomposition.decompose import OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import draw_overlay
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import Detections, RadiographAnalysis

@@ -20,7 +20,7 @@ from typing import Any
 
 from monai_dgm.annotation.labels import utc_now
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.frozen_decomposer import needs_decomposer
+from monai_dgm.engines.residues.frozen_decomposer import needs_decomposer
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.models import LabellingModels

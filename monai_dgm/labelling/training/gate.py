@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset, collate_boxes
-from monai_dgm.engines.detection import DetectionEvaluator, OpacityDetections
-from monai_dgm.engines.frozen_decomposer import (
+from monai_dgm.engines.detection.workflow import DetectionEvaluator, OpacityDetections
+from monai_dgm.engines.residues.frozen_decomposer import (
     check_decomposer,
     decomposed_dataset,
     load_decomposer,

@@ -1,0 +1,1 @@
+"""Classifiers: data of a task, scores, figures and inference."""

@@ -1,0 +1,1 @@
+"""Opacity detectors: training and evaluation workflows, baselines, figures and inference."""

@@ -1,0 +1,262 @@
+"""Training and running an opacity detector with MONAI's workflows: steps that survive NaN, batches, records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from ignite.metrics import Metric, MetricsLambda
+from monai.engines import Evaluator, Trainer
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from monai_dgm.data.opacity_boxes import OpacityBoxDataset
+from monai_dgm.engines.training.trainer import resumable
+from monai_dgm.errors import InputError
+from monai_dgm.metrics.detection import DetectionFigures, DetectionRecord, detection_figures
+from monai_dgm.networks.detector import OpacityDetector
+
+__all__ = ["DetectionEvaluator", "DetectionStep", "DetectionTrainer", "OpacityDetections", "prepare_detection_batch"]
+
+logger = logging.getLogger(__name__)
+
+BatchTransform = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def prepare_detection_batch(
+    batch: dict[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **kwargs: Any
+) -> dict[str, Any]:
+    """Move a batch of :func:`monai_dgm.data.opacity_boxes.collate_boxes` to the device; images in channels_last."""
+    image = batch["image"].to(device, non_blocking=non_blocking, memory_format=torch.channels_last)
+    return {**batch, "image": image, "boxes": [boxes.to(device, non_blocking=non_blocking) for boxes in batch["boxes"]]}
+
+
+class DetectionStep:
+    """One optimiser step. A batch that gives NaN or infinity is skipped with a warning and counted, not trained on.
+
+    Args:
+        network: the detector.
+        optimizer: of its parameters.
+        batch_transforms: applied to a batch on the device, in order (box variation).
+        autocast: dtype of autocast, e.g. ``torch.bfloat16``, or None for full precision; losses are in full precision.
+        max_grad_norm: clip the norm of all gradients, None for no clipping.
+        max_skipped: as many skipped steps in a row end the training: its weights are beyond help.
+        inferer: calls the network; by default on the whole image.
+    """
+
+    def __init__(
+        self,
+        network: OpacityDetector,
+        optimizer: Optimizer,
+        batch_transforms: Sequence[BatchTransform] = (),
+        autocast: torch.dtype | None = None,
+        max_grad_norm: float | None = None,
+        max_skipped: int = 50,
+        inferer: Inferer | None = None,
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.batch_transforms = tuple(batch_transforms)
+        self.autocast = autocast
+        self.max_grad_norm = max_grad_norm
+        self.max_skipped = max_skipped
+        self.inferer = inferer or SimpleInferer()
+        self.num_skipped = 0
+        self._in_a_row = 0
+        self._last: dict[str, Tensor] = {name: torch.zeros(()) for name in ("loss", "classification", "box_regression")}
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Train on one batch.
+
+        Args:
+            batch: ``image`` (B, C, S, S) on the network's device, ``boxes`` B tensors (N, 4).
+
+        Returns:
+            detached scalars: ``loss``, ``classification``, ``box_regression``, ``grad_norm`` (of a skipped step those
+            of the last good one) and ``skipped``, 1 or 0.
+
+        Raises:
+            InputError: too many skipped steps in a row.
+        """
+        for transform in self.batch_transforms:
+            batch = transform(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            self._last = self._train(batch["image"], batch["boxes"])
+        except FloatingPointError as error:
+            self._skip(str(error))
+            return {**self._last, "skipped": torch.ones(())}
+        self._in_a_row = 0
+        return {**self._last, "skipped": torch.zeros(())}
+
+    def _train(self, image: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
+        running = _running_statistics(self.network)
+        try:
+            with torch.autocast(image.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+                losses = self.inferer(image, self.network.training_losses, boxes)
+            losses["loss"].backward()
+            norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+            if not torch.isfinite(torch.stack((norm, losses["loss"].detach()))).all():
+                raise FloatingPointError("the detector's loss or its gradients are not finite")
+        except FloatingPointError:
+            for buffer, value in running:  # the statistics have seen the batch already
+                buffer.copy_(value)
+            raise
+        if self.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.network.parameters(), self.max_grad_norm, norm)
+        self.optimizer.step()
+        return {**{name: loss.detach() for name, loss in losses.items()}, "grad_norm": norm.detach()}
+
+    def _skip(self, reason: str) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.num_skipped += 1
+        self._in_a_row += 1
+        logger.warning("step skipped, %s (%d so far)", reason, self.num_skipped)
+        if self._in_a_row >= self.max_skipped:
+            raise InputError(
+                f"training diverged: {self._in_a_row} steps in a row were not finite; start anew with a lower "
+                "learning_rate, or with autocast null"
+            )
+
+
+def _running_statistics(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    return [(buffer, buffer.clone()) for buffer in network.buffers()]
+
+
+class DetectionTrainer(Trainer):
+    """Trains an opacity detector.
+
+    ``engine.state.output`` is a list of one dictionary, what :class:`DetectionStep` returns. The loader takes no random
+    numbers from torch's global state, so that a resumed training repeats them.
+
+    Args:
+        device: where the network is.
+        max_epochs: epochs in all.
+        train_data_loader: yields ``image`` and ``boxes``.
+        step: the optimiser step.
+        handlers: Ignite or MONAI handlers.
+        prepare_batch: by default :func:`prepare_detection_batch`.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        max_epochs: int,
+        train_data_loader: DataLoader,
+        step: DetectionStep,
+        handlers: Sequence[Any] | None = None,
+        prepare_batch: Callable[..., dict[str, Any]] = prepare_detection_batch,
+    ) -> None:
+        self.step = step
+        super().__init__(
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            prepare_batch=prepare_batch,
+            handlers=handlers,
+            **resumable(device, train_data_loader),
+        )
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> Any:
+        batch = self.prepare_batch(batchdata, engine.state.device, engine.non_blocking)
+        self.step.network.train()
+        return [self.step(batch)]
+
+
+class OpacityDetections(Metric):
+    """What a detector found in a data set, beside the truth, and its figures.
+
+    ``compute`` returns the values by name, so they appear in ``engine.state.metrics``; ``records`` and ``figures`` keep
+    everything.
+
+    Args:
+        dataset: that the evaluator runs over.
+        num_bootstrap: resamples of the intervals; none are needed while training.
+    """
+
+    def __init__(self, dataset: OpacityBoxDataset, num_bootstrap: int = 0, device: str = "cpu") -> None:
+        self.dataset = dataset
+        self.num_bootstrap = num_bootstrap
+        self.records: list[DetectionRecord] = []
+        self.figures: DetectionFigures | None = None
+        super().__init__(output_transform=lambda out: (out["boxes"], out["scores"], out["index"]), device=device)
+
+    def reset(self) -> None:
+        """Forget the records."""
+        self.records = []
+
+    def update(self, output: Sequence[Any]) -> None:
+        """Take in boxes, scores and indices of a batch of :class:`DetectionEvaluator`."""
+        for boxes, scores, index in zip(*output, strict=True):
+            place = int(index)
+            item = self.dataset.items[place]
+            names = {name: str(item.get(name, place)) for name in ("image_id", "patient_id")}
+            truth = self.dataset.boxes[place].numpy()
+            self.records.append(DetectionRecord(**names, boxes=boxes.numpy(), scores=scores.numpy(), truth=truth))
+
+    def compute(self) -> dict[str, float]:
+        """Figures by name; those that are not defined on this data are left out."""
+        self.figures = detection_figures(self.records, self.num_bootstrap)
+        return {row.name: row.value for row in self.figures.rows if row.value == row.value}
+
+
+class DetectionEvaluator(Evaluator):
+    """Runs a detector over a data set.
+
+    Args:
+        device: where the network is.
+        val_data_loader: yields ``image`` and ``index``, in the order of the data set.
+        network: used in evaluation mode, full precision.
+        detections: collects what is found; its figure ``ap`` is the key metric.
+        val_handlers: Ignite or MONAI handlers.
+        inferer: calls the network; by default on the whole image.
+        strict: raise where the network yields NaN or infinity; else warn and count it as nothing found, so that a
+            training goes on.
+
+    ``engine.state.output`` is ``{"image", "boxes", "scores", "index"}``, boxes (N, 4) and scores (N,) of each image.
+
+    Raises:
+        InputError: NaN or infinity, when ``strict``.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        val_data_loader: DataLoader,
+        network: OpacityDetector,
+        detections: OpacityDetections,
+        val_handlers: Sequence[Any] | None = None,
+        inferer: Inferer | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.network = network
+        self.inferer = inferer or SimpleInferer()
+        self.strict = strict
+        super().__init__(
+            device=torch.device(device),
+            val_data_loader=val_data_loader,
+            key_val_metric={"average_precision": MetricsLambda(_average_precision, detections)},
+            additional_metrics={"detection": detections},
+            val_handlers=val_handlers,
+            decollate=False,
+        )
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
+        image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
+        self.network.eval()
+        try:
+            found = self.inferer(image, self.network.detect)
+        except FloatingPointError as error:
+            if self.strict:
+                raise InputError(f"{error}: are the weights sound?") from error
+            logger.warning("%s: %d images count as nothing found", error, len(image))
+            found = [(image.new_zeros(0, 4), image.new_zeros(0))] * len(image)
+        boxes, scores = [own.cpu() for own, _ in found], [own.cpu() for _, own in found]
+        return {"image": image, "boxes": boxes, "scores": scores, "index": batchdata["index"]}
+
+
+def _average_precision(figures: dict[str, float]) -> float:
+    return figures.get("ap", 0.0)

@@ -1,0 +1,214 @@
+"""Written decompositions: levels, places, and nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from monai_dgm.engines.decomposition import outputs
+from monai_dgm.engines.decomposition.decompose import Decompose, Decomposition, to_original
+from monai_dgm.engines.decomposition.outputs import (
+    OUTPUT_FILES,
+    Source,
+    normal_levels,
+    residue_nifti,
+    scores,
+    write_decomposition,
+)
+from monai_dgm.engines.overlay import LARGEST_SIDE, LEAST_SIDE, display_levels, display_shape, draw_overlay
+
+SIZE = 64
+ROWS, COLS = 160, 100  # portrait
+ROW, COL = 40, 30  # of the blob, in the model's pixels
+NO_BOXES = np.zeros((0, 4), dtype=np.float32)
+
+
+class BlobNetwork(nn.Module):
+    """Answers with the image as normal and a bright blob as residue."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        rows, cols = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+        blob = 0.8 * torch.exp(-((rows - ROW) ** 2 + (cols - COL) ** 2) / 18.0)
+        return torch.cat((image, blob.expand_as(image), torch.full_like(image, 0.75)), dim=1)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).uniform(20, 220, (ROWS, COLS)).astype(np.float32)
+
+
+@pytest.fixture
+def decomposition(pixels: np.ndarray) -> Decomposition:
+    return Decompose(BlobNetwork(), SIZE, percentiles=None)(pixels, pixel_spacing=(0.4, 0.3))
+
+
+def source_for(pixels: np.ndarray, **values: object) -> Source:
+    low, high = float(pixels.min()), float(pixels.max())
+    given = {"image_id": "one", "display": display_levels(pixels, low, high), "format": "png", "bits": 8, **values}
+    return Source(**given)  # type: ignore[arg-type]
+
+
+def peak(plane: np.ndarray) -> tuple[float, float]:
+    """Centre of the upper half of a plane, continuous: pixel i at i + 0.5."""
+    high = np.where(plane > 0.5 * plane.max(), plane, 0).astype(float)
+    rows, cols = (np.arange(length) + 0.5 for length in plane.shape)
+    return float((high.sum(1) * rows).sum() / high.sum()), float((high.sum(0) * cols).sum() / high.sum())
+
+
+def test_every_file_shows_the_blob_at_the_same_original_pixel(
+    tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition
+) -> None:
+    told = write_decomposition(tmp_path / "one", decomposition, source_for(pixels))
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(OUTPUT_FILES)
+    (top, left), (scale_y, scale_x) = decomposition.geometry.offset, decomposition.geometry.scale
+    row, col = (ROW + 0.5 - top) / scale_y, (COL + 0.5 - left) / scale_x
+    saliency = np.asarray(Image.open(tmp_path / "one/saliency.png"))
+    nifti = nibabel.load(tmp_path / "one/residue.nii.gz")
+    residue = np.asarray(nifti.dataobj)
+    assert saliency.shape == (ROWS, COLS) and residue.shape == (COLS, ROWS)  # axis 0 is x
+    assert peak(saliency) == pytest.approx((row, col), abs=0.5)
+    assert peak(residue.T) == pytest.approx((row, col), abs=0.5)
+    np.testing.assert_allclose(np.abs(np.diag(nifti.affine))[:2], [0.3, 0.4], atol=1e-6)
+    [found] = told["saliency_boxes"]
+    xmin, ymin, xmax, ymax = found["box"]
+    assert ((ymin + ymax) / 2, (xmin + xmax) / 2) == pytest.approx((row, col), abs=1)
+    rows, cols = np.nonzero(saliency)
+    assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx((xmin, ymin, xmax, ymax), abs=2)
+    picture = np.asarray(Image.open(tmp_path / "one/overlay.png")).astype(int)
+    strip = picture.shape[0] - display_shape(ROWS, COLS)[0]
+    assert strip > 20
+    redness = (picture[..., 0] - picture[..., 2])[:-strip]
+    factor = redness.shape[0] / ROWS
+    assert peak(np.maximum(redness, 0)) == pytest.approx((row * factor, col * factor), abs=2 * factor)
+
+
+def test_normal_png_has_the_levels_of_an_8_bit_picture(
+    tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition
+) -> None:
+    told = write_decomposition(tmp_path / "one", decomposition, source_for(pixels), panel=False)
+    picture = Image.open(tmp_path / "one/normal.png")
+    assert picture.mode == "L" and told["normal_png_range"] == [0, 255]
+    np.testing.assert_allclose(np.asarray(picture), to_original(decomposition).normal, atol=0.51)
+    assert "not for diagnosis" in picture.info["Description"]
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("dicom", 12), ("nifti", 32), ("png", 16)])
+def test_normal_png_has_16_bits_over_a_range_that_is_told(
+    tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition, kind: str, bits: int
+) -> None:
+    source = source_for(pixels, format=kind, bits=bits)
+    told = write_decomposition(tmp_path / "one", decomposition, source, panel=False)
+    levels = np.asarray(Image.open(tmp_path / "one/normal.png"))
+    black, white = told["normal_png_range"]
+    assert levels.dtype == np.uint16
+    assert (black, white) == ((0, 65535) if kind == "png" else tuple(told["intensity_range"]))
+    np.testing.assert_allclose(
+        black + levels / 65535.0 * (white - black), to_original(decomposition).normal, atol=(white - black) / 65535
+    )
+
+
+def test_levels_are_clipped_and_not_wrapped(pixels: np.ndarray, decomposition: Decomposition) -> None:
+    original = to_original(decomposition)
+    bright = type(original)(**{**original.__dict__, "normal": original.normal + 1000})
+    assert (normal_levels(bright, decomposition.geometry, source_for(pixels)) == 255).all()
+
+
+def test_earlier_outputs_stay_when_writing_fails(
+    tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_decomposition(tmp_path / "one", decomposition, source_for(pixels))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    write_bytes, written = Path.write_bytes, []
+
+    def full_disk(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    for name in ("one", "two"):
+        written.clear()
+        with pytest.raises(OSError, match="No space"):
+            write_decomposition(tmp_path / name, decomposition, source_for(pixels, bits=16))
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()} == before
+    assert not (tmp_path / "two").exists()
+
+
+def test_what_others_put_into_the_folder_stays_and_an_old_panel_goes(
+    tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition
+) -> None:
+    write_decomposition(tmp_path / "one", decomposition, source_for(pixels))
+    (tmp_path / "one/label.json").write_text("{}")
+    write_decomposition(tmp_path / "one", decomposition, source_for(pixels), panel=False)
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {*OUTPUT_FILES, "label.json"} - {"panel.png"}
+
+
+def test_two_runs_write_the_same_bytes(tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition) -> None:
+    for name in ("one", "two"):
+        write_decomposition(tmp_path / name, decomposition, source_for(pixels))
+    for name in OUTPUT_FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_scores_are_plain_values(pixels: np.ndarray, decomposition: Decomposition) -> None:
+    told = scores(decomposition, to_original(decomposition), source_for(pixels, remarks=("view LL",)))
+    assert told["abnormality_probability"] == 0.75
+    assert (told["rows"], told["cols"], told["pixel_spacing_mm"]) == (ROWS, COLS, [0.4, 0.3])
+    assert told["lung_box"] == [0, 0, COLS, ROWS] and told["lung_box_source"] == "whole_image"
+    assert 0 < told["saliency_area_fraction"] < 0.2 and told["max_abs_residue"] == pytest.approx(0.8)
+    assert told["remarks"] == ["view LL"]
+
+
+def test_a_blank_residue_packs_to_next_to_nothing() -> None:
+    blank = residue_nifti(np.full((500, 500), -1e-5, dtype=np.float32))
+    assert len(blank) < 10_000
+    values = np.asarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(blank)).dataobj)
+    assert (values == 0).all() and not np.signbit(values).any()
+
+
+@pytest.mark.parametrize("shape", [(2000, 1000), (100, 300), (16, 16), (600, 800), (20, 2000)])
+def test_overlays_are_neither_tiny_nor_huge(shape: tuple[int, int]) -> None:
+    display = display_levels(np.random.default_rng(0).uniform(0, 1, shape).astype(np.float32), 0, 1)
+    box = np.array([[0, 0, shape[1], shape[0]]], dtype=np.float32)
+    picture = draw_overlay(display, np.zeros(shape, np.float32), box, np.ones(1, np.float32), "words " * 40)
+    assert LEAST_SIDE <= max(display.shape) <= LARGEST_SIDE
+    assert display.shape[0] / display.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.05)
+    assert picture.width == display.shape[1] and picture.height > display.shape[0]
+
+
+def test_an_overlay_without_findings_is_the_radiograph() -> None:
+    display = np.random.default_rng(0).integers(0, 255, (512, 400)).astype(np.uint8)
+    picture = draw_overlay(display, np.zeros((512, 400), np.float32), NO_BOXES, np.zeros(0, np.float32), "", 3)
+    assert (np.asarray(picture)[:512] == display[..., None]).all()
+
+
+def test_an_overlay_box_has_its_edges_on_its_pixels() -> None:
+    display = np.full((512, 512), 128, dtype=np.uint8)
+    box = np.array([[100, 200, 300, 350]], dtype=np.float32)
+    picture = draw_overlay(display, np.zeros((512, 512), np.float32), box, np.ones(1, np.float32))
+    white = (np.asarray(picture)[:512] == 255).all(axis=-1)
+    rows, cols = np.flatnonzero(white[:, 100:300].all(axis=1)), np.flatnonzero(white[200:350].all(axis=0))
+    assert (rows.min(), rows.max() + 1, cols.min(), cols.max() + 1) == (200, 350, 100, 300)
+
+
+def test_png_modes_open_everywhere(tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition) -> None:
+    contents = outputs._contents(decomposition, to_original(decomposition), source_for(pixels), True)
+    modes = {name: Image.open(io.BytesIO(made)).mode for name, made in contents.items() if name.endswith("png")}
+    assert modes == {
+        "normal.png": "L",
+        "residue.png": "P",
+        "saliency.png": "L",
+        "overlay.png": "RGB",
+        "panel.png": modes["panel.png"],
+    }
