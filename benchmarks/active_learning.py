@@ -1,15 +1,18 @@
 """What choosing the images brings: AP of the detector against the number of corrected images, by strategy.
 
-    python benchmarks/active_learning.py [--seeds 0,1,2,3,4] [--strategies combined,random] [--dataset_dir FOLDER]
+    python benchmarks/active_learning.py [--seeds 0,1,2,3,4] [--strategies combined,random]
+    python benchmarks/active_learning.py --dataset_dir FOLDER --decomposer_path 'RUNS/fold{fold}/models/model.pt'
 
 A simulated radiologist answers with the true boxes. A detector trained on a few images starts; in each round a strategy
 chooses images of a pool by the package's own scores, their labels go the way that the app's take, the detector is
 fine-tuned on them beside the first images, and tested on images that nobody chooses from. Strategies of one seed share
 first images, start detector and pool. There is no gate: every round's detector goes on.
 
-Without --dataset_dir the radiographs are an embedded sample of other patients than the decomposer was trained on; with
-it the decomposer should not have seen the pool either, or its scores know too much. Residue, saliency and features need
-a decomposer; without weights of one, uncertainty is the detector's alone and the rest of "combined" is random.
+A decomposer that was trained on the pool would know too much of it. Without --dataset_dir the radiographs are an
+embedded sample of other patients than the decomposer's. With it a seed is a fold: its images are the pool, {fold} in
+--decomposer_path names the decomposer that was tested on it, and all other folds are the test, which a detector on
+images alone has not seen. Without weights of a decomposer, suspicion and uncertainty are the detector's alone and the
+rest of "combined" is random.
 
 Runs that are there are not repeated, one that was interrupted goes on. Written: results.csv, table.md and
 active_learning.png.
@@ -29,7 +32,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_dgm.annotation.acquisition import STRATEGIES, ImageScores, disagreement, select_images, uncertainty
+from monai_dgm.annotation.acquisition import (
+    STRATEGIES,
+    ImageScores,
+    disagreement,
+    select_images,
+    suspicion,
+    uncertainty,
+)
 from monai_dgm.annotation.labels import ImageLabel, make_boxes
 from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
 from monai_dgm.data.read import image_shape
@@ -58,30 +68,34 @@ class Material:
     pool: Datalist
     test: Datalist
     known: dict[str, dict[str, Any]]
+    decomposer: Path
 
 
-def make_material(arguments: argparse.Namespace) -> Material:
+def make_material(seed: int, arguments: argparse.Namespace) -> Material:
     """Pool and test of the data set, of limited size, with the decomposer's part of the scores."""
-    splits = opacity_splits(
-        load_splits(
-            arguments.dataset_dir, arguments.output_dir / "sample", sample_patients=arguments.sample_patients,
-            sample_size=128, seed=SAMPLE_SEED if arguments.dataset_dir is None else 0,
-        )
-    )  # fmt: skip
+    own = arguments.dataset_dir is not None
+    sizes = {} if own else {"sample_patients": arguments.sample_patients, "sample_size": 128}
+    fold = {"fold": seed, "seed": 0} if own else {"seed": SAMPLE_SEED}
+    splits = opacity_splits(load_splits(arguments.dataset_dir, arguments.output_dir / "sample", **sizes, **fold))
+    seen, held_out = [*splits.training, *splits.validation], splits.test
     draw = np.random.default_rng(0)
     parts = []
-    for items, number in (([*splits.training, *splits.validation], arguments.pool), (splits.test, arguments.test)):
+    for items, number in zip(
+        (held_out, seen) if own else (seen, held_out), (arguments.pool, arguments.test), strict=True
+    ):
         parts.append([items[place] for place in sorted(draw.permutation(len(items))[:number])])
-    return Material(parts[0], parts[1], decomposer_scores(parts[0], arguments))
+    weights = Path(str(arguments.decomposer_path).format(fold=seed)).resolve()
+    scores = arguments.output_dir / (f"decomposer_scores_{seed}.json" if own else "decomposer_scores.json")
+    return Material(*parts, decomposer_scores(parts[0], weights, scores, arguments), weights)
 
 
-def decomposer_scores(pool: Datalist, arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def decomposer_scores(
+    pool: Datalist, weights: Path, file: Path, arguments: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
     """Abnormality probability, saliency boxes (in the detector's coordinates) and features of each image, kept."""
-    weights = Path(arguments.decomposer_path)
     if not weights.is_file():
-        print(f"there are no weights of a decomposer in {weights}: only the detector's uncertainty is known")
+        print(f"there are no weights of a decomposer in {weights}: only the detector's scores are known")
         return {}
-    file = arguments.output_dir / "decomposer_scores.json"
     known: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else {}
     root = Path(pool[0]["image"]).parent if arguments.dataset_dir is None else Path(arguments.dataset_dir)
     models = LabellingModels(arguments.output_dir, {"decomposer": weights}, arguments.device)
@@ -106,21 +120,22 @@ def decomposer_scores(pool: Datalist, arguments: argparse.Namespace) -> dict[str
 def scores_of(items: Datalist, material: Material, weights: Path, arguments: argparse.Namespace) -> list[ImageScores]:
     """Scores of images with the detector of now."""
     found = []
-    for record in detect_in(items, weights, arguments.output_dir / "cache", decomposer(arguments), arguments.device):
+    cache = arguments.output_dir / "cache"
+    for record in detect_in(items, weights, cache, decomposer(material, arguments), arguments.device):
         known = material.known.get(record.image_id, {})
         disputed = features = None
         if known:
             salient = np.asarray(known["boxes"], dtype=np.float64).reshape(-1, 4)
             disputed = disagreement(salient, record.boxes, known["weights"], record.scores)
             features = np.asarray(known["features"], dtype=np.float32)
-        unsure = uncertainty(record.scores, known.get("probability"))
-        found.append(ImageScores(record.image_id, str(weights), unsure, disputed, features, "decomposer"))
+        likely, unsure = (part(record.scores, known.get("probability")) for part in (suspicion, uncertainty))
+        found.append(ImageScores(record.image_id, str(weights), likely, unsure, disputed, features, "decomposer"))
     return found
 
 
-def decomposer(arguments: argparse.Namespace) -> str | None:
+def decomposer(material: Material, arguments: argparse.Namespace) -> str | None:
     """The decomposer's weights for a detector that sees residues."""
-    return arguments.decomposer_path if "residue" in arguments.channels else None
+    return str(material.decomposer) if "residue" in arguments.channels else None
 
 
 def first_images(pool: Datalist, number: int, seed: int) -> set[str]:
@@ -154,7 +169,7 @@ def train(
     write_splits(folder / "splits.json", TrainingData(data, validation, {}, f"{len(first)} + {len(corrected)} images"))
     options = FineTuneOptions(1, steps, 8, rate)
     others: dict[str, Any] = {"device": f"$torch.device({arguments.device!r})", "seed": seed, "save_interval": 200}
-    others |= {"cache_dir": arguments.output_dir / "cache", "decomposer_path": arguments.decomposer_path}
+    others |= {"cache_dir": arguments.output_dir / "cache", "decomposer_path": str(material.decomposer)}
     trained = fine_tune(CONFIG, weights, options, folder / "splits.json", folder, others)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
@@ -174,10 +189,12 @@ def untrained(folder: Path, seed: int, arguments: argparse.Namespace) -> Path:
     return path
 
 
-def tested(folder: Path, weights: Path, chosen: Sequence[str], arguments: argparse.Namespace, test: Datalist) -> None:
+def tested(
+    folder: Path, weights: Path, chosen: Sequence[str], material: Material, arguments: argparse.Namespace
+) -> None:
     """Write down the figures of a round."""
-    cache = arguments.output_dir / "cache"
-    figures = figures_of(detect_in(test, weights, cache, decomposer(arguments), arguments.device))
+    cache, other = arguments.output_dir / "cache", decomposer(material, arguments)
+    figures = figures_of(detect_in(material.test, weights, cache, other, arguments.device))
     with atomic_write(folder / "result.json") as partial:
         partial.write_text(json.dumps({"weights": str(weights), "chosen": list(chosen), "figures": figures}))
 
@@ -201,10 +218,11 @@ def run(strategy: str, seed: int, material: Material, arguments: argparse.Namesp
                 corrected = radiologist([by_id[name] for name in [*chosen, *new]])
                 start = (weights, first, corrected, arguments.round_steps, arguments.learning_rate)
             trained = train(folder, *start, seed, arguments, material)
-            tested(folder, trained, new, arguments, material.test)
+            tested(folder, trained, new, material, arguments)
         result = json.loads((folder / "result.json").read_text())
         weights, chosen = Path(result["weights"]), [*chosen, *result["chosen"]]
         row = {"seed": seed, "strategy": strategy, "round": number, "corrected_images": len(chosen)}
+        row["with_boxes"] = sum(num_boxes(by_id[name]) > 0 for name in chosen)
         rows.append({**row, **result["figures"]})
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     return rows
@@ -244,10 +262,11 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output_dir = arguments.output_dir.resolve()
     arguments.channels = arguments.channels.split(",")
-    arguments.decomposer_path = str(Path(arguments.decomposer_path).resolve())
-    material = make_material(arguments)
+    if "residue" in arguments.channels and arguments.dataset_dir is not None:
+        parser.error("--dataset_dir: expected --channels image, since the decomposers have seen the test images")
     rows: list[dict[str, Any]] = []
     for seed in map(int, arguments.seeds.split(",")):
+        material = make_material(seed, arguments)
         for strategy in arguments.strategies.split(","):
             rows += run(strategy, seed, material, arguments)
         with atomic_write(arguments.output_dir / "results.csv") as partial, open(partial, "w", newline="") as stream:

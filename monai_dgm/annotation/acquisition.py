@@ -5,11 +5,13 @@ the same question has the same answer.
 
 The default, "combined", picks one image after the other; the next is the one with the largest
 
-    c = (w_u R(uncertainty) + w_d R(disagreement) + w_v R(distance)) / (w_u + w_d + w_v),      all w = 1,
+    c = (w_s R(suspicion) + w_u R(uncertainty) + w_d R(disagreement) + w_v R(distance)) / (w_s + w_u + w_d + w_v),
 
-where R is the rank among the candidates divided by their number less one, in [0, 1] (ties share the mean rank; 0.5 for
-an image whose score is not known), and distance that to the nearest labelled or already picked image. Ranks need no
-common unit, and an outlier counts as no more than the first.
+with w_s = 3 and the others 1 (``WEIGHTS``): a label without boxes teaches a detector least, and what is uncertain,
+disputed or unlike the rest is often just that, so suspicion weighs as much as the others together. R is the rank among
+the candidates divided by their number less one, in [0, 1] (ties share the mean rank; 0.5 for an image whose score is
+not known), and distance that to the nearest labelled or already picked image. Ranks need no common unit, and an outlier
+counts as no more than the first.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from monai_dgm.metrics.detection_matching import box_overlaps
 
 FloatArray = NDArray[np.float64]
 
-STRATEGIES = ("combined", "uncertainty", "disagreement", "diversity", "random")
-PARTS = ("uncertainty", "disagreement", "diversity")
+SCORES = ("suspicion", "uncertainty", "disagreement")
+WEIGHTS = {"suspicion": 3.0, "uncertainty": 1.0, "disagreement": 1.0, "diversity": 1.0}
+STRATEGIES = ("combined", *WEIGHTS, "random")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,8 @@ class ImageScores:
 
     Args:
         image_id: the image.
-        model_version: of the model that ``uncertainty`` and ``disagreement`` come from.
+        model_version: of the model that the scores come from.
+        suspicion: see :func:`suspicion`; None where not known.
         uncertainty: see :func:`uncertainty`; None where not known.
         disagreement: see :func:`disagreement`; None where not known.
         features: float32 (D,), E_F features of the image, pooled over its area; None where not known.
@@ -48,6 +52,7 @@ class ImageScores:
 
     image_id: str
     model_version: str
+    suspicion: float | None = None
     uncertainty: float | None = None
     disagreement: float | None = None
     features: NDArray[np.float32] | None = None
@@ -76,6 +81,23 @@ def binary_margin(probability: ArrayLike) -> FloatArray:
 
 
 MEASURES: dict[str, Callable[[ArrayLike], FloatArray]] = {"entropy": binary_entropy, "margin": binary_margin}
+
+
+def suspicion(scores: ArrayLike, abnormality_probability: float | None = None) -> float:
+    """How likely the models hold it that there is something to draw, in [0, 1].
+
+    Of the detector, its best box (0 without boxes); with the head, the mean of that and of the abnormality probability.
+
+    Args:
+        scores, abnormality_probability: as in :func:`uncertainty`.
+
+    Raises:
+        InputError: a score outside [0, 1].
+    """
+    best = float(np.max(_probability(scores), initial=0.0))
+    if abnormality_probability is None:
+        return best
+    return (best + float(_probability(abnormality_probability))) / 2
 
 
 def uncertainty(scores: ArrayLike, abnormality_probability: float | None = None, measure: str = "entropy") -> float:
@@ -170,7 +192,7 @@ def select_images(
 ) -> list[str]:
     """The ``n`` images to label next, the best first.
 
-    - "uncertainty", "disagreement": by that score.
+    - "suspicion", "uncertainty", "disagreement": by that score.
     - "diversity": k-center greedy (Sener and Savarese, 2018): again and again the image farthest from all labelled and
       picked ones; where there is none yet, the one nearest to the mean of the candidates.
     - "combined": see the module.
@@ -184,7 +206,7 @@ def select_images(
         strategy: one of ``STRATEGIES``.
         labelled: what is known of the labelled images, for the distances.
         seed: of the random order.
-        weights: of "uncertainty", "disagreement" and "diversity" in "combined"; 1 for those not named.
+        weights: of the parts in "combined"; those of ``WEIGHTS`` for parts not named.
 
     Raises:
         InputError: another strategy, ``n`` below 0, or weights that are unknown, negative or all 0.
@@ -197,7 +219,7 @@ def select_images(
     chance = random_order([item.image_id for item in pool], seed)
     if strategy == "random":
         places = np.argsort(-chance, kind="stable")[:n]
-    elif strategy in ("uncertainty", "disagreement"):
+    elif strategy in SCORES:
         places = _by_score(_known(pool, strategy), chance)[:n]
     else:
         shares = _checked_weights(weights) if strategy == "combined" else None
@@ -221,7 +243,7 @@ def _greedy(
     features, known, nearest = _distances(pool, labelled)
     fixed = np.zeros(len(pool))
     if weights is not None:
-        fixed = sum((weights[name] * relative_rank(_known(pool, name)) for name in PARTS[:2]), fixed)
+        fixed = sum((weights[name] * relative_rank(_known(pool, name)) for name in SCORES), fixed)
     left = np.ones(len(pool), dtype=bool)
     picked: list[int] = []
     while len(picked) < min(n, len(pool)):
@@ -277,9 +299,9 @@ def _unit(features: ArrayLike) -> FloatArray:
 
 def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     given = dict(weights or {})
-    values = {name: float(given.get(name, 1.0)) for name in PARTS}
-    if not given.keys() <= set(PARTS) or min(values.values()) < 0 or not 0 < sum(values.values()) < np.inf:
-        raise InputError(f"expected weights of at least 0 for {', '.join(PARTS)}, not all 0, got {given}")
+    values = {name: float(given.get(name, weight)) for name, weight in WEIGHTS.items()}
+    if not given.keys() <= WEIGHTS.keys() or min(values.values()) < 0 or not 0 < sum(values.values()) < np.inf:
+        raise InputError(f"expected weights of at least 0 for {', '.join(WEIGHTS)}, not all 0, got {given}")
     return values
 
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm.annotation.acquisition import ImageScores, select_images
+from monai_dgm.annotation.acquisition import SCORES, ImageScores, select_images
 from monai_dgm.annotation.labels import MAX_IMAGE_ID, MAX_VERSION, checked_text
 from monai_dgm.errors import InputError
 
 MAX_FEATURES = 8192
-_FORMAT = 1  # raise it when the scores mean something else: an older file is then emptied
-_COLUMNS = "image_id, model_version, uncertainty, disagreement, features, feature_version"
+_FORMAT = 2  # raise it when the scores mean something else: an older file is then emptied
+_COLUMNS = ", ".join(("image_id", "model_version", *SCORES, "features", "feature_version"))
 _TABLE = """CREATE TABLE IF NOT EXISTS scores (image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL,
-uncertainty REAL, disagreement REAL, features BLOB, feature_version TEXT NOT NULL)"""
+suspicion REAL, uncertainty REAL, disagreement REAL, features BLOB, feature_version TEXT NOT NULL)"""
 
 
 class AcquisitionScores:
@@ -57,7 +57,7 @@ class AcquisitionScores:
         rows = [_as_row(item) for item in ([scores] if isinstance(scores, ImageScores) else scores)]
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def get(self, image_id: str) -> ImageScores | None:
         """The scores of an image; None where there are none."""
@@ -102,7 +102,7 @@ class AcquisitionScores:
         last, in random order.
 
         Args:
-            strategy: "combined", "uncertainty", "disagreement", "diversity" or "random".
+            strategy: of :data:`monai_dgm.annotation.acquisition.STRATEGIES`.
             n: how many.
             exclude: images that are labelled already.
             candidates: images to choose from; all that are scored where None.
@@ -144,21 +144,22 @@ def _as_row(item: ImageScores) -> tuple[Any, ...]:
     checked_text(item.model_version, "a model version", MAX_VERSION)
     if item.feature_version:
         checked_text(item.feature_version, "a feature version", MAX_VERSION)
-    for name in ("uncertainty", "disagreement"):
-        value = getattr(item, name)
+    values = [getattr(item, name) for name in SCORES]
+    for name, value in zip(SCORES, values, strict=True):
         if value is not None and not math.isfinite(value):
             raise InputError(f"expected a finite {name}, got {value}")
-    values = [None if value is None else float(value) for value in (item.uncertainty, item.disagreement)]
     blob = None
     if item.features is not None:
         features = np.asarray(item.features, dtype="<f4")
         if features.ndim != 1 or not 1 <= features.size <= MAX_FEATURES or not np.isfinite(features).all():
             raise InputError(f"expected 1 to {MAX_FEATURES} finite features, got shape {features.shape}")
         blob = features.tobytes()
-    return (item.image_id, item.model_version, *values, blob, item.feature_version or "")
+    known = [None if value is None else float(value) for value in values]
+    return (item.image_id, item.model_version, *known, blob, item.feature_version or "")
 
 
 def _from_row(row: tuple[Any, ...]) -> ImageScores:
-    image_id, model_version, uncertainty, disagreement, blob, feature_version = row
+    image_id, model_version, *known, blob, feature_version = row
     features = None if blob is None else np.frombuffer(blob, dtype="<f4")
-    return ImageScores(image_id, model_version, uncertainty, disagreement, features, feature_version)
+    scores = dict(zip(SCORES, known, strict=True))
+    return ImageScores(image_id, model_version, **scores, features=features, feature_version=feature_version)

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable
 
-from monai_dgm.annotation.acquisition import STRATEGIES, ImageScores, disagreement, uncertainty
+from monai_dgm.annotation.acquisition import STRATEGIES, ImageScores, disagreement, suspicion, uncertainty
 from monai_dgm.annotation.acquisition_store import AcquisitionScores
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import RadiographAnalysis
@@ -60,6 +60,7 @@ class ImageSelection:
         return ImageScores(
             image_id,
             version,
+            suspicion(found.scores, examination.probability),
             uncertainty(found.scores, examination.probability),
             disagreement(salient.boxes, found.boxes, salient.scores, found.scores) if two_models else None,
             features,

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from monai_dgm.annotation.acquisition import (
+    SCORES,
     STRATEGIES,
+    WEIGHTS,
     ImageScores,
     binary_entropy,
     binary_margin,
@@ -16,6 +18,7 @@ from monai_dgm.annotation.acquisition import (
     random_order,
     relative_rank,
     select_images,
+    suspicion,
     uncertainty,
 )
 from monai_dgm.errors import InputError
@@ -26,7 +29,7 @@ BOXES = np.array([[10.0, 20, 60, 80], [110, 30, 170, 90]])
 def images(number: int = 40, seed: int = 0) -> list[ImageScores]:
     rng = np.random.default_rng(seed)
     return [
-        ImageScores(f"image_{i:02d}", "1", float(rng.uniform()), float(rng.uniform()), rng.normal(size=8).astype("f4"))
+        ImageScores(f"image_{i:02d}", "1", *(float(u) for u in rng.uniform(size=3)), rng.normal(size=8).astype("f4"))
         for i in range(number)
     ]
 
@@ -50,6 +53,14 @@ def test_uncertainty_is_that_of_the_least_sure_box_and_of_the_head() -> None:
     assert uncertainty([0.9], measure="margin") == pytest.approx(0.2)
     with pytest.raises(InputError, match="measure"):
         uncertainty([0.5], measure="variance")
+
+
+def test_suspicion_is_of_the_best_box_and_of_the_head() -> None:
+    assert suspicion([]) == 0 and suspicion([0.2, 0.8, 0.5]) == 0.8
+    assert suspicion([0.8], 0.4) == pytest.approx(0.6) and suspicion([], 0.4) == 0.2
+    for wrong in (([1.1], None), ([0.5], -0.1)):
+        with pytest.raises(InputError, match=r"\[0, 1\]"):
+            suspicion(*wrong)
 
 
 def test_disagreement_is_0_for_the_same_boxes_and_1_for_boxes_apart() -> None:
@@ -110,11 +121,11 @@ def test_the_same_question_has_the_same_answer_in_any_order(strategy: str) -> No
 @pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - {"random"}))
 def test_ties_go_to_the_smaller_id(strategy: str) -> None:
     feature = np.ones(4, dtype=np.float32)
-    pool = [ImageScores(name, "1", 0.5, 0.5, feature) for name in "dbca"]
-    assert select_images(pool, 4, strategy, [ImageScores("z", "1", 0, 0, feature)]) == list("abcd")
+    pool = [ImageScores(name, "1", 0.5, 0.5, 0.5, feature) for name in "dbca"]
+    assert select_images(pool, 4, strategy, [ImageScores("z", "1", 0, 0, 0, feature)]) == list("abcd")
 
 
-@pytest.mark.parametrize("strategy", ["uncertainty", "disagreement"])
+@pytest.mark.parametrize("strategy", SCORES)
 def test_the_highest_score_comes_first_and_the_unknown_last(strategy: str) -> None:
     pool = [*images(), ImageScores("a_new", "")]
     chosen = select_images(pool, len(pool), strategy)
@@ -154,14 +165,15 @@ def test_diversity_starts_in_the_middle_and_takes_one_of_each_cluster() -> None:
 
 def test_combined_is_the_formula() -> None:
     pool, labelled = images(), images(3, seed=1)
-    weights = {"uncertainty": 2.0, "disagreement": 0.5, "diversity": 1.0}
+    weights = {"uncertainty": 2.0, "disagreement": 0.5}
     chosen = select_images(pool, 3, "combined", labelled, weights=weights)
     centres = [item.features for item in labelled]
     left = list(pool)
     for name in chosen:
         distance = distance_to_nearest([item.features for item in pool], centres)
-        first, second = ([getattr(item, part) for item in pool] for part in ("uncertainty", "disagreement"))
-        sums = 2 * relative_rank(first) + 0.5 * relative_rank(second) + relative_rank(distance)
+        ranks = {part: relative_rank([getattr(item, part) for item in pool]) for part in SCORES}
+        ranks["diversity"] = relative_rank(distance)
+        sums = sum(({**WEIGHTS, **weights}[part] * rank for part, rank in ranks.items()), np.zeros(len(pool)))
         total = dict(zip([item.image_id for item in pool], sums, strict=True))
         assert total[name] == max(total[item.image_id] for item in left)
         left = [item for item in left if item.image_id != name]
@@ -169,7 +181,7 @@ def test_combined_is_the_formula() -> None:
 
 
 def test_combined_prefers_what_all_parts_prefer_and_works_with_what_is_known() -> None:
-    best = ImageScores("best", "1", 2.0, 2.0, -np.ones(8, dtype=np.float32))
+    best = ImageScores("best", "1", 2.0, 2.0, 2.0, -np.ones(8, dtype=np.float32))
     labelled = [ImageScores("z", "1", features=np.ones(8, dtype=np.float32))]
     assert select_images([*images(), best], 1, "combined", labelled) == ["best"]
     bare = [ImageScores("a", ""), ImageScores("b", "1", 0.9), ImageScores("c", "1", 0.1)]
@@ -178,7 +190,7 @@ def test_combined_prefers_what_all_parts_prefer_and_works_with_what_is_known() -
 
 def test_only_features_of_one_version_and_length_are_compared() -> None:
     def make(name: str, version: str, feature: list[float]) -> ImageScores:
-        return ImageScores(name, "1", 0.5, 0.5, np.array(feature, dtype=np.float32), version)
+        return ImageScores(name, "1", 0.5, 0.5, 0.5, np.array(feature, dtype=np.float32), version)
 
     pool = [make("a", "new", [1, 0]), make("b", "new", [0, 1]), make("c", "old", [0, 0, 1])]
     labelled = [make("x", "new", [1, 0]), make("y", "old", [0, 1, 0])]
@@ -192,4 +204,4 @@ def test_questions_without_sense_are_refused() -> None:
         with pytest.raises(InputError, match="expected"):
             select_images(images(), **{"n": 1, **more})
     with pytest.raises(InputError, match="not all 0"):
-        select_images(images(), 1, weights={"uncertainty": 0, "disagreement": 0, "diversity": 0})
+        select_images(images(), 1, weights=dict.fromkeys(WEIGHTS, 0.0))

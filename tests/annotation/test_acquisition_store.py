@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_dgm.annotation.acquisition import STRATEGIES, ImageScores, select_images
+from monai_dgm.annotation.acquisition import SCORES, STRATEGIES, ImageScores, select_images
 from monai_dgm.annotation.acquisition_store import AcquisitionScores
 from monai_dgm.errors import InputError
 
 
 def scores(name: str, version: str = "1", value: float = 0.5) -> ImageScores:
     feature = np.random.default_rng(abs(hash(name)) % 1000).normal(size=6).astype(np.float32)
-    return ImageScores(name, version, value, 1 - value, feature, "e1")
+    return ImageScores(name, version, value / 2, value, 1 - value, feature, "e1")
 
 
 def same(first: ImageScores | None, second: ImageScores) -> bool:
     assert first is not None and first.features is not None and second.features is not None
     np.testing.assert_array_equal(first.features, second.features)
-    names = ("image_id", "model_version", "uncertainty", "disagreement", "feature_version")
+    names = ("image_id", "model_version", *SCORES, "feature_version")
     return all(getattr(first, name) == getattr(second, name) for name in names)
 
 

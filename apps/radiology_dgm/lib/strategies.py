@@ -11,7 +11,8 @@ from monai_dgm.labelling.selection import ImageSelection
 from monai_dgm.labelling.submissions import Submissions
 
 DESCRIPTIONS = {
-    "combined": "Uncertain, disputed between the models, and unlike what is labelled",
+    "combined": "Suspicious above all; and uncertain, disputed between the models, unlike what is labelled",
+    "suspicion": "Where the models are most sure of a finding",
     "uncertainty": "Where the models are least sure",
     "disagreement": "Where saliency and detector disagree",
     "diversity": "What is least like the labelled images",
