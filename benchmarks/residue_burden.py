@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, stats
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from monai_dgm.data.dataset import RadiographDataset
@@ -24,11 +24,11 @@ from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
 from monai_dgm.engines.residues.cached import predict_residue
 from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.weights import find_weights, read_model_settings
-from monai_dgm.metrics.burden import residue_burden
+from monai_dgm.metrics.burden import fit_burden_threshold, residue_burden
 from monai_dgm.metrics.intervals import interval, patient_weights
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.transforms.boxes import rasterise_boxes
-from monai_dgm.transforms.saliency import compute_saliency, smoothing_sigma
+from monai_dgm.transforms.saliency import compute_saliency
 
 Models = tuple[Decomposer, LungSegmentor]
 Places = NDArray[np.intp]
@@ -44,13 +44,6 @@ def residues_and_lungs(dataset: RadiographDataset, decomposer: Decomposer, segme
         residues = predict_residue(decomposer, images, images.shape[-1], [dataset.geometries[i] for i in places])
         maps += zip(residues[:, 0].numpy(), segmentor.masks(images), strict=True)
     return maps
-
-
-def fit_threshold(maps: Maps, share: float) -> float:
-    """The smoothed |a| that ``share`` of the lung pixels of normal images exceeds."""
-    sigma = smoothing_sigma(maps[0][0].shape[0])
-    values = [ndimage.gaussian_filter(np.abs(residue), sigma)[mask] for residue, mask in maps]
-    return float(np.quantile(np.concatenate(values), 1 - share))
 
 
 def burdens(maps: Maps, threshold: float) -> dict[str, NDArray[np.float64]]:
@@ -124,7 +117,7 @@ def main() -> None:
     splits = load_splits(given.dataset_dir, None, fold=int(settings["fold"]), validation_fraction=0.1)
     rest = (int(settings["image_size"]), given.cache_dir, models)
     _, normal = maps_of(splits.validation, lambda item: item["category"] == "normal", *rest)
-    threshold = fit_threshold(normal, given.share)
+    threshold = fit_burden_threshold([residue for residue, _ in normal], [mask for _, mask in normal], given.share)
     print(f"threshold {threshold:.4f}: above it, {given.share:.0%} of the lung pixels of {len(normal)} normals\n")
 
     def tested(item: dict[str, Any]) -> bool:

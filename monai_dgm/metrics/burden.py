@@ -9,13 +9,15 @@ measures of what the network took for disease, not validated against any clinica
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from monai_dgm.errors import InputError
+from monai_dgm.metrics.localisation import residue_score, smoothed_score
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import split_lungs
 
@@ -158,6 +160,39 @@ def residue_burden(
             for zone, part in zip(ZONES, lung_zones(lung), strict=True)
         },
     )
+
+
+def fit_burden_threshold(residues: Sequence[ArrayLike], lung_masks: Sequence[ArrayLike], share: float = 0.01) -> float:
+    """The smoothed |a| that only a share of the lung pixels of normal radiographs exceeds.
+
+    It is a fixed threshold for :func:`monai_dgm.transforms.saliency.compute_saliency`, to be fitted on images that the
+    decomposer was not trained on. The pixels of all images together have the share, to one pixel; one image may have
+    more of them than another.
+
+    Args:
+        residues: one (S, S) map of a each normal radiograph, in model coordinates.
+        lung_masks: (S, S) each, nonzero in the lungs. An empty one (the segmentation failed) adds nothing.
+        share: of false positives, in [0, 1).
+
+    Raises:
+        InputError: no lung pixels at all, another number of masks than of residues, shapes that differ or are not 2D,
+            a residue that is not finite, or a share that there is not.
+    """
+    if not 0 <= share < 1:
+        raise InputError(f"share: expected a number in [0, 1), got {share}")
+    if len(residues) != len(lung_masks):
+        raise InputError(f"lung_masks: expected one a residue, {len(residues)}, got {len(lung_masks)}")
+    values = []
+    for place, (residue, lung_mask) in enumerate(zip(residues, lung_masks, strict=True)):
+        array, lungs = np.asarray(residue), np.asarray(lung_mask) != 0
+        if array.ndim != 2 or lungs.shape != array.shape:
+            raise InputError(f"residue {place}: expected two planes (S, S), got {array.shape} and a mask {lungs.shape}")
+        if not np.isfinite(array).all():
+            raise InputError(f"residue {place}: expected finite values, got NaN or infinity")
+        values.append(smoothed_score(residue_score(array))[lungs])
+    if not any(part.size for part in values):
+        raise InputError(f"lung_masks: expected pixels of lungs, there are none in {len(values)} radiographs")
+    return float(np.quantile(np.concatenate(values), 1 - share))
 
 
 def lung_zones(lung: ArrayLike) -> tuple[Mask, Mask, Mask]:

@@ -4,8 +4,10 @@ import math
 import numpy as np
 import pytest
 
-from monai_dgm.metrics.burden import ResidueBurden, lung_zones, model_spacing, residue_burden
+from monai_dgm.errors import InputError
+from monai_dgm.metrics.burden import ResidueBurden, fit_burden_threshold, lung_zones, model_spacing, residue_burden
 from monai_dgm.transforms.geometry import RadiographGeometry
+from monai_dgm.transforms.saliency import compute_saliency
 
 SIZE = 48
 
@@ -139,3 +141,61 @@ def test_what_cannot_be_measured_is_refused() -> None:
         residue_burden(residue * np.nan, saliency)
     with pytest.raises(ValueError, match="positive"):
         residue_burden(residue, saliency, None, (0.0, 1.0))
+
+
+def normals(count: int = 3) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Residues of different strength, and lungs of different size."""
+    masks = [two_lungs() & (np.arange(SIZE) >= 6 * seed)[:, None] for seed in range(count)]
+    return [(1 + seed) * random_residue(seed)[0] for seed in range(count)], masks
+
+
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.01, 0.25, 0.9])
+def test_the_share_asked_for_is_salient_in_the_images_it_was_fitted_on(share: float) -> None:
+    residues, masks = normals()
+    threshold = fit_burden_threshold(residues, masks, share)
+    salient = area = 0.0
+    for residue, mask in zip(residues, masks, strict=True):
+        found = compute_saliency(residue, threshold=threshold, lung_mask=mask).mask
+        total = residue_burden(residue, found, mask).total
+        salient, area = salient + total.salient_area, area + total.area
+    assert salient / area == pytest.approx(share, abs=1 / area)
+
+
+def test_the_threshold_falls_with_the_share_and_grows_with_the_residue() -> None:
+    residues, masks = normals()
+    fitted = [fit_burden_threshold(residues, masks, share) for share in (0.0, 0.001, 0.01, 0.1, 0.5)]
+    assert fitted == sorted(fitted, reverse=True) and len(set(fitted)) == len(fitted)
+    for factor in (2, -2):
+        assert fit_burden_threshold([factor * a for a in residues], masks, 0.01) == pytest.approx(2 * fitted[2])
+
+
+def test_the_threshold_knows_no_order_and_nothing_beyond_the_lungs() -> None:
+    residues, masks = normals()
+    fitted = fit_burden_threshold(residues, masks)
+    assert fit_burden_threshold(residues[::-1], masks[::-1]) == fitted
+    assert fit_burden_threshold(residues * 2, masks * 2, 0.1) == pytest.approx(
+        fit_burden_threshold(residues, masks, 0.1), rel=1e-2
+    )
+    far = np.zeros((SIZE, SIZE), dtype=bool)
+    far[:, 24] = True  # the smoothing reaches 4 sigma, 3 pixels
+    assert fit_burden_threshold([a + 5 * far for a in residues], masks) == fitted
+    assert fit_burden_threshold([*residues, 9 + residues[0]], [*masks, np.zeros_like(far)]) == fitted
+
+
+def test_what_no_threshold_can_be_fitted_on_is_refused() -> None:
+    (residue, *_), (mask, *_) = normals()
+    for residues, masks in (([], []), ([residue], [np.zeros_like(mask)])):
+        with pytest.raises(InputError, match=r"^lung_masks: expected pixels of lungs, there are none in \d radiograph"):
+            fit_burden_threshold(residues, masks)
+    for value in (np.nan, np.inf):
+        with pytest.raises(InputError, match="^residue 1: expected finite values"):
+            fit_burden_threshold([residue, np.full_like(residue, value)], [mask, mask])
+    with pytest.raises(InputError, match="^residue 0: expected two planes"):
+        fit_burden_threshold([residue], [mask[1:]])
+    with pytest.raises(InputError, match="^residue 0: expected two planes"):
+        fit_burden_threshold([residue[None]], [mask[None]])
+    with pytest.raises(InputError, match="^lung_masks: expected one a residue, 1, got 2"):
+        fit_burden_threshold([residue], [mask, mask])
+    for share in (-0.1, 1.0, math.nan):
+        with pytest.raises(InputError, match="^share: expected a number in"):
+            fit_burden_threshold([residue], [mask], share)
