@@ -10,7 +10,8 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE
 from monai_dgm.engines.weights import read_state_dict, written_aside
 from monai_dgm.errors import InputError
-from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["MAX_BYTES", "half_precision", "ship_weights"]
 
@@ -49,6 +49,7 @@ def ship_weights(
     manifest: str | os.PathLike[str],
     command: str,
     licence: str,
+    /,
     **settings: Any,
 ) -> dict[str, Any]:
     """Write ``target/model.safetensors`` and ``model.json``, and ``chest.json`` where one lies beside the weights.
@@ -66,18 +67,19 @@ def ship_weights(
         manifest's SHA-256, licence and version.
 
     Raises:
-        InputError: no such files, weights that float16 cannot hold, or more than ``MAX_BYTES``.
+        InputError: no such files, damaged ones, weights that float16 cannot hold, or more than ``MAX_BYTES``; settings
+            that JSON cannot hold; or a folder that cannot be written.
     """
     folder, origin = Path(target), Path(source)
     for path in (origin, origin.with_suffix(".json"), Path(manifest)):
-        if not path.is_file():
-            raise InputError(f"{path}: expected a file, there is none")
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "model.safetensors"
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            raise InputError(f"{path}: expected a file that can be read, there is none")
+    merged = _merged(origin.with_suffix(".json"), settings)
     halved = half_precision(read_state_dict(origin))
     content = serialise({name: tensor.contiguous() for name, tensor in halved.items()})  # some are channels last
     if len(content) > MAX_BYTES:
         raise InputError(f"{origin}: expected at most {MAX_BYTES} bytes in half precision, got more")
+    weights = folder / "model.safetensors"
     with written_aside(weights) as partial:
         partial.write_bytes(content)
     told = {
@@ -88,28 +90,61 @@ def ship_weights(
         "licence": licence,
         "version": f"monai-dgm {__version__}",
     }
-    known = json.loads(origin.with_suffix(".json").read_text(encoding="utf-8"))
-    values = {**known, **settings, "shipped": told}
-    with atomic_write(folder / "model.json") as partial:
+    values = {**merged, "shipped": told}
+    with written_aside(folder / "model.json") as partial:
         partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if (chest := origin.with_name(CHEST_FILE)).is_file():
-        with atomic_write(folder / CHEST_FILE) as partial:
+        with written_aside(folder / CHEST_FILE) as partial:
             shutil.copyfile(chest, partial)
     return values
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line of :func:`ship_weights`."""
+def _as_settings(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"a JSON {type(values).__name__} instead of an object")
+    return values
+
+
+def _merged(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a file, with others on top; in the end JSON must hold them."""
+    try:
+        values = {**_as_settings(path.read_text(encoding="utf-8")), **settings}
+        json.dumps(values, allow_nan=False)
+        return values
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected settings that JSON can hold, got: {error}") from error
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ship the weights and print what is noted of them.
+
+    Raises:
+        InputError: settings that are no JSON object, or what :func:`ship_weights` refuses.
+    """
+    try:
+        settings = _as_settings(arguments.settings)
+    except ValueError as error:
+        raise InputError(f"settings: expected a JSON object, got: {error}") from error
+    given = (arguments.source, arguments.target, arguments.manifest, arguments.command, arguments.licence)
+    print(json.dumps(ship_weights(*given, **settings)["shipped"], indent=1))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of :func:`ship_weights`; errors of the user are one line."""
     parser = argparse.ArgumentParser(prog="python -m monai_dgm.engines.shipping", description=__doc__)
     parser.add_argument("source", help="model.pt of a training")
     parser.add_argument("target", help="folder, such as bundles/dgm/models/shipped")
     for name in ("manifest", "command", "licence"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--settings", type=json.loads, default={}, help="further settings, as JSON")
-    given = parser.parse_args(arguments)
-    told = ship_weights(given.source, given.target, given.manifest, given.command, given.licence, **given.settings)
-    print(json.dumps(told["shipped"], indent=1))
+    parser.add_argument("--settings", default="{}", help="further settings, as JSON")
+    try:
+        run(parser.parse_args(arguments))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

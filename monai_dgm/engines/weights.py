@@ -106,9 +106,12 @@ def read_state_dict(path: str | os.PathLike[str], expected: str = "a state dict"
     try:
         if str(path).endswith(".safetensors"):
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # every reader has its own exceptions; the user needs the one line
         raise InputError(f"{path}: expected {expected}, got: {first_line(error)}") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise InputError(f"{path}: expected {expected}, got something else than tensors by name")
+    return state
 
 
 def read_model_settings(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,18 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     Of a detector's methods, its own; of a classifier's positive labels, the model's own.
 
     Raises:
-        InputError: no such file, or one without rows.
+        InputError: no such file, or one without rows as :func:`group_table` takes them.
     """
     try:
         held = json.loads(Path(path).read_text(encoding="utf-8"))
         rows = held["rows"] if isinstance(held, dict) else held
         kept = [row for row in rows if row.get("method", "detector") == "detector"]
-        return [{**row, "name": row.get("name") or row["figure"]} for row in kept]
+        named = [{**row, "name": row.get("name") or row["figure"]} for row in kept]
+        for row in named:
+            numbers = [row[name] for name in ("value", "low", "high", "num_images")]
+            if not isinstance(row["group"], str) or not all(isinstance(n, int | float | None) for n in numbers):
+                raise TypeError(f"{row['name']}: no words for the group, or no numbers")
+        return named
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected a report's figures as JSON ({error})") from error
 
@@ -68,14 +74,33 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     return f"{row['value']:.3f}{bounds}, {row['num_images']}"
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line of :func:`group_table`."""
+def run(arguments: argparse.Namespace) -> None:
+    """Print the table.
+
+    Raises:
+        InputError: figures that are not name=words, or what :func:`read_rows` and :func:`group_table` refuse.
+    """
+    figures = {}
+    for figure in arguments.figures:
+        name, equals, words = figure.partition("=")
+        if not name or not equals:
+            raise InputError(f"figures: expected name=words, got {figure}")
+        figures[name] = words
+    print(group_table(read_rows(arguments.report), figures), end="")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of :func:`group_table`; errors of the user are one line."""
     parser = argparse.ArgumentParser(prog="python -m monai_dgm.report.group_table", description=__doc__)
     parser.add_argument("report")
     parser.add_argument("figures", nargs="+", help="name=words")
-    given = parser.parse_args(arguments)
-    print(group_table(read_rows(given.report), dict(figure.split("=", 1) for figure in given.figures)), end="")
+    try:
+        run(parser.parse_args(arguments))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import torch
 
 from monai_dgm.engines import shipping
 from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
-from monai_dgm.engines.shipping import half_precision, ship_weights
+from monai_dgm.engines.shipping import half_precision, main, ship_weights
 from monai_dgm.engines.weights import find_weights, save_weights
 from monai_dgm.errors import InputError
 from tests.decomposers import write_decomposer
@@ -72,6 +75,72 @@ def test_too_large_weights_leave_nothing(tmp_path: Path, manifest: Path, monkeyp
     monkeypatch.setattr(shipping, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="expected at most 1000 bytes"):
         ship_weights(trained, tmp_path / "shipped", manifest, "", "")
-    assert not list((tmp_path / "shipped").iterdir())
+    assert not (tmp_path / "shipped").exists()
     with pytest.raises(InputError, match="none.csv: expected a file"):
         ship_weights(trained, tmp_path / "shipped", tmp_path / "none.csv", "", "")
+
+
+def told_by(trained: Path, target: Path, manifest: Path, *others: str) -> list[str]:
+    return [str(trained), str(target), "--manifest", str(manifest), "--command", "c", "--licence", "CC0", *others]
+
+
+def test_the_command_ships_and_prints_the_note(
+    tmp_path: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained, target = write_decomposer(tmp_path / "models", fold=3), tmp_path / "shipped"
+    others = {"fold": 4, "command": "a setting as any other"}
+    assert main(told_by(trained, target, manifest, "--settings", json.dumps(others))) == 0
+    told = json.loads((target / "model.json").read_text())
+    assert json.loads(capsys.readouterr().out) == told["shipped"] and told["shipped"]["command"] == "c"
+    assert {name: told[name] for name in others} == others
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("no weights", r"model\.pt: expected a file that can be read"),
+        ("damaged weights", r"model\.pt: expected a state dict"),
+        ("a whole training", r"model\.pt: expected a state dict, got something else than tensors by name"),
+        ("weights beyond float16", "weight: expected finite values"),
+        ("no settings", r"model\.json: expected a file that can be read"),
+        ("damaged settings", r"model\.json: expected settings that JSON can hold"),
+        ("a list of settings", r"model\.json: expected settings that JSON can hold, got: a JSON list"),
+        ("no manifest", r"manifest\.csv: expected a file that can be read"),
+        ("damaged option", "settings: expected a JSON object"),
+        ("a number as option", "settings: expected a JSON object, got: a JSON int"),
+        ("an option beyond JSON", r"model\.json: expected settings that JSON can hold"),
+        ("a file as target", r"shipped/model\.safetensors: expected a folder with room"),
+    ],
+)
+def test_what_cannot_be_shipped_is_one_line_and_leaves_nothing(
+    tmp_path: Path, manifest: Path, capsys: pytest.CaptureFixture[str], fault: str, message: str
+) -> None:
+    trained, target, others = write_decomposer(tmp_path / "models"), tmp_path / "shipped", []
+    settings = trained.with_suffix(".json")
+    if fault.startswith("no "):
+        {"no weights": trained, "no settings": settings, "no manifest": manifest}[fault].unlink()
+    elif fault == "damaged weights":
+        trained.write_bytes(trained.read_bytes()[:1000])
+    elif fault == "a whole training":
+        torch.save({"network": {"weight": torch.ones(1)}, "epoch": 1}, trained)
+    elif fault == "weights beyond float16":
+        save_weights({"weight": torch.tensor([1e6])}, trained)
+    elif fault in ("damaged settings", "a list of settings"):
+        settings.write_text("{" if fault == "damaged settings" else "[]")
+    elif fault == "a file as target":
+        target.write_text("")
+    else:
+        values = {"damaged option": "{", "a number as option": "3", "an option beyond JSON": '{"a": 1e999}'}
+        others = ["--settings", values[fault]]
+    assert main(told_by(trained, target, manifest, *others)) == 2
+    said = capsys.readouterr()
+    assert re.fullmatch(rf"error: [^\n]*{message}[^\n]*\n", said.err) and not said.out
+    assert not target.is_dir()
+
+
+@pytest.mark.slow
+def test_the_process_ends_with_the_status(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monai_dgm.engines.shipping", *told_by(tmp_path / "a.pt", tmp_path, tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2 and "a.pt: expected a file" in finished.stderr
+    assert "Traceback" not in finished.stderr

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +47,41 @@ def test_reports_of_all_bundles_are_read(tmp_path: Path, capsys: pytest.CaptureF
     plain.write_text(json.dumps([row("auc", "all", 0.5)]))
     detections = [{"figure": "ap40", **row("", "all", v), "method": m} for m, v in (("prior", 0.1), ("detector", 0.2))]
     figures.write_text(json.dumps({"rows": detections}))
-    main([str(plain), "auc=AUC"])
-    main([str(figures), "ap40=AP40"])
+    assert main([str(plain), "auc=AUC"]) == main([str(figures), "ap40=AP40"]) == 0
     assert "0.500" in capsys.readouterr().out and read_rows(figures)[0]["value"] == 0.2
     with pytest.raises(InputError, match=r"none\.json: expected a report's figures"):
         read_rows(tmp_path / "none.json")
+
+
+WITHOUT_GROUP = {name: value for name, value in row("auc", "all", 0.5).items() if name != "group"}
+
+
+@pytest.mark.parametrize(
+    ("held", "figure", "message"),
+    [
+        (None, "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
+        ("[", "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
+        ("3", "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
+        ('{"other": []}', "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
+        (json.dumps([WITHOUT_GROUP]), "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
+        (json.dumps([row("auc", "all", "high")]), "auc=AUC", r"metrics\.json: expected [^\n]*auc: no words"),
+        (json.dumps([row("auc", "all", 0.5)]), "dice=Dice", "there is no dice"),
+        (json.dumps([row("auc", "all", 0.5)]), "auc", "figures: expected name=words, got auc"),
+        (json.dumps([row("auc", "all", 0.5)]), "=AUC", "figures: expected name=words, got =AUC"),
+    ],
+)
+def test_what_gives_no_table_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str | None, figure: str, message: str
+) -> None:
+    path = tmp_path / "metrics.json"
+    if held is not None:
+        path.write_text(held)
+    assert main([str(path), figure]) == 2
+    said = capsys.readouterr()
+    assert re.fullmatch(rf"error: [^\n]*{message}[^\n]*\n", said.err) and not said.out
+
+
+def test_the_process_ends_with_the_status(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monai_dgm.report.group_table", str(tmp_path / "none.json"), "auc=AUC"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2 and finished.stderr.startswith("error: ") and finished.stderr.count("\n") == 1
