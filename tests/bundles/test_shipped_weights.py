@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from monai_dgm.engines.decomposition.companions import Companions, load_companions
+from monai_dgm.engines.decomposition.decompose import Decompose
 from monai_dgm.engines.decomposition.inference import decompose_files
 from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.shipping import MAX_BYTES
@@ -67,7 +68,7 @@ def test_all_of_them_read_a_radiograph(
     sample_dir: Path, tmp_path: Path, network: Decomposer, companions: Companions
 ) -> None:
     items = [{"image": str(path), "image_id": path.stem} for path in sorted((sample_dir / "images").iterdir())[:2]]
-    report = decompose_files(items, network, tmp_path, SIZE, companions=companions)
+    report = decompose_files(items, Decompose(network, SIZE), tmp_path, companions=companions)
     assert len(report["images"]) == 2 and not report["failed"]
     for image in report["images"]:
         assert 0 <= image["abnormality_probability"] <= 1
@@ -78,7 +79,9 @@ def test_all_of_them_read_a_radiograph(
 def test_real_chests_pass_the_check_and_others_do_not(
     real_data: Path, tmp_path: Path, network: Decomposer, companions: Companions
 ) -> None:
-    report = decompose_files(real_data / "dicom", network, tmp_path, SIZE, companions=companions, panels=False)
+    report = decompose_files(
+        real_data / "dicom", Decompose(network, SIZE), tmp_path, companions=companions, panels=False
+    )
     chests = {image["file"]: image["looks_like_chest"] for image in report["images"]}
     assert len(chests) >= 8  # one cannot be decoded, the hip needs a decoder that is optional
     assert chests == {file: not file.startswith("non_chest") for file in chests}

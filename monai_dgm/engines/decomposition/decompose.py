@@ -160,7 +160,7 @@ class Decompose:
         size: side S of the model input in pixels, the one the network was trained with; a multiple of 32.
         fit: "pad" (aspect kept) or "stretch", as in training.
         percentiles: intensity percentiles mapped to -1 and 1, as in training; None for the full range.
-        threshold: of the saliency: "otsu", "quantile" or a fixed |a|.
+        threshold: of the saliency: "otsu", "li", "quantile" or a fixed |a|.
         device: where the network runs.
 
     Raises:
@@ -179,7 +179,7 @@ class Decompose:
         if size < SIDE_MULTIPLE or size % SIDE_MULTIPLE != 0:
             raise InputError(f"size: expected a multiple of {SIDE_MULTIPLE}, got {size}")
         if isinstance(threshold, str) and threshold not in get_args(ThresholdRule):
-            raise InputError(f"threshold: expected 'otsu', 'quantile' or a number, got {threshold!r}")
+            raise InputError(f"threshold: expected 'otsu', 'li', 'quantile' or a number, got {threshold!r}")
         RadiographGeometry(size, size, size, fit)  # raises where the fit is unknown
         self.size = size
         self.fit = fit

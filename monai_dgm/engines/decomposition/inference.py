@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from monai_dgm.data.read import read_mask
 from monai_dgm.dicom.radiograph import Radiograph
@@ -24,7 +22,7 @@ from monai_dgm.engines.files import writing
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.burden import model_spacing, residue_burden
-from monai_dgm.transforms.saliency import ThresholdRule, compute_saliency
+from monai_dgm.transforms.saliency import compute_saliency
 
 __all__ = ["BURDEN_THRESHOLD", "SCORES_FILE", "decompose_files"]
 
@@ -72,14 +70,9 @@ class _Prepare:
 
 def decompose_files(
     datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
-    network: nn.Module,
+    decompose: Decompose,
     output_dir: str | os.PathLike[str],
-    size: int,
-    device: torch.device | str = "cpu",
     batch_size: int = 4,
-    fit: str = "pad",
-    percentiles: Sequence[float] | None = (0.5, 99.5),
-    threshold: ThresholdRule | float = "otsu",
     num_workers: int = 0,
     model_file: str | os.PathLike[str] | None = None,
     panels: bool = True,
@@ -95,8 +88,7 @@ def decompose_files(
     Args:
         datalist: a file, a folder (searched with its subfolders), or dicts with "image" (path), "image_id" (unique)
             and, where known, "lung_mask" (path) and "opacity_boxes" (true boxes (N, 4), for the panel).
-        network, size, fit, percentiles, threshold, device: as in
-            :class:`monai_dgm.engines.decomposition.decompose.Decompose`.
+        decompose: the network with its preparation and its saliency; what they are goes into scores.json.
         output_dir: made when missing.
         batch_size: radiographs that the network takes at once.
         num_workers: processes that read and prepare files; 0 reads in this one.
@@ -104,20 +96,19 @@ def decompose_files(
         panels: write panel.png, too (the slowest of the files for small images).
         companions: models that give lungs, chest check and opacity boxes; by default none.
         burden_threshold: of the smoothed |a| that counts as salient in the residue burden: one for all radiographs, so
-            that they compare, whatever ``threshold`` is.
+            that they compare, whatever the saliency's is.
 
     Returns:
         What scores.json holds: "images", "failed" ({"image_id", "file", "reason"}), "model", "companions", "settings",
         "version", "disclaimer", "notes". "file" is relative to the folder that holds all files.
 
     Raises:
-        InputError: nothing to decompose, settings that there are not, equal or unusable image_ids, a folder that cannot
-            be written, a full disk; or when no file could be decomposed (scores.json then lists the reasons).
+        InputError: nothing to decompose, equal or unusable image_ids, a folder that cannot be written, a full disk; or
+            when no file could be decomposed (scores.json then lists the reasons).
     """
-    decompose = Decompose(network, size, fit, percentiles, threshold, device)
     beside = companions or Companions()
     run = FileRun(datalist, output_dir, SCORES_FILE, OUTPUT_FILES, "decomposed")
-    prepare_input = _Prepare(size, fit, decompose.percentiles, beside.detector_size)
+    prepare_input = _Prepare(decompose.size, decompose.fit, decompose.percentiles, beside.detector_size)
     for batch in run.batches(prepare_input, batch_size, num_workers):
         for loaded, outcome in _read_batch(decompose, beside, batch, run, panels, burden_threshold):
             if isinstance(outcome, str):
@@ -126,14 +117,19 @@ def decompose_files(
             run.add(loaded.place, outcome)
             for remark in outcome["remarks"]:
                 logger.warning("%s: %s", run.name(loaded.place), remark)
-    settings = {"size": size, "fit": fit, "percentiles": _listed(decompose.percentiles), "threshold": threshold}
-    score_threshold = None if beside.detector is None else beside.score_threshold
-    found = {"score_threshold": score_threshold, "burden_threshold": burden_threshold}
+    settings = {
+        "size": decompose.size,
+        "fit": decompose.fit,
+        "percentiles": None if decompose.percentiles is None else list(decompose.percentiles),
+        "threshold": decompose.threshold,
+        "score_threshold": None if beside.detector is None else beside.score_threshold,
+        "burden_threshold": burden_threshold,
+    }
     return run.write(
         model_file,
         disclaimer=f"{DISCLAIMER}. Normal images are synthetic.",
         companions=beside.describe(),
-        settings={**settings, **found},
+        settings=settings,
         notes=NOTES,
     )
 
@@ -191,7 +187,3 @@ def _source_of(item: Mapping[str, Any], radiograph: Radiograph, prepared: Prepar
         opacity_boxes=np.asarray([] if boxes is None else boxes, dtype=np.float32).reshape(-1, 4),
         remarks=question_radiograph(radiograph),
     )
-
-
-def _listed(values: Sequence[float] | None) -> list[float] | None:
-    return None if values is None else list(values)

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from monai_dgm.engines.decomposition.companions import Companions, load_companions
+from monai_dgm.engines.decomposition.decompose import Decompose
 from monai_dgm.engines.decomposition.inference import decompose_files
 from monai_dgm.engines.lungs.chest_check import describe_lungs, fit_chest_reference
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
@@ -22,6 +23,7 @@ from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.networks.lung_segmentation import build_lung_network
+from monai_dgm.transforms.saliency import ThresholdRule
 from tests.decomposers import write_decomposer
 from tests.engines.drawn_lungs import lungs
 
@@ -46,6 +48,10 @@ class CentreResidue(nn.Module):
         return prediction
 
 
+def centre(threshold: ThresholdRule | float = "otsu") -> Decompose:
+    return Decompose(CentreResidue(), SIZE, threshold=threshold)
+
+
 def write_chest(path: Path, side: int = 64) -> Path:
     """Two dark lungs on bright ground."""
     pixels = np.full((side, side), 200, dtype=np.uint8)
@@ -62,9 +68,9 @@ def segmentor() -> LungSegmentor:
 
 def test_predicted_lungs_are_the_saliencys_and_burden_is_of_each_lung(tmp_path: Path) -> None:
     write_chest(tmp_path / "a.png")
-    alone = decompose_files(tmp_path / "a.png", CentreResidue(), tmp_path / "alone", SIZE)["images"][0]
+    alone = decompose_files(tmp_path / "a.png", centre(), tmp_path / "alone")["images"][0]
     beside = Companions(lungs=segmentor())
-    told = decompose_files(tmp_path / "a.png", CentreResidue(), tmp_path / "o", SIZE, companions=beside)["images"][0]
+    told = decompose_files(tmp_path / "a.png", centre(), tmp_path / "o", companions=beside)["images"][0]
     assert (alone["lung_mask_source"], alone["lung_box_source"]) == (None, "whole_image")
     assert alone["residue_burden"]["lungs"] == {}
     assert (told["lung_mask_source"], told["lung_box_source"]) == ("predicted", "lung_mask")
@@ -81,17 +87,16 @@ def test_a_given_mask_is_kept(tmp_path: Path) -> None:
     Image.fromarray(mask).save(tmp_path / "mask.png")
     item = {"image": str(write_chest(tmp_path / "a.png")), "image_id": "a", "lung_mask": str(tmp_path / "mask.png")}
     beside = Companions(lungs=segmentor())
-    told = decompose_files([item], CentreResidue(), tmp_path / "o", SIZE, companions=beside)["images"][0]
+    told = decompose_files([item], centre(), tmp_path / "o", companions=beside)["images"][0]
     assert told["lung_mask_source"] == "given" and told["lung_box"] == [10, 20, 30, 40]
 
 
 def test_burden_takes_one_threshold_for_all_whatever_that_of_the_saliency(tmp_path: Path) -> None:
     write_chest(tmp_path / "a.png")
 
-    def salient(**options: Any) -> float:
-        report = decompose_files(
-            tmp_path / "a.png", CentreResidue(), tmp_path / "o", SIZE, companions=Companions(segmentor()), **options
-        )
+    def salient(threshold: ThresholdRule | float = "otsu", **options: Any) -> float:
+        beside = Companions(segmentor())
+        report = decompose_files(tmp_path / "a.png", centre(threshold), tmp_path / "o", companions=beside, **options)
         return report["images"][0]["residue_burden"]["total"]["salient_area"]
 
     assert salient(threshold="otsu") == salient(threshold="quantile") == salient(threshold=0.7)
@@ -137,7 +142,7 @@ def load(paths: dict[str, Path]) -> Companions:
 def test_all_models_from_their_files_and_what_is_missing_is_left_out(trained: dict[str, Path], tmp_path: Path) -> None:
     write_chest(tmp_path / "a.png", 96)
     network = load_decomposer(trained["decomposer"])
-    report = decompose_files(tmp_path / "a.png", network, tmp_path / "o", SIZE, companions=load(trained))
+    report = decompose_files(tmp_path / "a.png", Decompose(network, SIZE), tmp_path / "o", companions=load(trained))
     boxes = np.array([each["box"] for each in report["images"][0]["opacity_boxes"]])
     assert len(boxes) and boxes.min() >= 0 and boxes.max() <= 96  # untrained: boxes anywhere within the original
     assert all(report["companions"][name]["file"] == "model.safetensors" for name in ("lungs", "detector"))
@@ -168,7 +173,7 @@ def test_what_is_no_chest_is_questioned(tmp_path: Path, caplog: pytest.LogCaptur
     Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / "flat.png")
     beside = Companions(lungs=LungSegmentor(Dark(), SIZE, reference, {}))
     with caplog.at_level(logging.WARNING):
-        report = decompose_files(tmp_path / "flat.png", CentreResidue(), tmp_path / "o", SIZE, companions=beside)
+        report = decompose_files(tmp_path / "flat.png", centre(), tmp_path / "o", companions=beside)
     told = report["images"][0]
     assert told["looks_like_chest"] is False and told["chest_score"] > 1
     assert "does not look like a frontal chest" in told["remarks"][0] and told["remarks"][0] in caplog.text

@@ -19,6 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from torch import Tensor, nn
 
 from monai_dgm.dicom.radiograph import Radiograph
+from monai_dgm.engines.decomposition.decompose import Decompose
 from monai_dgm.engines.decomposition.inference import SCORES_FILE, decompose_files
 from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES
 from monai_dgm.engines.file_run import question_radiograph
@@ -96,7 +97,7 @@ def test_every_format_lands_on_the_same_pixels(tmp_path: Path, shape: tuple[int,
     write_png(tmp_path / "in/a.png", pixels)
     write_nifti(tmp_path / "in/b.nii.gz", pixels)
     write_dicom(tmp_path / "in/c.dcm", pixels)
-    report = decompose_files(tmp_path / "in", BrightCorner(), tmp_path / "out", SIZE)
+    report = decompose_files(tmp_path / "in", Decompose(BrightCorner(), SIZE), tmp_path / "out")
     assert report == read_scores(tmp_path / "out")
     assert [(entry["image_id"], entry["file"]) for entry in report["images"]] == [
         ("a", "a.png"),
@@ -122,7 +123,7 @@ def test_a_residue_lies_on_its_nifti_image(tmp_path: Path) -> None:
     affine = np.array([[0.5, 0, 0, 10], [0, 0.25, 0, -20], [0, 0, 1, 5], [0, 0, 0, 1]])  # codes R and A: both turn
     pixels = picture()
     nibabel.Nifti1Image(pixels.T.astype(np.float32), affine).to_filename(tmp_path / "one.nii")
-    decompose_files(tmp_path / "one.nii", BrightCorner(), tmp_path / "out", SIZE)
+    decompose_files(tmp_path / "one.nii", Decompose(BrightCorner(), SIZE), tmp_path / "out")
     image = nibabel.load(tmp_path / "out/one/residue.nii.gz")
     hot = np.argwhere(np.asarray(image.dataobj) > 0.6).mean(axis=0)
     bright = np.argwhere(pixels.T > 200).mean(axis=0)
@@ -157,7 +158,7 @@ def test_bad_files_are_listed_and_the_others_go_on(
     del dataset.PixelData
     dataset.save_as(folder / "sub/no_pixels.dcm")
     with caplog.at_level(logging.INFO):
-        report = decompose_files(folder, network, tmp_path / "out", SIZE, batch_size=3, panels=False)
+        report = decompose_files(folder, Decompose(network, SIZE), tmp_path / "out", batch_size=3, panels=False)
     assert [entry["file"] for entry in report["images"]] == ["good1.png", "sub/good2.png"]
     assert {entry["file"] for entry in report["failed"]} == set(bad)
     for entry in report["failed"]:
@@ -172,10 +173,10 @@ def test_when_all_fail_it_says_so(tmp_path: Path, network: Decomposer) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.png").touch()
     with pytest.raises(InputError, match=r"^a\.png: empty file[^\n]*$"):
-        decompose_files(tmp_path / "in", network, tmp_path / "out", SIZE)
+        decompose_files(tmp_path / "in", Decompose(network, SIZE), tmp_path / "out")
     (tmp_path / "in/b.png").touch()
     with pytest.raises(InputError, match=r"^none of 2 files could be decomposed; the first: a\.png: [^\n]*$"):
-        decompose_files(tmp_path / "in", network, tmp_path / "out", SIZE)
+        decompose_files(tmp_path / "in", Decompose(network, SIZE), tmp_path / "out")
     assert len(read_scores(tmp_path / "out")["failed"]) == 2
 
 
@@ -188,7 +189,7 @@ def test_a_network_that_yields_nan_fails_the_image_alone(tmp_path: Path) -> None
 
     for name in ("a.png", "b.png"):
         write_png(tmp_path / "in" / name)
-    report = decompose_files(tmp_path / "in", NanOnce(), tmp_path / "out", SIZE, panels=False)
+    report = decompose_files(tmp_path / "in", Decompose(NanOnce(), SIZE), tmp_path / "out", panels=False)
     assert [entry["image_id"] for entry in report["images"]] == ["b"]
     assert "finite values from the network" in report["failed"][0]["reason"]
 
@@ -196,7 +197,7 @@ def test_a_network_that_yields_nan_fails_the_image_alone(tmp_path: Path) -> None
 def test_equal_names_in_different_folders_keep_apart(tmp_path: Path) -> None:
     write_png(tmp_path / "in/p1/view.png", picture(64, 48))
     write_png(tmp_path / "in/p2/view.png", picture(48, 64))
-    report = decompose_files(tmp_path / "in", BrightCorner(), tmp_path / "out", SIZE, panels=False)
+    report = decompose_files(tmp_path / "in", Decompose(BrightCorner(), SIZE), tmp_path / "out", panels=False)
     assert [(entry["file"], entry["rows"]) for entry in report["images"]] == [("p1/view.png", 64), ("p2/view.png", 48)]
     for entry in report["images"]:
         assert Image.open(tmp_path / "out" / entry["image_id"] / "normal.png").height == entry["rows"]
@@ -205,8 +206,8 @@ def test_equal_names_in_different_folders_keep_apart(tmp_path: Path) -> None:
 def test_outputs_within_the_input_folder_are_not_inputs_of_the_next_run(tmp_path: Path) -> None:
     write_png(tmp_path / "in/a.png")
     write_png(tmp_path / "in/b.png")
-    first = decompose_files(tmp_path / "in", BrightCorner(), tmp_path / "in/out", SIZE)
-    assert decompose_files(tmp_path / "in", BrightCorner(), tmp_path / "in/out", SIZE) == first
+    first = decompose_files(tmp_path / "in", Decompose(BrightCorner(), SIZE), tmp_path / "in/out")
+    assert decompose_files(tmp_path / "in", Decompose(BrightCorner(), SIZE), tmp_path / "in/out") == first
 
 
 def test_a_datalist_with_lung_masks_and_true_boxes(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_datalist_with_lung_masks_and_true_boxes(tmp_path: Path) -> None:
         {"image": str(image), "image_id": "masked", "lung_mask": str(lungs), "opacity_boxes": [[1, 2, 30, 40]]},
         {"image": str(image), "image_id": "wrong", "lung_mask": str(wrong)},
     ]
-    report = decompose_files(items, BrightCorner(), tmp_path / "out", SIZE)
+    report = decompose_files(items, Decompose(BrightCorner(), SIZE), tmp_path / "out")
     plain, masked = report["images"]
     assert (plain["lung_box_source"], masked["lung_box_source"]) == ("whole_image", "lung_mask")
     assert len(plain["saliency_boxes"]) == 1 and masked["saliency_boxes"] == []  # the spot is above the lungs
@@ -232,7 +233,7 @@ def test_worker_processes_and_batches_change_nothing(tmp_path: Path, network: De
     for i in range(5):
         write_png(tmp_path / f"in/{i}.png", picture(40 + 8 * i, 60))
     reports = [
-        decompose_files(tmp_path / "in", network, tmp_path / f"out{i}", SIZE, panels=False, **settings)
+        decompose_files(tmp_path / "in", Decompose(network, SIZE), tmp_path / f"out{i}", panels=False, **settings)
         for i, settings in enumerate([{"batch_size": 1}, {"batch_size": 2, "num_workers": 1}])
     ]
     assert [entry["image_id"] for entry in reports[1]["images"]] == list("01234")
@@ -246,11 +247,8 @@ def test_the_model_and_the_settings_are_told(tmp_path: Path, network: Decomposer
     (tmp_path / "model.pt").write_bytes(b"weights")
     report = decompose_files(
         tmp_path / "a.png",
-        network,
+        Decompose(network, SIZE, percentiles=[1, 99], threshold=0.1),
         tmp_path / "out",
-        SIZE,
-        percentiles=[1, 99],
-        threshold=0.1,
         model_file=tmp_path / "model.pt",
     )
     assert report["model"] == {"file": "model.pt", "sha256": hashlib.sha256(b"weights").hexdigest()}
@@ -261,12 +259,12 @@ def test_the_model_and_the_settings_are_told(tmp_path: Path, network: Decomposer
     assert told["images"][0]["saliency_threshold"] == 0.1
     assert "not for diagnosis" in told["disclaimer"] and told["version"].startswith("monai-dgm ")
     with pytest.raises(InputError, match=r"none\.pt: expected the file of the model"):
-        decompose_files(tmp_path / "a.png", network, tmp_path / "out", SIZE, model_file=tmp_path / "none.pt")
+        decompose_files(tmp_path / "a.png", Decompose(network, SIZE), tmp_path / "out", model_file=tmp_path / "none.pt")
 
 
 def test_an_earlier_run_stays_whole_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_png(tmp_path / "in/a.png")
-    decompose_files(tmp_path / "in", BrightCorner(), tmp_path / "out", SIZE)
+    decompose_files(tmp_path / "in", Decompose(BrightCorner(), SIZE), tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
     def full_disk(path: Path, content: bytes) -> int:
@@ -274,7 +272,7 @@ def test_an_earlier_run_stays_whole_when_the_disk_is_full(tmp_path: Path, monkey
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(InputError, match=r"^\S*a: no space left, expected up to 20 MB[^\n]*$"):
-        decompose_files(tmp_path / "in", BrightCorner(), tmp_path / "out", 64)
+        decompose_files(tmp_path / "in", Decompose(BrightCorner(), 64), tmp_path / "out")
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
@@ -282,26 +280,26 @@ def test_a_target_that_is_a_file(tmp_path: Path, network: Decomposer) -> None:
     write_png(tmp_path / "a.png")
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="out: expected a folder that can be written"):
-        decompose_files(tmp_path / "a.png", network, tmp_path / "out", SIZE)
+        decompose_files(tmp_path / "a.png", Decompose(network, SIZE), tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "scores.json"])
 def test_image_ids_that_no_folder_can_have(tmp_path: Path, network: Decomposer, name: str) -> None:
     with pytest.raises(InputError, match="expected a name that a folder can have"):
-        decompose_files([{"image": "a.png", "image_id": name}], network, tmp_path / "out", SIZE)
+        decompose_files([{"image": "a.png", "image_id": name}], Decompose(network, SIZE), tmp_path / "out")
 
 
 def test_image_ids_that_come_twice(tmp_path: Path, network: Decomposer) -> None:
     twice = [{"image": "a.png", "image_id": "A"}, {"image": "b.png", "image_id": "a"}]
     with pytest.raises(InputError, match="'a': expected different ones"):
-        decompose_files(twice, network, tmp_path / "out", SIZE)
+        decompose_files(twice, Decompose(network, SIZE), tmp_path / "out")
 
 
 def test_nothing_to_decompose(tmp_path: Path, network: Decomposer) -> None:
     with pytest.raises(InputError, match="at least one radiograph"):
-        decompose_files([], network, tmp_path / "out", SIZE)
+        decompose_files([], Decompose(network, SIZE), tmp_path / "out")
     with pytest.raises(InputError, match="no such file or folder"):
-        decompose_files(tmp_path / "nowhere", network, tmp_path / "out", SIZE)
+        decompose_files(tmp_path / "nowhere", Decompose(network, SIZE), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -324,14 +322,14 @@ def test_headers_that_speak_against_a_frontal_chest_radiograph(
 @pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
 def test_a_header_with_anything_in_it_stays_one_short_line(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "odd.dcm", picture(), BodyPartExamined="HIP\r\n" + "X" * 10)
-    [entry] = decompose_files(path, BrightCorner(), tmp_path / "out", SIZE)["images"]
+    [entry] = decompose_files(path, Decompose(BrightCorner(), SIZE), tmp_path / "out")["images"]
     assert entry["remarks"] == ["body part HIP XXXXXXXXXX, expected a chest"]
 
 
 def test_real_dicom_files(real_data: Path, tmp_path: Path, network: Decomposer) -> None:
     names = ["966", "966_fixed", "CR-MONO1-10-chest", "RG1_UNCR"]
     items = [{"image": str(real_data / f"dicom/chest/{name}.dcm"), "image_id": name} for name in names]
-    report = decompose_files(items, network, tmp_path / "out", SIZE, panels=False)
+    report = decompose_files(items, Decompose(network, SIZE), tmp_path / "out", panels=False)
     assert [entry["file"] for entry in report["failed"]] == ["966.dcm"]
     entries = {entry["image_id"]: entry for entry in report["images"]}
     assert list(entries) == names[1:]
