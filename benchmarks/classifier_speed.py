@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from monai_dgm.engines.decomposition.abnormality_head import AbnormalityNetwork
+from monai_dgm.networks.abnormality import AbnormalityNetwork
 from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.networks.decomposer import Decomposer
 

@@ -31,7 +31,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
 
     Args:
         norm: "instance" (E_G), "layer" (decoders: over C, H, W of a sample with an affine map per channel, which is
-            group normalisation with one group) or "none" (E_F).
+            group normalisation with one group), "none" (E_F) or "batch" (E_F while it is trained as a classifier).
         channels: number of channels C.
     """
     if norm == "instance":
@@ -40,7 +40,9 @@ def make_norm(norm: str, channels: int) -> nn.Module:
         return nn.GroupNorm(1, channels)
     if norm == "none":
         return nn.Identity()
-    raise ValueError(f"norm: expected 'instance', 'layer' or 'none', got {norm!r}")
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    raise ValueError(f"norm: expected 'instance', 'layer', 'none' or 'batch', got {norm!r}")
 
 
 class InstanceNorm(nn.Module):
@@ -142,6 +144,13 @@ class UpsampleConv2d(nn.Module):
             folded = self.weight.reshape(out_channels * in_channels, -1) @ self.fold.t()
         folded = folded.view(out_channels, in_channels, 4, self.taps, self.taps).transpose(1, 2)
         return folded.reshape(out_channels * 4, in_channels, self.taps, self.taps)
+
+    def unfolded(self, phase_weight: Tensor) -> Tensor:
+        """The kernels (O, I, k, k) whose :meth:`phase_weight` is nearest to the one given: those it was made of."""
+        out_channels, in_channels = self.weight.shape[:2]
+        phases = phase_weight.double().view(out_channels, 4, in_channels, -1).transpose(1, 2)
+        kernels = phases.reshape(out_channels * in_channels, -1) @ torch.linalg.pinv(self.fold.double()).t()
+        return kernels.view_as(self.weight).to(self.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, 2H, 2W)."""

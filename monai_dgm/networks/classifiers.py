@@ -8,7 +8,9 @@ from typing import Any
 from monai.networks.nets import DenseNet, resnet18, resnet50, resnet152
 from torch import Tensor, nn
 
-__all__ = ["ARCHITECTURES", "VGG19", "AlexNet", "build_classifier"]
+from monai_dgm.networks.abnormality import AbnormalityNetwork
+
+__all__ = ["ARCHITECTURES", "RESIDUE_ENCODERS", "VGG19", "AlexNet", "build_classifier"]
 
 # Layers and growth rates of Huang et al. 2017; densenet_small is ours, for two CPU cores.
 _DENSENETS: dict[str, dict[str, Any]] = {
@@ -18,7 +20,9 @@ _DENSENETS: dict[str, dict[str, Any]] = {
 }
 _RESNETS: dict[str, Callable[..., nn.Module]] = {"resnet152": resnet152, "resnet50": resnet50, "resnet18": resnet18}
 
-ARCHITECTURES = (*_DENSENETS, *_RESNETS, "vgg19", "alexnet")
+RESIDUE_ENCODERS = {"residue_encoder": 64, "residue_encoder_small": 16}  # base widths
+
+ARCHITECTURES = (*_DENSENETS, *_RESNETS, *RESIDUE_ENCODERS, "vgg19", "alexnet")
 
 
 class AlexNet(nn.Module):
@@ -109,10 +113,12 @@ def build_classifier(architecture: str, in_channels: int = 1) -> nn.Module:
     Args:
         architecture: of :data:`ARCHITECTURES`. densenet161, densenet121, resnet152, vgg19 and alexnet are rows of the
             paper's Table 4 or their siblings; densenet_small (0.6 million parameters) is ours, for two CPU cores.
+            residue_encoder (width 64) and residue_encoder_small (width 16) are E_F and head with batch norms, from
+            which a decomposer's training can start.
         in_channels: C; 1 for the image or the residue alone, 2 for both.
 
     Returns:
-        the network. Any side S >= 64 will do.
+        the network. Any side S >= 64 will do, for a residue encoder any multiple of 32.
 
     Raises:
         ValueError: an architecture that there is not.
@@ -124,6 +130,8 @@ def build_classifier(architecture: str, in_channels: int = 1) -> nn.Module:
         return _RESNETS[architecture](
             spatial_dims=2, n_input_channels=in_channels, num_classes=1, conv1_t_stride=2, bias_downsample=False
         )
+    if architecture in RESIDUE_ENCODERS:
+        return AbnormalityNetwork(RESIDUE_ENCODERS[architecture], in_channels=in_channels, norm="batch")
     if architecture == "vgg19":
         return VGG19(in_channels)
     if architecture == "alexnet":

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
 from monai_dgm.networks.dgm import DGM, check_image_size
 
-__all__ = ["OUTPUT_CHANNELS", "Decomposer", "bake_upsampling", "decomposer_state_dict", "split_prediction"]
+__all__ = [
+    "OUTPUT_CHANNELS",
+    "Decomposer",
+    "bake_upsampling",
+    "decomposer_state_dict",
+    "dgm_state_dict",
+    "split_prediction",
+]
 
 OUTPUT_CHANNELS = ("normal", "residue", "abnormality_probability")
 
@@ -88,6 +95,30 @@ def bake_upsampling(module: nn.Module) -> Any:
         else:
             bake_upsampling(child)
     return module
+
+
+def dgm_state_dict(decomposer_state: Mapping[str, Tensor], dgm: DGM) -> dict[str, Tensor]:
+    """State dict for ``dgm`` from that of a :class:`Decomposer` (or of a DGM, which stays as it is).
+
+    The stored phase kernels are unfolded; what a decomposer lacks (D_J) comes from ``dgm``.
+
+    Raises:
+        ValueError: tensors of other names or shapes than those of ``dgm``.
+    """
+    state = {name: value.detach().clone() for name, value in dgm.state_dict().items()}
+    unknown = decomposer_state.keys() - state.keys()
+    missing = {name for name in state.keys() - decomposer_state.keys() if not name.startswith("joint_decoder.")}
+    if unknown or missing:
+        raise ValueError(f"expected the parts of a decomposer, {min(unknown or missing)} does not fit")
+    upsampling = {f"{name}.weight": layer for name, layer in dgm.named_modules() if isinstance(layer, UpsampleConv2d)}
+    for name, value in decomposer_state.items():
+        own = value
+        if name in upsampling and value.shape == upsampling[name].phase_weight().shape:
+            own = upsampling[name].unfolded(value)
+        if own.shape != state[name].shape:
+            raise ValueError(f"expected {name} of shape {tuple(state[name].shape)}, got {tuple(value.shape)}")
+        state[name] = own
+    return state
 
 
 def decomposer_state_dict(dgm_state: Mapping[str, Tensor], **network: Any) -> dict[str, Tensor]:

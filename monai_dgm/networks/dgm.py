@@ -17,7 +17,7 @@ class Encoder(nn.Module):
     """Five stride-2 convolutions and residual blocks at 1/32 of the side (Table 1).
 
     Args:
-        norm: "instance" for E_G, "none" for E_F.
+        norm: "instance" for E_G, "none" for E_F ("batch" while it is trained as a classifier).
         in_channels: channels of the radiograph.
         base_width: filters of the first convolution (64 in the paper).
         num_res_blocks: residual blocks (4 in Table 1; 1 gives the 7.5 M parameters of Table 4).

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from monai_dgm.engines.decomposition.abnormality_head import AbnormalityNetwork
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.across_splits import SplitSummary, mean_over_splits, summarise_splits
 from monai_dgm.metrics.comparison import PairedDifference, paired_differences
 from monai_dgm.metrics.figure_sets import figure_values
+from monai_dgm.networks.abnormality import AbnormalityNetwork
 from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.reproduction.evidence import Evidence, load_evidence, positive_class
 from monai_dgm.reproduction.jobs import Plan, Row

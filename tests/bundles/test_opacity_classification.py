@@ -13,9 +13,11 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 
+from monai_dgm.engines.training.initial_weights import initialise_decomposer
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.classifiers import build_classifier
+from monai_dgm.networks.dgm import DGM
 from tests.bundles.small_trainings import (
     Run,
     Tiny,
@@ -145,6 +147,21 @@ def test_few_normals_with_twins(run: Run, tiny: Tiny, tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert "with 3 images without abnormal to train on" in finished.stdout
     assert read_model_settings(tmp_path / "models" / "model.pt")["twin_prob"] == 0.5
+
+
+def test_a_residue_encoder_learns_from_a_teacher(run: Run, tiny: Tiny, trained: Trained, tmp_path: Path) -> None:
+    own = {"channels": "['image']", "task": "abnormality", "max_epochs": 1}
+    assert run("training", "train", **tiny(tmp_path / "teacher", **own)).returncode == 0
+    own |= {"architecture": "residue_encoder_small", "teacher_path": tmp_path / "teacher" / "models" / "model.pt"}
+    finished = run("training", "train", **tiny(tmp_path / "pupil", **own))
+    assert finished.returncode == 0, finished.stderr
+    weights = tmp_path / "pupil" / "models" / "model.pt"
+    settings = read_model_settings(weights)
+    assert settings["architecture"] == "residue_encoder_small" and settings["teacher_weight"] == 0.7
+    initialise_decomposer(DGM(base_width=16), residue_encoder_weights=weights)
+    refused = run("training", "train", **tiny(tmp_path / "two", **{**own, "teacher_path": trained.weights}))
+    said = one_line(refused.stderr)
+    assert refused.returncode == 1 and "expected a classifier for abnormality on ['image'], got one for opacity" in said
 
 
 def test_head_alone_is_evaluated_as_any_classifier(run: Run, tiny: Tiny, tmp_path: Path) -> None:

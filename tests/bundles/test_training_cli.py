@@ -113,6 +113,20 @@ def test_more_epochs_go_on_from_where_it_ended(bundle: BundleCommands, trained: 
     assert longer[:6] == history and [row["iteration"] for row in longer[6:]] == [7, 8, 9]
 
 
+def test_a_training_may_start_from_weights_and_leave_the_residue_encoder_alone(
+    bundle: BundleCommands, tiny: Tiny, trained: Training, tmp_path: Path
+) -> None:
+    weights = trained.output_dir / "models" / "model.pt"
+    overrides = {"decomposer_weights": weights, "residue_encoder_lr_factor": 0.0, "max_epochs": 1}
+    finished = bundle.run("training", "train", **tiny(tmp_path, **overrides))
+    assert finished.returncode == 0, finished.stderr
+    before, after = (torch.load(path, weights_only=True) for path in (weights, tmp_path / "models" / "model.pt"))
+    for name, tensor in before.items():
+        kept = name.startswith(("residue_encoder.", "abnormality_head."))
+        assert not kept or torch.allclose(tensor, after[name], rtol=1e-6, atol=1e-8), name
+    assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
 def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone(
     bundle: BundleCommands, trained: Training, tmp_path: Path
 ) -> None:

@@ -137,8 +137,8 @@ def test_layer_norm_standardises_over_channels_and_pixels_and_scales_per_channel
 def test_no_norm_is_the_identity_and_unknown_ones_are_refused() -> None:
     x = torch.randn(1, 2, 3, 3)
     assert torch.equal(make_norm("none", 2)(x), x)
-    with pytest.raises(ValueError, match="'batch'"):
-        make_norm("batch", 2)
+    with pytest.raises(ValueError, match="'group'"):
+        make_norm("group", 2)
 
 
 def test_a_single_pixel_passes_instance_norm() -> None:

@@ -19,6 +19,7 @@ from monai_dgm.networks.decomposer import (
     Decomposer,
     bake_upsampling,
     decomposer_state_dict,
+    dgm_state_dict,
     split_prediction,
 )
 from monai_dgm.networks.dgm import DGM
@@ -101,6 +102,19 @@ def test_state_dict_round_trip(settings: dict[str, Any]) -> None:
     x = image(1, 1, 64, 64)
     with torch.no_grad():
         assert torch.equal(fresh(x), Decomposer.from_dgm(dgm)(x))
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_decomposers_weights_are_those_of_the_dgm_again(settings: dict[str, Any]) -> None:
+    dgm, other = trained_dgm(**settings), trained_dgm(**settings)
+    for state in (Decomposer.from_dgm(dgm).state_dict(), dgm.state_dict()):
+        again = dgm_state_dict(state, other)
+        for name, value in dgm.state_dict().items():
+            kept = name.startswith("joint_decoder.") and name not in state
+            torch.testing.assert_close(again[name], other.state_dict()[name] if kept else value, msg=name)
+    for wrong in ({"base_width": 2}, {"num_res_blocks": 3}):
+        with pytest.raises(ValueError, match="expected"):
+            dgm_state_dict(Decomposer.from_dgm(dgm).state_dict(), trained_dgm(**{**settings, **wrong}))
 
 
 def test_state_of_another_network_is_refused() -> None:

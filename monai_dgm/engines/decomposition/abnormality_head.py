@@ -15,34 +15,11 @@ from torch import Tensor, nn
 
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.networks.dgm import AbnormalityHead, Encoder, check_image_size
+from monai_dgm.networks.abnormality import AbnormalityNetwork
 
-__all__ = ["AbnormalityNetwork", "abnormality_probability", "load_abnormality_network"]
+__all__ = ["abnormality_probability", "load_abnormality_network"]
 
 PARTS = ("residue_encoder", "abnormality_head")
-
-
-class AbnormalityNetwork(nn.Module):
-    """E_F and the head: the same logits as the whole model gives.
-
-    Args:
-        base_width, num_res_blocks: as in :class:`monai_dgm.networks.dgm.DGM`.
-    """
-
-    def __init__(self, base_width: int = 64, num_res_blocks: int = 4) -> None:
-        super().__init__()
-        self.residue_encoder = Encoder("none", 1, base_width, num_res_blocks)
-        self.abnormality_head = AbnormalityHead(8 * base_width)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """z, (B, 1, S, S) in [-1, 1], S a multiple of 32 -> logits (B, 1).
-
-        Raises:
-            ValueError: on other sides (not once exported).
-        """
-        if not torch.jit.is_scripting():
-            check_image_size(image)
-        return self.abnormality_head(self.residue_encoder(image)[-1])
 
 
 def load_abnormality_network(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> AbnormalityNetwork:

@@ -10,13 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from monai_dgm.engines.decomposition.abnormality_head import (
-    AbnormalityNetwork,
-    abnormality_probability,
-    load_abnormality_network,
-)
+from monai_dgm.engines.decomposition.abnormality_head import abnormality_probability, load_abnormality_network
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
+from monai_dgm.networks.abnormality import AbnormalityNetwork
 from monai_dgm.networks.decomposer import Decomposer, split_prediction
 from monai_dgm.networks.dgm import DGM
 
