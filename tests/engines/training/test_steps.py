@@ -10,54 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.engines.training.steps import AdversarialStep, frozen, unwrapped
-from monai_dgm.losses.objective import DGMObjective
-from monai_dgm.networks.dgm import DGM
-from monai_dgm.networks.discriminator import MultiScaleDiscriminator
 from monai_dgm.transforms.superimpose import RandSuperimposeOpacity
+from tests.engines.training.small_steps import gradients_at, make_batch, make_step, same, weights_of
 
-PAPER_WEIGHTS = {"adversarial": 10.0, "reconstruction": 10.0, "total_variation": 1.0, "abnormality": 1.0}
-NOTHING = dict.fromkeys(PAPER_WEIGHTS, 0.0)
-
-
-def make_step(weights: dict[str, float] | None = None, **settings: Any) -> AdversarialStep:
-    torch.manual_seed(0)
-    network = DGM(base_width=2, num_res_blocks=1)
-    discriminator = settings.pop("discriminator", None) or MultiScaleDiscriminator(
-        base_width=2, num_scales=2, num_layers=2
-    )
-    return AdversarialStep(
-        network,
-        discriminator,
-        torch.optim.SGD(network.parameters(), lr=settings.pop("generator_lr", 0.1)),
-        torch.optim.SGD(discriminator.parameters(), lr=settings.pop("discriminator_lr", 0.1)),
-        DGMObjective(weights),
-        **settings,
-    )
-
-
-def make_batch(labels: tuple[int, ...] = (0, 1, 1, 0), size: int = 32) -> dict[str, Tensor]:
-    return {"image": torch.rand(len(labels), 1, size, size) * 2 - 1, "label": torch.tensor(labels).float()}
-
-
-def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return all(torch.equal(a[name], b[name]) for name in a)
-
-
-def gradients_at(step: AdversarialStep, which: str) -> dict[str, Tensor | None]:
-    """Filled when the optimiser steps: the gradients of its module at that moment."""
-    module = getattr(step, {"generator": "network"}.get(which, which))
-    seen: dict[str, Tensor | None] = {}
-
-    def record(*_: Any) -> None:
-        for name, parameter in module.named_parameters():
-            seen[name] = None if parameter.grad is None else parameter.grad.clone()
-
-    getattr(step, f"{which}_optimizer").register_step_pre_hook(record)
-    return seen
+NOTHING = dict.fromkeys(("adversarial", "reconstruction", "total_variation", "abnormality"), 0.0)
 
 
 def test_each_side_steps_without_touching_the_other() -> None:
@@ -236,64 +192,6 @@ def test_output_names_every_term_and_nothing_in_it_holds_a_graph() -> None:
     )
     halves = [0.5 * (1 - output[f"real_score_{i}"]) for i in range(2)]  # D is near 0 everywhere at the start
     assert output["discriminator"].item() == pytest.approx(float(sum(halves)), rel=0.2)
-
-
-@pytest.mark.parametrize("which", ["generator", "discriminator"])
-@pytest.mark.parametrize("limit", [None, 1e-3, 1e6])
-def test_gradients_are_clipped_and_their_norm_is_reported_as_it_was(which: str, limit: float | None) -> None:
-    step, reference, batch = make_step(max_grad_norm=limit), make_step(), make_batch()
-    applied, free = gradients_at(step, which), gradients_at(reference, which)
-    reported = step(batch)[f"{which}_grad_norm"].item()
-    reference(batch)
-    norms = [torch.stack([g.norm() for g in each.values() if g is not None]).norm().item() for each in (applied, free)]
-    assert reported == pytest.approx(norms[1], rel=1e-4) and reported > 1e-2
-    assert norms[0] == pytest.approx(min(norms[1], limit or norms[1]), rel=1e-3)
-
-
-def test_mixed_precision_keeps_weights_and_terms_in_single_precision_and_their_values_about() -> None:
-    batch = make_batch()
-    plain, mixed = make_step()(batch), make_step(autocast=torch.bfloat16)(batch)
-    assert set(plain) == set(mixed)
-    for name, value in mixed.items():
-        assert value.dtype in (torch.float32, torch.bool), name
-        if value.dim() == 0 and "norm" not in name and "score" not in name:
-            assert value.item() == pytest.approx(plain[name].item(), rel=0.05, abs=0.01), name
-
-
-def test_mixed_precision_trains_single_precision_weights() -> None:
-    step = make_step({"clean_normal": 1.0, "healthy_normal": 1.0}, autocast=torch.bfloat16, r1_weight=1.0)
-    step.batch_transforms = (RandSuperimposeOpacity(prob=1.0),)
-    for _ in range(3):
-        output = step(make_batch())
-    assert all(torch.isfinite(value).all() for value in output.values() if value.dtype != torch.bool)
-    for module in (step.network, step.discriminator):
-        assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in module.parameters())
-
-
-class LinearDiscriminator(nn.Module):
-    """D(y) = <w, y>: its gradient is w for every image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(0.01 * torch.randn(1, 32, 32))
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        return [(image * self.weight).sum(dim=(1, 2, 3)).view(-1, 1, 1, 1)]
-
-
-def test_r1_of_a_linear_discriminator_by_hand() -> None:
-    batch, reports, seen = make_batch(), {}, {}
-    for weight in (0.0, 4.0):
-        torch.manual_seed(1)
-        step = make_step(discriminator=LinearDiscriminator(), r1_weight=weight)
-        gradients = gradients_at(step, "discriminator")
-        w = step.discriminator.weight.detach().clone()
-        reports[weight] = step(batch)
-        seen[weight] = gradients["weight"]
-    assert "r1" not in reports[0.0]
-    assert reports[4.0]["r1"].item() == pytest.approx(0.5 * w.square().sum().item(), rel=1e-5)
-    torch.testing.assert_close(seen[4.0] - seen[0.0], 4.0 * w, rtol=1e-4, atol=1e-6)
-    assert torch.equal(reports[4.0]["discriminator"], reports[0.0]["discriminator"])  # without the penalty
 
 
 def test_a_few_steps_lower_the_reconstruction_and_teach_the_discriminator() -> None:
