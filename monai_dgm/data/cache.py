@@ -62,7 +62,7 @@ class CachedRadiographs:
 
     @property
     def geometries(self) -> list[Any]:
-        """The :class:`RadiographGeometry` of each image."""
+        """The :class:`monai_dgm.transforms.geometry.RadiographGeometry` of each image."""
         return self.description.geometries
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class RadiographCache:
         cache_dir: folder, made when missing.
         size: side S of the images in pixels.
         fit: "pad" or "stretch".
-        percentiles: see :func:`monai_dgm.transforms.radiograph.prepare_radiograph`.
+        percentiles: see :func:`monai_dgm.transforms.geometry.prepare_radiograph`.
         num_workers: decoding processes, see :func:`monai_dgm.data.decode.decode_files`.
     """
 

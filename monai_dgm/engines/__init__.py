@@ -1,1 +1,4 @@
-"""The Ignite workflow: GAN steps, trainer, evaluator, checkpoints. May import everything above bundles."""
+"""Training, evaluation and inference, a folder for each subject, and what these share.
+
+May import everything but labelling, handlers and reproduction.
+"""
