@@ -1,16 +1,10 @@
-"""Acquisition scores of all images, kept, so that only new images and those of an older model are scored again.
-
-An SQLite file: a commit is whole or not there, whoever is killed, and several processes may write.
-"""
+"""Acquisition scores of all images, kept, so that only new images and those of an older model are scored again."""
 
 from __future__ import annotations
 
 import math
 import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +12,16 @@ import numpy as np
 from monai_dgm.annotation.acquisition import SCORES, ImageScores, select_images
 from monai_dgm.annotation.labels import MAX_IMAGE_ID, MAX_VERSION, checked_text
 from monai_dgm.errors import InputError
+from monai_dgm.utils.sqlite import SqliteFile
 
 MAX_FEATURES = 8192
 _FORMAT = 2  # raise it when the scores mean something else: an older file is then emptied
 _COLUMNS = ", ".join(("image_id", "model_version", *SCORES, "features", "feature_version"))
-_TABLE = """CREATE TABLE IF NOT EXISTS scores (image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL,
-suspicion REAL, uncertainty REAL, disagreement REAL, features BLOB, feature_version TEXT NOT NULL)"""
+_TABLES = {
+    "scores": "image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL, suspicion REAL, uncertainty REAL, "
+    "disagreement REAL, features BLOB, feature_version TEXT NOT NULL"
+}
+_ADVICE = "delete it, and images are scored again"
 
 
 class AcquisitionScores:
@@ -38,15 +36,8 @@ class AcquisitionScores:
     """
 
     def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
-        self.path = Path(path)
-        self.timeout = timeout
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-                connection.execute("DROP TABLE IF EXISTS scores")
-                connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            connection.execute(_TABLE)
+        self._file = SqliteFile(path, _TABLES, _FORMAT, "acquisition scores", _ADVICE, renewable=True, timeout=timeout)
+        self.path = self._file.path
 
     def put(self, scores: ImageScores | Iterable[ImageScores]) -> None:
         """Keep the scores of one or of several images, all of them or, when it raises, none.
@@ -55,27 +46,26 @@ class AcquisitionScores:
             InputError: an id or a version that is no text, a score or a feature that is not finite, or too many.
         """
         rows = [_as_row(item) for item in ([scores] if isinstance(scores, ImageScores) else scores)]
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._file.writing() as connection:
             connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def get(self, image_id: str) -> ImageScores | None:
         """The scores of an image; None where there are none."""
         checked_text(image_id, "an image id", MAX_IMAGE_ID)
-        with self._connection() as connection:
+        with self._file.reading() as connection:
             query = f"SELECT {_COLUMNS} FROM scores WHERE image_id = ?"
             row = connection.execute(query, (image_id,)).fetchone()
         return None if row is None else _from_row(row)
 
     def all(self) -> list[ImageScores]:
         """The scores of all images, by image id."""
-        with self._connection() as connection:
+        with self._file.reading() as connection:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM scores").fetchall()
         return sorted((_from_row(row) for row in rows), key=lambda item: item.image_id)
 
     def missing(self, image_ids: Iterable[str], model_version: str) -> list[str]:
         """Those of ``image_ids`` to score: first those never scored, then those that another model scored, as given."""
-        with self._connection() as connection:
+        with self._file.reading() as connection:
             known = dict(connection.execute("SELECT image_id, model_version FROM scores").fetchall())
         wanted = list(dict.fromkeys(image_ids))
         older = [name for name in wanted if known.get(name, model_version) != model_version]
@@ -83,8 +73,7 @@ class AcquisitionScores:
 
     def forget(self, image_ids: Iterable[str]) -> None:
         """Drop the scores of images that are gone."""
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._file.writing() as connection:
             connection.executemany("DELETE FROM scores WHERE image_id = ?", [(name,) for name in image_ids])
 
     def next_images(
@@ -118,25 +107,6 @@ class AcquisitionScores:
         pool = [known.get(name) or ImageScores(name, "") for name in names if name not in labelled]
         done = [known[name] for name in sorted(labelled) if name in known]
         return select_images(pool, n, strategy, done, seed, weights)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """One connection a call: threads and forked processes must not share one."""
-        try:
-            connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
-        except sqlite3.Error as error:
-            raise InputError(f"{self.path}: expected a file of acquisition scores ({error})") from error
-        try:
-            yield connection
-            if connection.in_transaction:
-                connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:
-                raise  # its subclasses: locked, no space; the file itself is well
-            reason = "delete it, and images are scored again"
-            raise InputError(f"{self.path}: expected a file of acquisition scores ({error}); {reason}") from error
-        finally:
-            connection.close()  # rolls back what was not committed
 
 
 def _as_row(item: ImageScores) -> tuple[Any, ...]:

@@ -1,1 +1,1 @@
-"""Small helpers with no knowledge of radiographs. Anything may import from here; this imports nothing of ours."""
+"""Small helpers with no knowledge of radiographs. Anything may import from here; of ours, this imports errors alone."""

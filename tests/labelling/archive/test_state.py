@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
+import pytest
+
+from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
 
 
@@ -27,3 +31,31 @@ def test_the_newest_report_that_counted(tmp_path: Path) -> None:
     assert state.newest("study", "one") == "2026-01-02T00:00:00"
     assert state.unread(["5", "4", "1"]) == ["5"]
     assert state.counts()["reports"] == {"stored": 2, "superseded": 1, "ours": 1}
+
+
+def test_a_damaged_file_is_one_line_that_says_what_to_do_and_it_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    state = ArchiveState(path)
+    state.note_result("a", "v1", "sent")
+    path.write_bytes(path.read_bytes()[:5000])
+    before = path.read_bytes()
+    for attempt in (lambda: ArchiveState(path), state.counts, lambda: state.note_result("b", "v1", "sent")):
+        with pytest.raises(
+            InputError, match=r"a\.sqlite: expected a file of an archive's state .*move it away"
+        ) as error:
+            attempt()
+        assert "\n" not in str(error.value)
+    assert path.read_bytes() == before
+
+
+def test_another_format_is_not_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    ArchiveState(path).note_result("b", "v1", "sent")
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(InputError, match="got format 7"):
+        ArchiveState(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT outcome FROM results").fetchall() == [("sent",)]
+    connection.close()
