@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,11 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.placement import radiograph_placement
 from monai_dgm.labelling.refusals import ConflictError, TooLargeError, UnknownError
 from monai_dgm.labelling.requests import checked_image_id, checked_new_id
+from monai_dgm.labelling.rescan import Rescan
 
 __all__ = ["MAX_FILE_BYTES", "Studies", "StudyFolder", "StudyImage", "image_id_of", "read_checked"]
 
 MAX_FILE_BYTES = 200_000_000  # the largest radiographs, 60 megapixels of 16 bits, take 120 MB
-RESCAN_SECONDS = 5.0
 SEPARATOR = "__"
 
 
@@ -119,12 +118,12 @@ class StudyFolder:
         self.left_out = 0
         self._lock = threading.Lock()
         self._index: dict[str, Path] = {}
-        self._scanned = -RESCAN_SECONDS
+        self._rescan = Rescan()
 
     def ids(self) -> list[str]:
         """The ids of all radiographs, sorted; new files are seen after a few seconds."""
         with self._lock:
-            if time.monotonic() - self._scanned >= RESCAN_SECONDS:
+            if self._rescan.due:
                 self._scan()
             return sorted(self._index)
 
@@ -142,7 +141,7 @@ class StudyFolder:
         """
         name = checked_image_id(image_id)
         with self._lock:
-            if name not in self._index and time.monotonic() - self._scanned >= RESCAN_SECONDS:
+            if name not in self._index and self._rescan.due:
                 self._scan()
             path = self._index.get(name)
         try:
@@ -219,4 +218,4 @@ class StudyFolder:
         }
         self._index = usable
         self.left_out = len(paths) - len(usable)
-        self._scanned = time.monotonic()
+        self._rescan.done()

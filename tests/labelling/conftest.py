@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from monai_dgm.engines.weights import save_weights
+from monai_dgm.labelling import rescan
 from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.archive import studies as archive_studies
 from monai_dgm.labelling.archive.cache import DicomCache
 from monai_dgm.labelling.archive.client import ArchiveClient
 from monai_dgm.labelling.archive.studies import StudyArchive
@@ -85,5 +85,5 @@ def fake_archive() -> Iterator[FakeArchive]:
 @pytest.fixture
 def study_archive(fake_archive: FakeArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyArchive:
     """Studies of the archive, looked at anew each time."""
-    monkeypatch.setattr(archive_studies, "RESCAN_SECONDS", 0.0)
+    monkeypatch.setattr(rescan, "RESCAN_SECONDS", 0.0)
     return StudyArchive(ArchiveClient(fake_archive.url), DicomCache(tmp_path / "cache", 100_000_000))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling import studies as module
+from monai_dgm.labelling import rescan
 from monai_dgm.labelling.refusals import ConflictError, TooLargeError, UnknownError
 from monai_dgm.labelling.studies import StudyFolder, image_id_of
 
@@ -77,7 +77,7 @@ def test_two_files_of_one_id_are_both_left_out(folder: Path) -> None:
 
 
 def test_new_files_are_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RESCAN_SECONDS", 0.0)
+    monkeypatch.setattr(rescan, "RESCAN_SECONDS", 0.0)
     studies = StudyFolder(folder)
     before = studies.find("a").stamp
     (folder / "d.png").write_bytes(png())

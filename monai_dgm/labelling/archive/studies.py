@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pydicom
 
@@ -17,7 +16,8 @@ from monai_dgm.labelling.archive.index import ArchivedInstance, ArchiveIndex
 from monai_dgm.labelling.placement import radiograph_placement
 from monai_dgm.labelling.refusals import ArchiveAwayError, ForbiddenError, UnknownError
 from monai_dgm.labelling.requests import checked_image_id
-from monai_dgm.labelling.studies import RESCAN_SECONDS, StudyImage, read_checked
+from monai_dgm.labelling.rescan import Rescan
+from monai_dgm.labelling.studies import StudyImage, read_checked
 
 __all__ = ["MODALITIES", "StudyArchive"]
 
@@ -50,7 +50,7 @@ class StudyArchive:
         self.left_out = 0
         self._lock = threading.Lock()
         self._index = ArchiveIndex(client, modalities)
-        self._scanned = -RESCAN_SECONDS
+        self._rescan = Rescan()
         self._failure: InputError | None = None
 
     def ids(self) -> list[str]:
@@ -64,7 +64,7 @@ class StudyArchive:
     def instances(self) -> list[ArchivedInstance]:
         """All radiographs; errors as :meth:`ids`."""
         with self._lock:
-            if time.monotonic() - self._scanned >= RESCAN_SECONDS:
+            if self._rescan.due:
                 self._scan()
             elif self._failure is not None:
                 raise ArchiveAwayError(str(self._failure))
@@ -162,4 +162,4 @@ class StudyArchive:
             self._failure = error  # not asked again at once: an archive that is away may take seconds to say so
             raise
         finally:
-            self._scanned = time.monotonic()
+            self._rescan.done()
