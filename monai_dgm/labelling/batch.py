@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.background import Background
 from monai_dgm.labelling.refusals import BusyError
 
 __all__ = ["BatchRun", "Batches"]
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.01  # between two images: whoever waits for an answer goes first
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
 
 
@@ -39,18 +39,16 @@ class BatchRun:
         self.status = "RUNNING"
         self.started = datetime.now()
         self.ended: datetime | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
-        self._thread.start()
+        self._background = Background(f"batch of {name}", self._run)
+        self._background.start()
 
     def stop(self) -> None:
         """End it after the image in hand."""
-        self._stop.set()
-        self._thread.join()
+        self._background.stop()
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for its end."""
-        self._thread.join(timeout)
+        self._background.wait(timeout)
 
     def as_dict(self) -> dict[str, Any]:
         """Status as the platform's clients read it: "status" is RUNNING, DONE, STOPPED or ERROR."""
@@ -63,18 +61,13 @@ class BatchRun:
     def _run(self) -> None:
         outcome = "ERROR"
         try:
-            for image_id in self.image_ids:
-                if self._stop.is_set():
-                    break
+            for image_id in self._background.each(self.image_ids):
                 try:
                     self.work(image_id)
                 except InputError:
                     self.failed += 1
                 self.done += 1
-                self._stop.wait(PAUSE_SECONDS)
-            outcome = "STOPPED" if self._stop.is_set() else "DONE"
-        except Exception as error:  # a thread's traceback could name an image
-            logger.error("batch of %s: %s", self.name, type(error).__name__)
+            outcome = "STOPPED" if self._background.stopped else "DONE"
         finally:
             self.ended = datetime.now()
             self.status = outcome

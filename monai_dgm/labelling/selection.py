@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable
 
 from monai_dgm.annotation.acquisition import STRATEGIES, ImageScores, disagreement, suspicion, uncertainty
 from monai_dgm.annotation.acquisition_store import AcquisitionScores
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import RadiographAnalysis
+from monai_dgm.labelling.background import Background
 from monai_dgm.labelling.refusals import UnavailableError
 from monai_dgm.labelling.requests import known_name
 
@@ -18,7 +18,6 @@ __all__ = ["ImageSelection"]
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
-PAUSE_SECONDS = 0.01  # between two images: whoever waits for an answer goes first
 
 
 class ImageSelection:
@@ -32,9 +31,7 @@ class ImageSelection:
     def __init__(self, analysis: RadiographAnalysis, scores: AcquisitionScores) -> None:
         self.analysis = analysis
         self.scores = scores
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._background = Background("scoring of images", self._run)
 
     def model_version(self) -> str:
         """Of the models whose scores count now."""
@@ -75,28 +72,19 @@ class ImageSelection:
         """
         missing = self.scores.missing(self.analysis.studies.ids(), self.model_version())
         done = 0
-        for image_id in missing[:limit]:
-            if self._stop.is_set():
-                break
+        for image_id in self._background.each(missing[:limit]):
             self.scores.put(self.score(image_id))
             done += 1
-            self._stop.wait(PAUSE_SECONDS)
         return done
 
     def start(self) -> None:
         """Bring the scores up to date in the background, unless that is under way or no decomposer is trained."""
-        if not self.analysis.models.has("decomposer"):
-            return
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
-                self._thread.start()
+        if self.analysis.models.has("decomposer"):
+            self._background.start()
 
     def stop(self) -> None:
         """End the work in the background after the image in hand."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._background.stop()
 
     def next_image(
         self, strategy: str, labelled: Iterable[str], seed: int = 0, patience: float = PATIENCE_SECONDS
@@ -116,8 +104,7 @@ class ImageSelection:
         candidates = self.analysis.studies.ids()
         if strategy != "random" and self.scores.missing(candidates, self.model_version()):
             self.start()
-            if self._thread is not None:
-                self._thread.join(timeout=patience)
+            self._background.wait(patience)
         chosen = self.scores.next_images(strategy, 1, labelled, candidates, seed)
         return chosen[0] if chosen else None
 
@@ -127,5 +114,3 @@ class ImageSelection:
             logger.info("%d images scored for the choice of the next one", count)
         except InputError as error:
             logger.warning("images are not scored: %s", error)
-        except Exception as error:  # a thread's traceback could name an image
-            logger.error("images are not scored: %s", type(error).__name__)

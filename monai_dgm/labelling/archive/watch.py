@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive.reports import ArchiveReports
 from monai_dgm.labelling.archive.results import ArchiveResults
+from monai_dgm.labelling.background import Background, errors_in_one_line
 from monai_dgm.labelling.refusals import ArchiveAwayError
 
 __all__ = ["ArchiveWatch"]
 
 logger = logging.getLogger(__name__)
-
-PAUSE_SECONDS = 0.01  # between two images: whoever waits for an answer goes first
 
 
 class ArchiveWatch:
@@ -47,20 +45,15 @@ class ArchiveWatch:
         self.waiting = 0
         self.away = False
         self._said = ""
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background("archive", self._run)
 
     def start(self) -> None:
         """Begin, once."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
-            self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """End after the image in hand."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._background.stop()
 
     def look(self) -> bool:
         """One look: reports, then images for as long as ``seconds``; returns whether images are left to do.
@@ -73,13 +66,12 @@ class ArchiveWatch:
         labels = self.reports.update()
         pending = self.results.pending() if self.send else []
         deadline, done = time.monotonic() + self.seconds, 0
-        for image_id in pending:
-            if self._stop.is_set() or (done and time.monotonic() > deadline):
+        for image_id in self._background.each(pending):
+            if done and time.monotonic() > deadline:
                 break
             self.waiting = len(pending) - done
             self.results.try_to_send(image_id)
             done += 1
-            self._stop.wait(PAUSE_SECONDS)
         self.waiting = len(pending) - done
         if labels or done:
             logger.info("archive: %d labels from reports, %d images looked at", labels, done)
@@ -91,22 +83,27 @@ class ArchiveWatch:
         return {"away": self.away, "waiting": self.waiting, **self.results.state.counts()}
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._background.stopped:
             more = False
-            try:
-                more = self.look()
-                if self.away:
-                    logger.info("the archive answers again")
-                self.away = False
-            except ArchiveAwayError as error:
-                if not self.away:
-                    logger.warning("%s; trying again every %g seconds", error, self.seconds)
-                self.away = True
-            except InputError as error:
-                if str(error) != self._said:  # once, for the models may stay as they are for long
-                    logger.warning("archive: %s", error)
-                self._said = str(error)
-            except Exception as error:  # a thread's traceback could name an image
-                logger.error("archive: %s", type(error).__name__)
+            with errors_in_one_line("archive"):
+                more = self._try_to_look()
             if not more:
-                self._stop.wait(self.seconds)
+                self._background.pause(self.seconds)
+
+    def _try_to_look(self) -> bool:
+        """As :meth:`look`; that the archive is away, or why the models cannot be used, is said once."""
+        try:
+            more = self.look()
+            if self.away:
+                logger.info("the archive answers again")
+            self.away = False
+            return more
+        except ArchiveAwayError as error:
+            if not self.away:
+                logger.warning("%s; trying again every %g seconds", error, self.seconds)
+            self.away = True
+        except InputError as error:
+            if str(error) != self._said:  # for the models may stay as they are for long
+                logger.warning("archive: %s", error)
+            self._said = str(error)
+        return False

@@ -23,6 +23,7 @@ from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.residues.frozen_decomposer import needs_decomposer
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.background import errors_in_one_line
 from monai_dgm.labelling.models import LabellingModels
 from monai_dgm.labelling.refusals import ConflictError, UnavailableError, UnknownError
 from monai_dgm.labelling.studies import Studies
@@ -244,15 +245,13 @@ class DetectorTraining:
         self._watcher.start()
 
     def _watch(self, folder: JobFolder, job: TrainingJob, cancelled: threading.Event) -> None:
-        try:
+        with errors_in_one_line("training"):
             self._fetch(folder, job, cancelled)
             process = self._spawn(folder, cancelled)
             if process is not None:
                 process.wait()
                 logger.info("training: ended with %d", process.returncode)
                 self.serve_current()
-        except Exception as error:  # a thread's traceback could name an image
-            logger.error("training: %s", type(error).__name__)
 
     def _fetch(self, folder: JobFolder, job: TrainingJob, cancelled: threading.Event) -> None:
         """Copy the images that are no files of this machine."""

@@ -98,6 +98,24 @@ def test_it_waits_for_an_archive_that_is_away_and_says_so_once(
     assert sum("trying again" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_an_error_in_a_look_is_one_line_and_the_next_look_comes(
+    watch: ArchiveWatch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def fail() -> int:
+        looks.append(1)
+        raise RuntimeError(PATIENT)
+
+    monkeypatch.setattr(watch.reports, "update", fail)
+    with caplog.at_level(logging.DEBUG):
+        watch.start()
+        until(lambda: len(looks) > 1)
+        watch.stop()
+    assert "archive: RuntimeError" in caplog.text
+    assert PATIENT not in caplog.text and "Traceback" not in caplog.text
+
+
 def test_results_may_be_kept_from_the_archive(fake_archive: FakeArchive, watch: ArchiveWatch) -> None:
     fake_archive.add(radiograph())
     watch.send = False
