@@ -45,7 +45,7 @@ def test_the_app_says_what_it_has(client: Any) -> None:
     assert {name: model["type"] for name, model in info["models"].items()} == {
         "detect_opacities": "detection", "decompose": "segmentation", "classify": "classification"
     }  # fmt: skip
-    assert next(iter(info["strategies"])) == "combined" and len(info["strategies"]) == 5
+    assert next(iter(info["strategies"])) == "combined" and len(info["strategies"]) == 6
     assert info["datastore"] == {"total": 3, "completed": 0, "label_tags": {}}
     listed = client.get("/datastore/", params={"output": "all"}).json()
     assert sorted(listed["objects"]) == ["Doe_Jane", "Roe_Richard", "c"]
