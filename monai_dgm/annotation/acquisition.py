@@ -7,8 +7,8 @@ The default, "combined", picks one image after the other; the next is the one wi
 
     c = (w_s R(suspicion) + w_u R(uncertainty) + w_d R(disagreement) + w_v R(distance)) / (w_s + w_u + w_d + w_v),
 
-with w_s = 3 and the others 1 (``WEIGHTS``): a label without boxes teaches a detector least, and what is uncertain,
-disputed or unlike the rest is often just that, so suspicion weighs as much as the others together. R is the rank among
+with w_s = 10 and the others 1 (``WEIGHTS``). A label without boxes teaches a detector least, and what is uncertain,
+disputed or unlike the rest is often just that; so the other parts choose among the most suspicious. R is the rank among
 the candidates divided by their number less one, in [0, 1] (ties share the mean rank; 0.5 for an image whose score is
 not known), and distance that to the nearest labelled or already picked image. Ranks need no common unit, and an outlier
 counts as no more than the first.
@@ -32,7 +32,7 @@ from monai_dgm.metrics.detection_matching import box_overlaps
 FloatArray = NDArray[np.float64]
 
 SCORES = ("suspicion", "uncertainty", "disagreement")
-WEIGHTS = {"suspicion": 3.0, "uncertainty": 1.0, "disagreement": 1.0, "diversity": 1.0}
+WEIGHTS = {"suspicion": 10.0, "uncertainty": 1.0, "disagreement": 1.0, "diversity": 1.0}
 STRATEGIES = ("combined", *WEIGHTS, "random")
 
 
