@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class InputError(ValueError):
     """Input that cannot be used: the message names the file, what was expected and what came, in one line."""
+
+
+class StorageError(InputError):
+    """A file that this software keeps for itself cannot be used; its name is not for a server's clients."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, StorageError
 
 __all__ = [
     "ArchiveAwayError",
@@ -12,6 +12,7 @@ __all__ = [
     "TooLargeError",
     "UnavailableError",
     "UnknownError",
+    "answer_to",
     "status_of",
 ]
 
@@ -51,9 +52,17 @@ _STATUS: dict[type[InputError], int] = {
     TooLargeError: 413,
     BusyError: 429,
     UnavailableError: 503,
+    StorageError: 500,
 }
 
 
+def answer_to(error: InputError) -> str:
+    """What a client is told of an error, in one line: no path of the server's own files."""
+    if isinstance(error, StorageError):
+        return "a file that the server keeps cannot be used; its log says which"
+    return " ".join(str(error).split())
+
+
 def status_of(error: InputError) -> int:
-    """HTTP status of an error: 404, 403, 409, 413, 429 or 503 for the classes above, 400 for any other InputError."""
+    """HTTP status of an error: that of its class above, 500 for a StorageError, 400 for any other InputError."""
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)

@@ -138,9 +138,9 @@ _SMALL_DETECTOR = Recipe(
 SMALL = Preset(
     name="small",
     summary="For two CPU cores and some hours: each network is trained for a few hundred steps, which is too short for "
-    "figures that can stand beside others'; what residues change is the question. DenseNet161 sees radiographs of 64 px "
-    "and their residues, AlexNet and ResNet152 the radiographs alone; a small DenseNet and the detector see 96 px. No "
-    "VGG19.",
+    "figures that can stand beside others'; what residues change is the question. DenseNet161 sees radiographs of "
+    "64 px and their residues, AlexNet and ResNet152 the radiographs alone; a small DenseNet and the detector see "
+    "96 px. No VGG19.",
     folds=None,
     data={},
     decomposer=Recipe(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from monai_dgm.errors import InputError
+from monai_dgm.errors import StorageError
 
 __all__ = ["SqliteFile"]
 
@@ -29,7 +29,7 @@ class SqliteFile:
         timeout: seconds to wait for another process that writes.
 
     Raises:
-        InputError: a file that is damaged, cannot be opened, or has another format.
+        StorageError: a file that is damaged, cannot be opened, or has another format.
         sqlite3.OperationalError: locked for longer, or no space: the file itself is well.
     """
 
@@ -60,14 +60,14 @@ class SqliteFile:
         try:
             connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
         except sqlite3.Error as error:
-            raise InputError(f"{self.path}: expected a file of {self.content} ({error})") from error
+            raise StorageError(f"{self.path}: expected a file of {self.content} ({error})") from error
         try:
             yield connection
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:
                 raise  # its subclasses: locked, no space; the file itself is well
             reason = " ".join(str(error).split())
-            raise InputError(f"{self.path}: expected a file of {self.content} ({reason}); {self.advice}") from error
+            raise StorageError(f"{self.path}: expected a file of {self.content} ({reason}); {self.advice}") from error
         finally:
             connection.close()  # rolls back what was not committed
 
@@ -85,7 +85,7 @@ class SqliteFile:
         if found != self.version:
             if not self.renewable and connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
                 kind = f"{self.content} of format {self.version}, got format {found}"
-                raise InputError(f"{self.path}: expected a file of {kind}; {self.advice}")
+                raise StorageError(f"{self.path}: expected a file of {kind}; {self.advice}")
             for name in self.tables:
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
             connection.execute(f"PRAGMA user_version = {self.version}")

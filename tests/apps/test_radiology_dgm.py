@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monai_dgm.annotation.acquisition import STRATEGIES
+
 MODELS = ("detect_opacities", "decompose", "classify")
 EMPTY = b'{"markups": []}'
 
@@ -103,8 +105,17 @@ def test_classification_is_plain_json(client: Any) -> None:
     assert 0 <= values["abnormality_probability"] <= 1 and values["opacity_probability"] is None
 
 
+def test_a_damaged_file_of_the_server_is_not_named_to_clients(client: Any, tmp_path: Path) -> None:
+    (scores,) = tmp_path.rglob("scores.sqlite")
+    assert client.post("/activelearning/combined").status_code == 200
+    scores.write_bytes(b"no database" * 1000)
+    answer = client.post("/activelearning/combined")
+    assert answer.status_code == 500 and "its log says which" in answer.json()["detail"]
+    assert "scores" not in answer.text and str(tmp_path) not in answer.text
+
+
 def test_labelled_images_are_not_chosen_again(client: Any) -> None:
-    for strategy in ("combined", "uncertainty", "disagreement", "diversity", "random"):
+    for strategy in STRATEGIES:
         chosen = client.post(f"/activelearning/{strategy}", json={"client_id": "x"}).json()
         assert chosen["name"] == chosen["id"] + ".nii.gz" and "path" not in chosen
         head = client.head("/datastore/image", params={"image": chosen["id"], "check_sum": chosen["checksum"]})

@@ -22,9 +22,9 @@ from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
 
 from lib import archive_routes, exchange_routes, routes, training_routes, viewer_routes
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, StorageError
 from monai_dgm.labelling.guard import GuardPolicy, RequestGuard, is_loopback
-from monai_dgm.labelling.refusals import ForbiddenError, status_of
+from monai_dgm.labelling.refusals import ForbiddenError, answer_to, status_of
 from monai_dgm.labelling.studies import MAX_FILE_BYTES
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,9 @@ async def _on_wrong_fields(request: Request, error: RequestValidationError) -> J
 
 
 async def _on_refusal(request: Request, error: InputError) -> JSONResponse:
-    return JSONResponse({"detail": " ".join(str(error).split())}, status_code=status_of(error))
+    if isinstance(error, StorageError):
+        logger.error("%s", error)
+    return JSONResponse({"detail": answer_to(error)}, status_code=status_of(error))
 
 
 async def _on_platform_error(request: Request, error: MONAILabelException) -> JSONResponse:
