@@ -16,6 +16,8 @@ PORT ?= 8000
 # Worker processes of pytest; each takes one torch thread (tests/conftest.py). On two cores none is fastest: a worker's
 # imports of torch cost more than it brings.
 WORKERS ?= 0
+# The slow tests mostly wait for processes of their own, so two at once do bring something.
+SLOW_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help environment train test test-slow test-label label label-pacs ohif lint format clean
@@ -50,7 +52,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
+	$(BIN)/python -m pytest -n $(SLOW_WORKERS) -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
 
 # MONAI Label brings some gigabytes that nothing else needs, so it has an environment of its own.
 test-label: $(LABEL_INSTALLED)

@@ -22,7 +22,7 @@ from torch import Tensor
 from monai_dgm import __version__
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE
-from monai_dgm.engines.weights import read_state_dict, written_aside
+from monai_dgm.engines.weights import read_state_dict, settings_from_json, written_aside
 from monai_dgm.errors import InputError
 
 __all__ = ["MAX_BYTES", "half_precision", "ship_weights"]
@@ -99,17 +99,10 @@ def ship_weights(
     return values
 
 
-def _as_settings(text: str) -> dict[str, Any]:
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        raise ValueError(f"a JSON {type(values).__name__} instead of an object")
-    return values
-
-
 def _merged(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a file, with others on top; in the end JSON must hold them."""
     try:
-        values = {**_as_settings(path.read_text(encoding="utf-8")), **settings}
+        values = {**settings_from_json(path.read_text(encoding="utf-8")), **settings}
         json.dumps(values, allow_nan=False)
         return values
     except (ValueError, TypeError) as error:
@@ -123,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: settings that are no JSON object, or what :func:`ship_weights` refuses.
     """
     try:
-        settings = _as_settings(arguments.settings)
+        settings = settings_from_json(arguments.settings)
     except ValueError as error:
         raise InputError(f"settings: expected a JSON object, got: {error}") from error
     given = (arguments.source, arguments.target, arguments.manifest, arguments.command, arguments.licence)

@@ -25,6 +25,7 @@ __all__ = [
     "read_model_settings",
     "read_state_dict",
     "save_weights",
+    "settings_from_json",
     "written_aside",
 ]
 
@@ -114,17 +115,32 @@ def read_state_dict(path: str | os.PathLike[str], expected: str = "a state dict"
     return state
 
 
+def settings_from_json(text: str) -> dict[str, Any]:
+    """Settings as a JSON object holds them.
+
+    Raises:
+        ValueError: no JSON, or JSON that is no object.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"a JSON {type(values).__name__} instead of an object")
+    return values
+
+
 def read_model_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Settings of a trained model, from the JSON file beside its weights; the paper's where there is no such file.
 
     Args:
         path: of the weights, ``model.pt``; the settings are in ``model.json``.
+
+    Raises:
+        InputError: a file of settings that is no JSON object.
     """
     settings = {**PAPER_SETTINGS}
     file = Path(path).with_suffix(".json")
     if file.is_file():
         try:
-            settings.update(json.loads(file.read_text(encoding="utf-8")))
+            settings.update(settings_from_json(file.read_text(encoding="utf-8")))
         except ValueError as error:
             raise InputError(f"{file}: expected settings of a model as JSON, got: {error}") from error
     return settings

@@ -64,10 +64,11 @@ def test_settings_of_a_model_lie_beside_its_weights(tmp_path: Path) -> None:
     paper = read_model_settings(path)
     (tmp_path / "model.json").write_text(json.dumps({"base_width": 16}))
     assert read_model_settings(path) == {**paper, "base_width": 16}
-    (tmp_path / "model.json").write_text("{")
-    with pytest.raises(InputError) as error:
-        read_model_settings(path)
-    one_line(error, tmp_path / "model.json")
+    for wrong in ("{", "[1]", "3"):
+        (tmp_path / "model.json").write_text(wrong)
+        with pytest.raises(InputError) as error:
+            read_model_settings(path)
+        one_line(error, tmp_path / "model.json")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
