@@ -32,14 +32,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_dgm.annotation.acquisition import (
-    STRATEGIES,
-    ImageScores,
-    disagreement,
-    select_images,
-    suspicion,
-    uncertainty,
-)
+from monai_dgm.annotation.acquisition import STRATEGIES, select_images
+from monai_dgm.annotation.image_scores import ImageScores, disagreement, suspicion, uncertainty
 from monai_dgm.annotation.labels import ImageLabel, make_boxes
 from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
 from monai_dgm.data.read import image_shape

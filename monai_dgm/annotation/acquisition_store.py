@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm.annotation.acquisition import SCORES, ImageScores, select_images
+from monai_dgm.annotation.acquisition import SCORES, select_images
+from monai_dgm.annotation.image_scores import ImageScores
 from monai_dgm.annotation.labels import MAX_IMAGE_ID, MAX_VERSION, checked_text
 from monai_dgm.errors import InputError
 from monai_dgm.utils.sqlite import SqliteFile

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from monai_dgm.annotation.acquisition import STRATEGIES, ImageScores, disagreement, suspicion, uncertainty
+from monai_dgm.annotation.acquisition import STRATEGIES
 from monai_dgm.annotation.acquisition_store import AcquisitionScores
+from monai_dgm.annotation.image_scores import ImageScores, disagreement, suspicion, uncertainty
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.background import Background

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_dgm.annotation.acquisition import SCORES, STRATEGIES, ImageScores, select_images
+from monai_dgm.annotation.acquisition import SCORES, STRATEGIES, select_images
 from monai_dgm.annotation.acquisition_store import AcquisitionScores
+from monai_dgm.annotation.image_scores import ImageScores
 from monai_dgm.errors import InputError
 
 
