@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from monai_dgm.annotation.acquisition import STRATEGIES, select_images
-from monai_dgm.annotation.image_scores import ImageScores, disagreement, suspicion, uncertainty
+from monai_dgm.annotation.image_scores import ImageScores, score_image
 from monai_dgm.annotation.labels import ImageLabel, make_boxes
 from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
 from monai_dgm.data.read import image_shape
@@ -72,15 +72,16 @@ def make_material(seed: int, arguments: argparse.Namespace) -> Material:
     fold = {"fold": seed, "seed": 0} if own else {"seed": SAMPLE_SEED}
     splits = opacity_splits(load_splits(arguments.dataset_dir, arguments.output_dir / "sample", **sizes, **fold))
     seen, held_out = [*splits.training, *splits.validation], splits.test
+    pool, test = (held_out, seen) if own else (seen, held_out)
     draw = np.random.default_rng(0)
-    parts = []
-    for items, number in zip(
-        (held_out, seen) if own else (seen, held_out), (arguments.pool, arguments.test), strict=True
-    ):
-        parts.append([items[place] for place in sorted(draw.permutation(len(items))[:number])])
+    pool, test = _some(pool, arguments.pool, draw), _some(test, arguments.test, draw)
     weights = Path(str(arguments.decomposer_path).format(fold=seed)).resolve()
     scores = arguments.output_dir / (f"decomposer_scores_{seed}.json" if own else "decomposer_scores.json")
-    return Material(*parts, decomposer_scores(parts[0], weights, scores, arguments), weights)
+    return Material(pool, test, decomposer_scores(pool, weights, scores, arguments), weights)
+
+
+def _some(items: Datalist, number: int, draw: np.random.Generator) -> Datalist:
+    return [items[place] for place in sorted(draw.permutation(len(items))[:number])]
 
 
 def decomposer_scores(
@@ -117,13 +118,14 @@ def scores_of(items: Datalist, material: Material, weights: Path, arguments: arg
     cache = arguments.output_dir / "cache"
     for record in detect_in(items, weights, cache, decomposer(material, arguments), arguments.device):
         known = material.known.get(record.image_id, {})
-        disputed = features = None
+        saliency = features = None
         if known:
-            salient = np.asarray(known["boxes"], dtype=np.float64).reshape(-1, 4)
-            disputed = disagreement(salient, record.boxes, known["weights"], record.scores)
+            saliency = np.asarray(known["boxes"], dtype=np.float64).reshape(-1, 4), known["weights"]
             features = np.asarray(known["features"], dtype=np.float32)
-        likely, unsure = (part(record.scores, known.get("probability")) for part in (suspicion, uncertainty))
-        found.append(ImageScores(record.image_id, str(weights), likely, unsure, disputed, features, "decomposer"))
+        detector, probability = (record.boxes, record.scores), known.get("probability")
+        found.append(
+            score_image(record.image_id, str(weights), detector, probability, saliency, features, "decomposer")
+        )
     return found
 
 

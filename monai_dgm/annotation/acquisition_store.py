@@ -17,10 +17,11 @@ from monai_dgm.utils.sqlite import SqliteFile
 
 MAX_FEATURES = 8192
 _FORMAT = 2  # raise it when the scores mean something else: an older file is then emptied
-_COLUMNS = ", ".join(("image_id", "model_version", *SCORES, "features", "feature_version"))
+_NAMES = ("image_id", "model_version", *SCORES, "features", "feature_version")
+_COLUMNS, _PLACES = ", ".join(_NAMES), ", ".join("?" * len(_NAMES))
 _TABLES = {
-    "scores": "image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL, suspicion REAL, uncertainty REAL, "
-    "disagreement REAL, features BLOB, feature_version TEXT NOT NULL"
+    "scores": f"image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL, {' REAL, '.join(SCORES)} REAL, "
+    "features BLOB, feature_version TEXT NOT NULL"
 }
 _ADVICE = "delete it, and images are scored again"
 
@@ -48,7 +49,7 @@ class AcquisitionScores:
         """
         rows = [_as_row(item) for item in ([scores] if isinstance(scores, ImageScores) else scores)]
         with self._file.writing() as connection:
-            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES ({_PLACES})", rows)
 
     def get(self, image_id: str) -> ImageScores | None:
         """The scores of an image; None where there are none."""

@@ -15,7 +15,16 @@ from monai_dgm.annotation.matching import pair_boxes
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.detection_matching import box_overlaps
 
-__all__ = ["MEASURES", "ImageScores", "binary_entropy", "binary_margin", "disagreement", "suspicion", "uncertainty"]
+__all__ = [
+    "MEASURES",
+    "ImageScores",
+    "binary_entropy",
+    "binary_margin",
+    "disagreement",
+    "score_image",
+    "suspicion",
+    "uncertainty",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -134,6 +143,35 @@ def disagreement(
         return 0.0
     gain = (a[:, None] + b[None, :]) * overlap
     return float(np.clip(1 - sum(gain[pair] for pair in pair_boxes(gain)) / total, 0.0, 1.0))
+
+
+def score_image(
+    image_id: str,
+    model_version: str,
+    detector: tuple[ArrayLike, ArrayLike],
+    abnormality_probability: float | None = None,
+    saliency: tuple[ArrayLike, ArrayLike] | None = None,
+    features: NDArray[np.float32] | None = None,
+    feature_version: str = "",
+) -> ImageScores:
+    """All scores of one image.
+
+    Args:
+        image_id, model_version, features, feature_version: as in :class:`ImageScores`.
+        detector: boxes (M, 4) and their scores (M,).
+        abnormality_probability: of the decomposer's head; None where there is none.
+        saliency: boxes (N, 4) and their weights (N,); None where there is none but the detector's own.
+    """
+    boxes, scores = detector
+    return ImageScores(
+        image_id,
+        model_version,
+        suspicion(scores, abnormality_probability),
+        uncertainty(scores, abnormality_probability),
+        None if saliency is None else disagreement(saliency[0], boxes, saliency[1], scores),
+        features,
+        feature_version,
+    )
 
 
 def _probability(values: ArrayLike) -> FloatArray:

@@ -24,6 +24,7 @@ from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE
 from monai_dgm.engines.weights import read_state_dict, settings_from_json, written_aside
 from monai_dgm.errors import InputError
+from monai_dgm.utils.command import exit_status
 
 __all__ = ["MAX_BYTES", "half_precision", "ship_weights"]
 
@@ -131,12 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("manifest", "command", "licence"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--settings", default="{}", help="further settings, as JSON")
-    try:
-        run(parser.parse_args(arguments))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(run, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

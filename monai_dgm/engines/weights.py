@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from monai_dgm.errors import InputError
@@ -96,8 +96,15 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     return network
 
 
-def read_state_dict(path: str | os.PathLike[str], expected: str = "a state dict") -> dict[str, Tensor]:
-    """The tensors of a file written by :func:`save_weights`, on the CPU; ``expected`` is what an error says.
+def read_state_dict(
+    path: str | os.PathLike[str], expected: str = "a state dict", parts: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """The tensors of a file written by :func:`save_weights`, on the CPU.
+
+    Args:
+        path: ``.pt`` or ``.safetensors``.
+        expected: what an error says.
+        parts: names of the network's own modules whose tensors alone are read; all where there are none.
 
     Raises:
         InputError: when the file is missing or is no state dict.
@@ -106,13 +113,18 @@ def read_state_dict(path: str | os.PathLike[str], expected: str = "a state dict"
         raise InputError(f"{path}: expected a file of trained weights, there is none; run training first")
     try:
         if str(path).endswith(".safetensors"):
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys() if _among(name, parts)}  # noqa: SIM118
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=bool(parts))
     except Exception as error:  # every reader has its own exceptions; the user needs the one line
         raise InputError(f"{path}: expected {expected}, got: {first_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise InputError(f"{path}: expected {expected}, got something else than tensors by name")
-    return state
+    return {name: tensor for name, tensor in state.items() if _among(name, parts)}
+
+
+def _among(name: str, parts: Collection[str]) -> bool:
+    return not parts or name.split(".")[0] in parts
 
 
 def settings_from_json(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.refusals import ForbiddenError, TooLargeError, UnknownError, status_of
+from monai_dgm.labelling.refusals import ForbiddenError, TooLargeError, UnknownError, answer_to, status_of
 
 __all__ = ["GuardPolicy", "RequestGuard", "is_loopback"]
 
@@ -158,7 +158,7 @@ class _Exchange:
             self.guard.check(self.scope)
             await self.guard.application(self.scope, self.receive, self.send)
         except InputError as error:
-            await self.refuse(status_of(error), " ".join(str(error).split()))
+            await self.refuse(status_of(error), answer_to(error))
         except Exception as error:  # whatever it is: its message may hold what came in, or a patient's name
             place = traceback.extract_tb(error.__traceback__)[-1]
             logger.error("%s in %s:%s", type(error).__name__, place.filename, place.lineno)

@@ -12,16 +12,16 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from monai_dgm.engines.classification.classifier import load_classifier
 from monai_dgm.engines.decomposition.decompose import Decompose
 from monai_dgm.engines.detection.inference import DecomposedDetector, load_detector
 from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
 from monai_dgm.engines.residues.decomposed_network import DecomposedNetwork
 from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
-from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings
+from monai_dgm.engines.weights import find_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.refusals import UnavailableError
-from monai_dgm.networks.classifiers import build_classifier
 
 __all__ = ["BUNDLES", "LabellingModels", "Loaded"]
 
@@ -179,10 +179,7 @@ class LabellingModels:
 
     def _load_classifier(self, settings: Mapping[str, Any]) -> DecomposedNetwork:
         residues = self._residues_of(settings)
-        architecture = settings.get("architecture", "densenet161")
-        network = build_classifier(architecture, in_channels=len(residues["channels"]))
-        load_weights(network, self.paths["classifier"])
-        return DecomposedNetwork(network, **residues).to(self.device).eval()
+        return DecomposedNetwork(load_classifier(self.paths["classifier"]), **residues).to(self.device).eval()
 
     def _load_lungs(self, settings: Mapping[str, Any]) -> LungSegmentor:
         return load_lung_segmentor(self.paths["lungs"], self.device)

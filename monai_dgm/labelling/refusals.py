@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from monai_dgm.errors import InputError, StorageError
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "ArchiveAwayError",
@@ -57,8 +61,9 @@ _STATUS: dict[type[InputError], int] = {
 
 
 def answer_to(error: InputError) -> str:
-    """What a client is told of an error, in one line: no path of the server's own files."""
+    """What a client is told of an error, in one line: no path of the server's own files, which goes to the log."""
     if isinstance(error, StorageError):
+        logger.error("%s", error)
         return "a file that the server keeps cannot be used; its log says which"
     return " ".join(str(error).split())
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from monai_dgm.annotation.acquisition import STRATEGIES
 from monai_dgm.annotation.acquisition_store import AcquisitionScores
-from monai_dgm.annotation.image_scores import ImageScores, disagreement, suspicion, uncertainty
+from monai_dgm.annotation.image_scores import ImageScores, score_image
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.analysis import RadiographAnalysis
 from monai_dgm.labelling.background import Background
@@ -54,16 +54,9 @@ class ImageSelection:
             raise
         except InputError:
             return ImageScores(image_id, version)
-        two_models = found.source == "detector"
-        return ImageScores(
-            image_id,
-            version,
-            suspicion(found.scores, examination.probability),
-            uncertainty(found.scores, examination.probability),
-            disagreement(salient.boxes, found.boxes, salient.scores, found.scores) if two_models else None,
-            features,
-            encoder,
-        )
+        detector, saliency = (found.boxes, found.scores), (salient.boxes, salient.scores)
+        two_models = saliency if found.source == "detector" else None
+        return score_image(image_id, version, detector, examination.probability, two_models, features, encoder)
 
     def update(self, limit: int | None = None) -> int:
         """Score what is to be scored, at most ``limit`` images; returns how many.

@@ -11,7 +11,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from monai_dgm.networks.blocks import ResidualBlock
 from monai_dgm.networks.dgm import AbnormalityHead, Encoder, check_image_size
 
-__all__ = ["AbnormalityNetwork", "fold_batch_norms"]
+__all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
+
+PARTS = frozenset(("residue_encoder", "abnormality_head"))
+"""Names of E_F and the head in this network, in a DGM and in a Decomposer."""
 
 
 class AbnormalityNetwork(nn.Module):

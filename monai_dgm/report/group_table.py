@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_dgm.errors import InputError
+from monai_dgm.utils.command import exit_status
 
 __all__ = ["group_table", "read_rows"]
 
@@ -94,12 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m monai_dgm.report.group_table", description=__doc__)
     parser.add_argument("report")
     parser.add_argument("figures", nargs="+", help="name=words")
-    try:
-        run(parser.parse_args(arguments))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(run, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

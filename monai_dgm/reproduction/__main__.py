@@ -16,6 +16,7 @@ from monai_dgm.reproduction.pages import write_page
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.runner import Runner, all_decomposers, changed_configs
 from monai_dgm.reproduction.tabular import write_csv, write_latex
+from monai_dgm.utils.command import exit_status
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -84,11 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; errors of the user are one line."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        return run(_parser().parse_args(arguments))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(run, _parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

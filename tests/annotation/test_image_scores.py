@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monai_dgm.annotation.image_scores import binary_entropy, binary_margin, disagreement, suspicion, uncertainty
+from monai_dgm.annotation.image_scores import (
+    binary_entropy,
+    binary_margin,
+    disagreement,
+    score_image,
+    suspicion,
+    uncertainty,
+)
 from monai_dgm.errors import InputError
 
 BOXES = np.array([[10.0, 20, 60, 80], [110, 30, 170, 90]])
@@ -68,3 +75,13 @@ def test_boxes_of_little_weight_disagree_little() -> None:
     assert disagreement([], BOXES, detector_scores=[0.0, 0.0]) == 0
     with pytest.raises(InputError, match="weight a box"):
         disagreement(BOXES, BOXES, detector_scores=[0.5])
+
+
+def test_an_image_has_all_scores_that_its_models_allow() -> None:
+    weights, feature = np.array([0.9, 0.4]), np.ones(4, dtype=np.float32)
+    full = score_image("a", "v1", (BOXES, weights), 0.3, (BOXES[:1], np.ones(1)), feature, "e1")
+    assert (full.image_id, full.model_version, full.feature_version) == ("a", "v1", "e1") and full.features is feature
+    assert full.suspicion == suspicion(weights, 0.3) and full.uncertainty == uncertainty(weights, 0.3)
+    assert full.disagreement == disagreement(BOXES[:1], BOXES, [1.0], weights)
+    alone = score_image("a", "v1", (BOXES, weights))
+    assert alone.suspicion == 0.9 and alone.disagreement is None and alone.features is None

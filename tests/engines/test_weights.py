@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings, save_weights
+from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings, read_state_dict, save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.dgm import DGM
 from tests.engines.faults import files_limited_to, one_line
@@ -80,3 +80,13 @@ def test_a_full_disk_is_told_in_one_line_and_the_old_file_stays(name: str, tmp_p
     one_line(error, path)
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert load_weights(Weight(2), path).weight.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_parts_of_a_file_are_read_alone(tmp_path: Path, suffix: str) -> None:
+    network = nn.ModuleDict({"first": nn.Linear(2, 3), "second": nn.Linear(3, 1)})
+    path = tmp_path / f"model.{suffix}"
+    save_weights(network.state_dict(), path)
+    whole, part = read_state_dict(path), read_state_dict(path, parts={"second", "third"})
+    assert whole.keys() == network.state_dict().keys() and set(part) == {"second.weight", "second.bias"}
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in part.items())

@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from monai_dgm.networks.abnormality import AbnormalityNetwork, fold_batch_norms
+from monai_dgm.networks.dgm import DGM
+
+SIZE = {"base_width": 2, "num_res_blocks": 1}
 
 
 def with_batch_norms() -> AbnormalityNetwork:
@@ -42,6 +45,20 @@ def test_without_batch_norms_nothing_changes() -> None:
     assert all(torch.equal(value, folded.state_dict()[name]) for name, value in network.state_dict().items())
 
 
-def test_sides_that_do_not_fit_are_refused() -> None:
+def test_size_of_the_papers_is_a_quarter_of_the_decomposers_parameters() -> None:
+    with torch.device("meta"):
+        head, dgm = AbnormalityNetwork(), DGM(joint_decoder=False)
+    count = {network: sum(p.numel() for p in network.parameters()) for network in (head, dgm)}
+    assert count[head] == pytest.approx(21.70e6, rel=1e-3)  # E_F of Table 1
+    assert count[head] < 0.3 * count[dgm]
+
+
+def test_scripted_network_gives_the_same() -> None:
+    network, image = AbnormalityNetwork(**SIZE).eval(), torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(network)(image), network(image))
+
+
+def test_other_sides_are_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 32"):
-        AbnormalityNetwork(2, 1)(torch.zeros(1, 1, 40, 64))
+        AbnormalityNetwork(**SIZE)(torch.zeros(1, 1, 40, 40))

@@ -22,7 +22,7 @@ from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
 
 from lib import archive_routes, exchange_routes, routes, training_routes, viewer_routes
-from monai_dgm.errors import InputError, StorageError
+from monai_dgm.errors import InputError
 from monai_dgm.labelling.guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.refusals import ForbiddenError, answer_to, status_of
 from monai_dgm.labelling.studies import MAX_FILE_BYTES
@@ -91,8 +91,6 @@ async def _on_wrong_fields(request: Request, error: RequestValidationError) -> J
 
 
 async def _on_refusal(request: Request, error: InputError) -> JSONResponse:
-    if isinstance(error, StorageError):
-        logger.error("%s", error)
     return JSONResponse({"detail": answer_to(error)}, status_code=status_of(error))
 
 

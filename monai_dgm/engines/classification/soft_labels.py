@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.classification.classifier import load_classifier
+from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.networks.classifiers import build_classifier
 
 __all__ = ["SoftLabels", "load_teacher"]
 
@@ -60,5 +60,4 @@ def load_teacher(
     if found != (task, list(channels), True):
         wanted = f"a classifier for {task} on {list(channels)}"
         raise InputError(f"{path}: expected {wanted}, got one for {found[0]} on {found[1]}")
-    teacher = load_weights(build_classifier(settings["architecture"], len(channels)), path).to(device)
-    return teacher.eval().requires_grad_(False)
+    return load_classifier(path, device).requires_grad_(False)

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from monai_dgm.engines.weights import first_line, load_weights, read_model_settings, read_state_dict
+from monai_dgm.engines.classification.classifier import load_classifier
+from monai_dgm.engines.weights import first_line, read_model_settings, read_state_dict
 from monai_dgm.errors import InputError
-from monai_dgm.networks.abnormality import AbnormalityNetwork, fold_batch_norms
+from monai_dgm.networks.abnormality import PARTS, AbnormalityNetwork, fold_batch_norms
 from monai_dgm.networks.classifiers import RESIDUE_ENCODERS
 from monai_dgm.networks.decomposer import dgm_state_dict
 from monai_dgm.networks.dgm import DGM
@@ -44,8 +45,7 @@ def initialise_decomposer(
     if residue_encoder_weights is not None:
         folded = _folded_classifier(residue_encoder_weights)
         try:
-            network.residue_encoder.load_state_dict(folded.residue_encoder.state_dict())
-            network.abnormality_head.load_state_dict(folded.abnormality_head.state_dict())
+            network.load_state_dict({**network.state_dict(), **folded.state_dict()})
         except RuntimeError as error:
             wanted = "E_F of the width and blocks configured"
             raise InputError(f"{residue_encoder_weights}: expected {wanted}, got: {first_line(error)}") from error
@@ -57,8 +57,8 @@ def _folded_classifier(path: str | os.PathLike[str]) -> AbnormalityNetwork:
     if architecture not in RESIDUE_ENCODERS:
         wanted = f"weights of a classifier {' or '.join(RESIDUE_ENCODERS)}"
         raise InputError(f"{path}: expected {wanted}, got {architecture or 'no classifier'}")
-    classifier = AbnormalityNetwork(RESIDUE_ENCODERS[architecture], norm="batch")
-    load_weights(classifier, path)
+    classifier = load_classifier(path)
+    assert isinstance(classifier, AbnormalityNetwork)
     return fold_batch_norms(classifier)
 
 
@@ -81,6 +81,5 @@ def parameter_groups(network: nn.Module, learning_rate: float, residue_encoder_f
     own: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        is_own = any(part in ("residue_encoder", "abnormality_head") for part in name.split("."))
-        (own if is_own else others).append(parameter)
+        (others if PARTS.isdisjoint(name.split(".")) else own).append(parameter)
     return [{"params": others}, {"params": own, "lr": learning_rate * residue_encoder_factor}]

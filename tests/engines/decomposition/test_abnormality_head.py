@@ -13,7 +13,6 @@ from torch import nn
 from monai_dgm.engines.decomposition.abnormality_head import abnormality_probability, load_abnormality_network
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
-from monai_dgm.networks.abnormality import AbnormalityNetwork
 from monai_dgm.networks.decomposer import Decomposer, split_prediction
 from monai_dgm.networks.dgm import DGM
 
@@ -45,25 +44,6 @@ def test_probability_is_that_of_the_whole_model(tmp_path: Path, suffix: str, who
     found = abnormality_probability(network, image)
     torch.testing.assert_close(found, expected)
     assert found.shape == (3,) and found.std() > 0 and not network.training
-
-
-def test_size_of_the_papers_is_a_quarter_of_the_decomposers_parameters() -> None:
-    with torch.device("meta"):
-        head, dgm = AbnormalityNetwork(), DGM(joint_decoder=False)
-    count = {network: sum(p.numel() for p in network.parameters()) for network in (head, dgm)}
-    assert count[head] == pytest.approx(21.70e6, rel=1e-3)  # E_F of Table 1
-    assert count[head] < 0.3 * count[dgm]
-
-
-def test_scripted_network_gives_the_same() -> None:
-    network, image = AbnormalityNetwork(**SIZE).eval(), torch.rand(1, 1, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(torch.jit.script(network)(image), network(image))
-
-
-def test_other_sides_are_refused() -> None:
-    with pytest.raises(ValueError, match="multiples of 32"):
-        AbnormalityNetwork(**SIZE)(torch.zeros(1, 1, 40, 40))
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])

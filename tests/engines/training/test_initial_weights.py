@@ -26,7 +26,7 @@ def write_classifier(folder: Path, architecture: str = "residue_encoder_small") 
         for parameter in classifier.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
     save_weights(classifier.state_dict(), folder / "model.pt")
-    (folder / "model.json").write_text(json.dumps({"architecture": architecture}))
+    (folder / "model.json").write_text(json.dumps({"architecture": architecture, "channels": ["image"]}))
     return folder / "model.pt", classifier.eval()
 
 
