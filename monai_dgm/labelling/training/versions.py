@@ -108,7 +108,7 @@ class ModelVersions:
         version = self.get(number)
         if hash_file(version.weights) != version.info["sha256"]:
             raise ConflictError(f"version {number}: expected the weights that were stored, the file has changed")
-        with atomic_write(self.folder / CURRENT_FILE) as partial:
+        with self._locked(), atomic_write(self.folder / CURRENT_FILE) as partial:
             partial.write_text(json.dumps({"number": number, "time": utc_now(), "reason": reason}), encoding="utf-8")
         return version
 
@@ -151,12 +151,21 @@ class ModelVersions:
         return self.get(number)
 
     @contextmanager
-    def _next(self) -> Iterator[tuple[int, Path]]:
-        """The next number and a folder beside the others, renamed to it when the block succeeds."""
+    def _locked(self) -> Iterator[None]:
+        """Nobody else writes in the block, and what a process that was killed left half-written is gone."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock").acquire(timeout=LOCK_SECONDS, poll_interval=0.01):
-            for leftover in self.folder.glob(".partial-*"):  # of a process that was killed: nobody else has the lock
-                shutil.rmtree(leftover, ignore_errors=True)
+            for leftover in self.folder.glob(".partial-*"):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
+            yield
+
+    @contextmanager
+    def _next(self) -> Iterator[tuple[int, Path]]:
+        """The next number and a folder beside the others, renamed to it when the block succeeds."""
+        with self._locked():
             numbers = [int(name) for name in os.listdir(self.folder) if _FOLDER.fullmatch(name)]
             number = max(numbers, default=0) + 1
             partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))

@@ -118,3 +118,11 @@ def test_killed_at_any_moment_there_are_only_whole_versions(versions: ModelVersi
     current = versions.current()
     assert current is not None and current.number in (found[-1].number, found[-1].number - 1)
     assert add(versions) == found[-1].number + 1 and not list(versions.folder.glob(".partial-*"))
+
+
+def test_what_a_killed_process_left_is_swept_away(versions: ModelVersions) -> None:
+    add(versions)
+    (versions.folder / ".partial-a").mkdir()
+    (versions.folder / ".partial-b.json").write_text("{")
+    versions.restore(1, "a test")
+    assert not list(versions.folder.glob(".partial-*")) and len(versions.all()) == 1
