@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ def prepare_run(
             kill. None for a run that does not train, and may go on beside one that does.
     """
     report_input_errors_in_one_line()
+    gc.freeze()  # as below
     set_determinism(seed + 1_000_003 * rank)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("ignite").setLevel(logging.WARNING)
@@ -48,10 +50,14 @@ def prepare_inference(
 ) -> None:
     """Start logging and say what is going to be done with what, into where.
 
+    What has been imported by now stays to the end: the garbage collector need not look at it again. That is half a
+    million objects, and most of a second when the process ends.
+
     Raises:
         InputError: when there are no radiographs.
     """
     report_input_errors_in_one_line()
+    gc.freeze()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if dataset_dir is None:
         raise InputError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")

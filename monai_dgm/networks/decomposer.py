@@ -46,15 +46,15 @@ class Decomposer(nn.Module):
         """The inference network of a trained DGM; weights are copied."""
         decomposer = cls.__new__(cls)
         nn.Module.__init__(decomposer)
-        decomposer._take(dgm)
+        decomposer._take(copy.deepcopy(dgm))
         return decomposer.eval()
 
     def _take(self, dgm: DGM) -> None:
-        self.normal_encoder = copy.deepcopy(dgm.normal_encoder)
-        self.residue_encoder = copy.deepcopy(dgm.residue_encoder)
-        self.normal_decoder = bake_upsampling(copy.deepcopy(dgm.normal_decoder))
-        self.residue_decoder = bake_upsampling(copy.deepcopy(dgm.residue_decoder))
-        self.abnormality_head = copy.deepcopy(dgm.abnormality_head)
+        self.normal_encoder = dgm.normal_encoder
+        self.residue_encoder = dgm.residue_encoder
+        self.normal_decoder = bake_upsampling(dgm.normal_decoder)
+        self.residue_decoder = bake_upsampling(dgm.residue_decoder)
+        self.abnormality_head = dgm.abnormality_head
 
     def forward(self, image: Tensor) -> Tensor:
         """Decompose.
