@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["RandRadiographVariation", "check_batch_channels", "mark_channels"]
+__all__ = ["RandMirror", "RandRadiographVariation", "check_batch_channels", "mark_channels"]
 
 
 def check_batch_channels(image: Tensor, channels: Sequence[str]) -> None:
@@ -96,3 +96,30 @@ class RandRadiographVariation:
         brightness = self._uniform(count, self.brightness, device)[:, None, None, None]
         image = 2 * ((image + 1) / 2).clamp(0, 1) ** gamma - 1
         return (image * contrast + brightness).clamp(-1, 1)
+
+
+class RandMirror:
+    """Mirror some images of a batch, left to right.
+
+    Only where the answer has no side, as in normal against abnormal: there it takes a shortcut away, since letters on
+    the film and the way a hospital crops tell where an image comes from. Sampling uses torch's global random state.
+
+    Args:
+        prob: probability for each image, in [0, 1].
+
+    Raises:
+        ValueError: another probability.
+    """
+
+    def __init__(self, prob: float) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f"prob: expected a number in [0, 1], got {prob}")
+        self.prob = prob
+
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mirror ``image`` (B, C, S, S), all channels of an image alike."""
+        if self.prob == 0:
+            return batch
+        image = batch["image"]
+        chosen = torch.rand(image.shape[0], device=image.device) < self.prob
+        return {**batch, "image": torch.where(chosen[:, None, None, None], image.flip(-1), image)}

@@ -13,6 +13,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 
+from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.training.initial_weights import initialise_decomposer
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
@@ -158,6 +159,7 @@ def test_a_residue_encoder_learns_from_a_teacher(run: Run, tiny: Tiny, trained: 
     weights = tmp_path / "pupil" / "models" / "model.pt"
     settings = read_model_settings(weights)
     assert settings["architecture"] == "residue_encoder_small" and settings["teacher_weight"] == 0.7
+    assert settings["teachers_sha256"] == [hash_file(own["teacher_path"])]
     initialise_decomposer(DGM(base_width=16), residue_encoder_weights=weights)
     refused = run("training", "train", **tiny(tmp_path / "two", **{**own, "teacher_path": trained.weights}))
     said = one_line(refused.stderr)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.decomposer import Decomposer
@@ -120,6 +121,9 @@ def test_a_training_may_start_from_weights_and_leave_the_residue_encoder_alone(
     overrides = {"decomposer_weights": weights, "residue_encoder_lr_factor": 0.0, "max_epochs": 1}
     finished = bundle.run("training", "train", **tiny(tmp_path, **overrides))
     assert finished.returncode == 0, finished.stderr
+    settings = read_model_settings(tmp_path / "models" / "model.pt")
+    assert settings["decomposer_weights_sha256"] == hash_file(weights)
+    assert settings["residue_encoder_weights_sha256"] is None
     before, after = (torch.load(path, weights_only=True) for path in (weights, tmp_path / "models" / "model.pt"))
     for name, tensor in before.items():
         kept = name.startswith(("residue_encoder.", "abnormality_head."))

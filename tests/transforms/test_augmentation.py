@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandRadiographVariation
+from monai_dgm.transforms.augmentation import RandMirror, RandRadiographVariation
 
 STILL = {"rotation": 0.0, "scale": 0.0, "shift": 0.0, "contrast": 0.0, "brightness": 0.0, "gamma": 0.0}
 
@@ -112,3 +112,23 @@ def test_contrast_is_about_mid_grey_and_brightness_is_added() -> None:
     torch.testing.assert_close(varied(grey, contrast=0.3), grey)
     moved = varied(grey, brightness=0.2)
     assert 0.1 < moved.abs().max() <= 0.2 and moved.std(dim=(1, 2, 3)).max() < 1e-6
+
+
+def test_mirror_turns_about_the_asked_share_of_images_left_to_right_with_all_their_channels() -> None:
+    image = torch.rand(400, 2, 4, 6)
+    b = {"image": image, "label": torch.zeros(400)}
+    out = RandMirror(0.3)(b)
+    mirrored = (out["image"] == image.flip(-1)).flatten(1).all(dim=1)
+    assert ((out["image"] == image).flatten(1).all(dim=1) ^ mirrored).all()
+    assert mirrored.float().mean().item() == pytest.approx(0.3, abs=0.08)
+    assert out["label"] is b["label"]
+
+
+def test_mirror_of_probability_0_takes_no_random_number_and_changes_nothing() -> None:
+    b = batch()
+    state = torch.get_rng_state()
+    assert RandMirror(0.0)(b) is b and torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(RandMirror(1.0)(b)["image"], b["image"].flip(-1))
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=r"\[0, 1\]"):
+            RandMirror(wrong)
