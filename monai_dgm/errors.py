@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def in_one_line(error: BaseException) -> str:
+    """The whole message of an error, its lines joined."""
+    return " ".join(str(error).split())
+
+
 class InputError(ValueError):
     """Input that cannot be used: the message names the file, what was expected and what came, in one line."""
 

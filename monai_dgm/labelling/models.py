@@ -20,7 +20,7 @@ from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
 from monai_dgm.engines.residues.decomposed_network import DecomposedNetwork
 from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
 from monai_dgm.engines.weights import find_weights, read_model_settings
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.refusals import UnavailableError
 
 __all__ = ["BUNDLES", "LabellingModels", "Loaded"]
@@ -150,7 +150,7 @@ class LabellingModels:
                 except UnavailableError:
                     raise
                 except (InputError, ValueError, KeyError) as error:
-                    logger.error("%s cannot be used: %s", name, " ".join(str(error).split()))  # with its path
+                    logger.error("%s cannot be used: %s", name, in_one_line(error))  # with its path
                     raise UnavailableError(f"the {name} cannot be used; the server's log says why") from error
             return self._loaded[name]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from monai_dgm.errors import InputError, StorageError
+from monai_dgm.errors import InputError, StorageError, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def answer_to(error: InputError) -> str:
     if isinstance(error, StorageError):
         logger.error("%s", error)
         return "a file that the server keeps cannot be used; its log says which"
-    return " ".join(str(error).split())
+    return in_one_line(error)
 
 
 def status_of(error: InputError) -> int:

@@ -15,7 +15,7 @@ from monai_dgm.annotation.placement import Placement
 from monai_dgm.data.listing import SUFFIXES, list_radiographs
 from monai_dgm.data.read import read_radiograph
 from monai_dgm.dicom.radiograph import MAX_PIXELS, Radiograph
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.placement import radiograph_placement
 from monai_dgm.labelling.refusals import ConflictError, TooLargeError, UnknownError
 from monai_dgm.labelling.requests import checked_image_id, checked_new_id
@@ -83,7 +83,7 @@ def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
     except TooLargeError:
         raise
     except InputError as error:
-        raise InputError(" ".join(str(error).split()).replace(str(path), "image")) from None
+        raise InputError(in_one_line(error).replace(str(path), "image")) from None
     except OSError as error:
         raise InputError(f"image: cannot be read ({error.strerror})") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from monai_dgm.errors import StorageError
+from monai_dgm.errors import StorageError, in_one_line
 
 __all__ = ["SqliteFile"]
 
@@ -66,7 +66,7 @@ class SqliteFile:
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:
                 raise  # its subclasses: locked, no space; the file itself is well
-            reason = " ".join(str(error).split())
+            reason = in_one_line(error)
             raise StorageError(f"{self.path}: expected a file of {self.content} ({reason}); {self.advice}") from error
         finally:
             connection.close()  # rolls back what was not committed

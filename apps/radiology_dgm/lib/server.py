@@ -22,7 +22,7 @@ from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
 
 from lib import archive_routes, exchange_routes, routes, training_routes, viewer_routes
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.refusals import ForbiddenError, answer_to, status_of
 from monai_dgm.labelling.studies import MAX_FILE_BYTES
@@ -123,7 +123,7 @@ def check_address() -> None:
 def refuse_to_start(error: Exception) -> None:
     """End the server in one line, where the platform's command runs it; else the caller raises."""
     if _started_by_the_platform():
-        _end(" ".join(str(error).split()))
+        _end(in_one_line(error))
 
 
 def _end(reason: str) -> NoReturn:

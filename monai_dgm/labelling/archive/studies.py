@@ -9,7 +9,7 @@ import pydicom
 from monai_dgm.annotation.placement import Placement
 from monai_dgm.dicom.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.dicom.read import read_header
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.archive.cache import DicomCache
 from monai_dgm.labelling.archive.client import ArchiveClient, StudyUIDs, is_uid
 from monai_dgm.labelling.archive.index import ArchivedInstance, ArchiveIndex
@@ -141,7 +141,7 @@ class StudyArchive:
             try:
                 header = read_header(path)
             except InputError as error:
-                raise InputError(" ".join(str(error).split()).replace(str(path), "object")) from None
+                raise InputError(in_one_line(error).replace(str(path), "object")) from None
         if str(header.get("SOPInstanceUID") or "") != uids.instance:
             raise InputError("expected the object that was asked for, the archive sent another")
         return header

@@ -25,7 +25,7 @@ from ignite.engine import Engine
 from monai_dgm.annotation.label_store import LabelStore
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.engines.weights import load_weights, read_model_settings
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.training.data import (
     corrected_items,
     read_counts,
@@ -175,7 +175,7 @@ def _guarded(folder: JobFolder, run: Callable[[], Any]) -> int:
         # whoever asks is told no path and no image: those are in the log, which stays on this machine
         reason = "the training failed; its log on the server says why"
         if isinstance(cause, InputError) and "/" not in str(cause):
-            reason = " ".join(str(cause).split())
+            reason = in_one_line(cause)
         folder.write_result({"status": "ERROR", "reason": reason})
         return 1
 
