@@ -139,8 +139,8 @@ SMALL = Preset(
     name="small",
     summary="For two CPU cores and some hours: each network is trained for a few hundred steps, which is too short for "
     "figures that can stand beside others'; what residues change is the question. DenseNet161 sees radiographs of "
-    "64 px and their residues, AlexNet and ResNet152 the radiographs alone; a small DenseNet and the detector see "
-    "96 px. No VGG19.",
+    "64 px and their residues, AlexNet, VGG19 and ResNet152 the radiographs alone; a small DenseNet and the detector "
+    "see 96 px.",
     folds=None,
     data={},
     decomposer=Recipe(
@@ -155,7 +155,11 @@ SMALL = Preset(
             "learning_rate": 7e-4,
         }
     ),
-    compared=(Network("alexnet", 64, _SMALL_PLAIN), Network("resnet152", 64, _SMALL_LARGE)),
+    compared=(
+        Network("alexnet", 64, _SMALL_PLAIN),
+        Network("vgg19", 64, _SMALL_PLAIN),
+        Network("resnet152", 64, _SMALL_LARGE),
+    ),
     classifiers=(Network("densenet161", 64, _SMALL_LARGE), Network("densenet_small", 96, _SMALL_SMALL)),
     detectors=(Network("resnet18", 96, _SMALL_DETECTOR),),
 )
