@@ -13,10 +13,8 @@ ARGS ?=
 # Of the label app.
 STUDIES ?=
 PORT ?= 8000
-# Worker processes of pytest; each takes one torch thread (tests/conftest.py). On two cores none is fastest: a worker's
-# imports of torch cost more than it brings.
-WORKERS ?= 0
-# The slow tests mostly wait for processes of their own, so two at once do bring something.
+# Worker processes of pytest; each takes one torch thread (tests/conftest.py).
+WORKERS ?= 2
 SLOW_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
