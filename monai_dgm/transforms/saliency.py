@@ -130,16 +130,16 @@ def _threshold(strength: NDArray[np.float32], rule: ThresholdRule | float, floor
     """Threshold for the |a| values ``strength`` (n,)."""
     if isinstance(rule, int | float):
         return float(rule)
-    if strength.size == 0:
-        return floor
-    if rule in ("otsu", "li"):
+    if rule not in ("otsu", "li", "quantile"):
+        raise ValueError(f"threshold: expected 'otsu', 'li', 'quantile' or a number, got {rule!r}")
+    if strength.size == 0 or float(strength.max()) <= floor:
+        return floor  # no rule finds a threshold above the largest value
+    if rule == "quantile":
+        adaptive = float(np.quantile(strength, QUANTILE))
+    else:
         flat = float(strength.max()) == float(strength.min())
         find = threshold_otsu if rule == "otsu" else threshold_li
         adaptive = float(strength.max()) if flat else float(find(strength))
-    elif rule == "quantile":
-        adaptive = float(np.quantile(strength, QUANTILE))
-    else:
-        raise ValueError(f"threshold: expected 'otsu', 'li', 'quantile' or a number, got {rule!r}")
     return max(adaptive, floor)
 
 

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -154,3 +156,13 @@ def test_dictionary_transform_works_without_any_lungs() -> None:
     assert output["seen_meta"]["lung_box_source"] == "whole_image"
     with pytest.raises(KeyError):
         ResidueSaliencyd()({"image": 1})
+
+
+@pytest.mark.parametrize("rule", ["otsu", "li", "quantile"])
+def test_blank_residue_but_for_its_last_digit_has_the_floor_as_threshold_without_a_warning(rule: str) -> None:
+    residue = np.full((64, 64), 9.1433525e-05, dtype=np.float32)
+    residue[0, 0] = np.nextafter(residue[0, 0], np.float32(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        saliency = compute_saliency(residue, threshold=rule, sigma=0)
+    assert saliency.threshold == RESIDUE_FLOOR and not saliency.mask.any()
