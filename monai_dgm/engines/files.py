@@ -22,6 +22,7 @@ __all__ = [
     "describe_model",
     "input_items",
     "relative_names",
+    "weights_sha256",
     "without_folders",
     "write_results",
     "writing",
@@ -100,6 +101,17 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, str]:
         return {"file": Path(path).name, "sha256": hash_file(path)}
     except OSError as error:
         raise InputError(f"{path}: expected the file of the model ({error.strerror})") from error
+
+
+def weights_sha256(path: str | os.PathLike[str] | None) -> str | None:
+    """SHA-256 of weights that a training starts from or looks at, for the settings of what it trains; None for none.
+
+    Settings name no path: it says nothing on another machine.
+
+    Raises:
+        InputError: no such file.
+    """
+    return None if path is None else describe_model(path)["sha256"]
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:

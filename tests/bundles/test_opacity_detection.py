@@ -14,6 +14,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 
 import monai_dgm
+from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.detection.figures import read_detections
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
@@ -132,6 +133,8 @@ def test_image_alone_needs_no_decomposer_and_may_go_on_from_weights(run: Run, ti
     others = {"output_dir": tmp_path / "b", "ckpt_dir": tmp_path / "b" / "models", "learning_rate": 1e-9}
     finished = run("training", "train", **{**overrides, **others}, initial_weights=weights)
     assert finished.returncode == 0, finished.stderr
+    started = [read_model_settings(tmp_path / run / "models" / "model.pt")["initial_weights_sha256"] for run in "ab"]
+    assert started == [None, hash_file(weights)]
     name = "network.classification_head.cls_logits.weight"
     bias = [
         load_weights(detector_of(p / "models" / "model.pt"), p / "models" / "model.pt").state_dict()[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def test_files_are_those_of_the_model_card(repository: Path, bundle: str) -> Non
     assert "not a medical device" in card and f"{told['bytes']:,}" in card
     assert all(torch.isfinite(tensor).all() for tensor in load_file(weights).values())
     assert find_weights(weights.parent.parent) == str(weights)
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_settings_name_no_place_of_one_machine(repository: Path, bundle: str) -> None:
+    text = shipped(repository, bundle).with_suffix(".json").read_text(encoding="utf-8")
+    assert not re.search(r'["\s=\']/\w', text), "an absolute path"
 
 
 def test_the_classifier_fits_its_settings(repository: Path) -> None:

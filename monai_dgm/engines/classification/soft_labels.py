@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.engines.classification.classifier import load_classifier
-from monai_dgm.engines.files import describe_model
+from monai_dgm.engines.files import weights_sha256
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 
@@ -81,13 +81,13 @@ def load_teachers(
     return teachers
 
 
-def teachers_sha256(teacher_path: str | Sequence[str] | None) -> list[str]:
+def teachers_sha256(teacher_path: str | Sequence[str] | None) -> list[str | None]:
     """SHA-256 of each teacher's weights, for the settings of the classifier that learns from them.
 
     Raises:
         InputError: no such file.
     """
-    return [describe_model(path)["sha256"] for path in _paths(teacher_path)]
+    return [weights_sha256(path) for path in _paths(teacher_path)]
 
 
 def _paths(teacher_path: str | Sequence[str] | None) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset, check_channels
 from monai_dgm.data.sources import Splits
-from monai_dgm.engines.files import describe_model
+from monai_dgm.engines.files import describe_model, weights_sha256
 from monai_dgm.engines.residues.cached import cached_residues
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
@@ -63,7 +63,7 @@ def decomposer_sha256(path: str | os.PathLike[str], channels: Sequence[str]) -> 
     Raises:
         InputError: no such file.
     """
-    return describe_model(path)["sha256"] if needs_decomposer(channels) else None
+    return weights_sha256(path) if needs_decomposer(channels) else None
 
 
 def announce_decomposer(path: str | os.PathLike[str], splits: Splits) -> None:

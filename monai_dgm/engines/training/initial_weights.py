@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from monai_dgm.engines.classification.classifier import load_classifier
-from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.weights import first_line, read_model_settings, read_state_dict
 from monai_dgm.errors import InputError
 from monai_dgm.networks.abnormality import PARTS, AbnormalityNetwork, fold_batch_norms
@@ -16,7 +15,7 @@ from monai_dgm.networks.classifiers import RESIDUE_ENCODERS
 from monai_dgm.networks.decomposer import dgm_state_dict
 from monai_dgm.networks.dgm import DGM
 
-__all__ = ["initial_sha256", "initialise_decomposer", "parameter_groups"]
+__all__ = ["initialise_decomposer", "parameter_groups"]
 
 
 def initialise_decomposer(
@@ -51,15 +50,6 @@ def initialise_decomposer(
             wanted = "E_F of the width and blocks configured"
             raise InputError(f"{residue_encoder_weights}: expected {wanted}, got: {first_line(error)}") from error
     return network
-
-
-def initial_sha256(path: str | os.PathLike[str] | None) -> str | None:
-    """SHA-256 of weights that a training starts from, for the settings of what it trains; None where it has none.
-
-    Raises:
-        InputError: no such file.
-    """
-    return None if path is None else describe_model(path)["sha256"]
 
 
 def _folded_classifier(path: str | os.PathLike[str]) -> AbnormalityNetwork:

@@ -113,7 +113,6 @@ def overrides(
         "mixture": f"$fine_tuning.batch_mixture(@splits.training, {options.correction_share}, @batch_size)",
         "train#sampler#labels": "$@mixture[0]",
         "train#sampler#normal_fraction": "$@mixture[1]",
-        "model_settings#initial_weights": None,  # a path
         "training": ["$@train#trainer.run()"],
     }
 
