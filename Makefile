@@ -15,7 +15,6 @@ STUDIES ?=
 PORT ?= 8000
 # Worker processes of pytest; each takes one torch thread (tests/conftest.py).
 WORKERS ?= 2
-SLOW_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help environment train test test-slow test-label label label-pacs ohif lint format clean
@@ -50,7 +49,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(SLOW_WORKERS) -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
 
 # MONAI Label brings some gigabytes that nothing else needs, so it has an environment of its own.
 test-label: $(LABEL_INSTALLED)

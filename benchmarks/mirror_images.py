@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from monai_dgm.data.dataset import RadiographDataset
@@ -24,7 +23,9 @@ from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.classification.classifier import load_classifier
 from monai_dgm.engines.classification.data import task_splits
 from monai_dgm.engines.weights import read_model_settings
-from monai_dgm.metrics.intervals import interval, patient_weights
+from monai_dgm.metrics.across_splits import summarise_splits
+from monai_dgm.metrics.classification import classification_figure_set
+from monai_dgm.metrics.comparison import paired_differences
 
 Scores = NDArray[np.float64]
 
@@ -39,26 +40,21 @@ def logits(network: nn.Module, dataset: RadiographDataset, mirrored: bool) -> Sc
     return torch.cat(found).numpy()
 
 
-def auc_with_interval(labels: Scores, scores: Sequence[Scores], weights: NDArray[np.float32]) -> str:
-    """AUC of the scores, or the difference of two of them (first minus second), with its bounds."""
-
-    def figure(weight: NDArray[np.float32] | None) -> float:
-        aucs = [roc_auc_score(labels, values, sample_weight=weight) for values in scores]
-        return float(aucs[0] - aucs[1]) if len(aucs) == 2 else float(aucs[0])
-
-    bounds = interval([figure(row) for row in weights if len(set(labels[row > 0])) == 2])
-    sign = "+" if len(scores) == 2 else ""
-    return f"{figure(None):{sign}.3f} [{bounds.low:{sign}.3f}, {bounds.high:{sign}.3f}]"
-
-
-def print_table(title: str, rows: Sequence[tuple[str, Scores]], labels: Scores, weights: NDArray[np.float32]) -> None:
+def print_table(
+    title: str, rows: Sequence[tuple[str, Scores]], labels: Scores, patients: Sequence[str], num: int
+) -> None:
     """A row for each classifier; its scores are (2, N), of the images as they are and mirrored."""
     print(f"\n| {title}, n = {len(labels)} | as it is | mirrored | both | both - as it is |")
     print("|---" * 5 + "|")
-    for name, (plain, mirror) in rows:
-        mean = (plain + mirror) / 2
-        columns = ([plain], [mirror], [mean], [mean, plain])
-        print(f"| {name} |", " | ".join(auc_with_interval(labels, scores, weights) for scores in columns), "|")
+    for name, scores in rows:
+        plain, mirror, both = (
+            classification_figure_set(labels, values, 0.0) for values in (*scores, scores.mean(axis=0))
+        )
+        found = [summarise_splits([figures], [patients], num)["auc"] for figures in (plain, mirror, both)]
+        cells = [f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in found]
+        gain = paired_differences(both, plain, patients, num)["auc"]
+        cells.append(f"{gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
+        print("| " + " | ".join((name, *cells)) + " |", flush=True)
 
 
 def main() -> None:
@@ -68,7 +64,7 @@ def main() -> None:
     parser.add_argument("--classifiers", nargs="+", required=True, help="task abnormality, channels ['image']")
     parser.add_argument("--cache_dir", default="output/cache")
     parser.add_argument("--source", default="nih")
-    parser.add_argument("--num_bootstrap", type=int, default=500)
+    parser.add_argument("--num_bootstrap", type=int, default=2000)
     given = parser.parse_args()
     settings = [read_model_settings(path) for path in given.classifiers]
     size, fold, task = (settings[0][name] for name in ("image_size", "fold", "task"))
@@ -83,10 +79,10 @@ def main() -> None:
         named = {f"classifier {place}": scores for place, scores in enumerate(both, 1)} | {"mean": both.mean(axis=0)}
         labels = dataset.labels.numpy().astype(np.float64)
         within = np.array([item["source"] == given.source for item in items])
-        patients = patient_weights([str(item["patient_id"]) for item in items], given.num_bootstrap)
+        patients = np.array([str(item["patient_id"]) for item in items])
         for group, chosen in (("all sources", np.full(len(items), True)), (f"within {given.source}", within)):
             rows = [(name, scores[:, chosen]) for name, scores in named.items()]
-            print_table(f"{part}, {group}", rows, labels[chosen], patients[:, chosen])
+            print_table(f"{part}, {group}", rows, labels[chosen], patients[chosen].tolist(), given.num_bootstrap)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,8 @@ def prepare_run(
         ckpt_dir: where a training writes its model: ``.partial-*`` files there and in ``output_dir`` are leftovers of a
             kill. None for a run that does not train, and may go on beside one that does.
     """
-    report_input_errors_in_one_line()
-    gc.freeze()  # as below
+    _start()
     set_determinism(seed + 1_000_003 * rank)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("ignite").setLevel(logging.WARNING)
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,18 +48,24 @@ def prepare_inference(
 ) -> None:
     """Start logging and say what is going to be done with what, into where.
 
-    What has been imported by now stays to the end: the garbage collector need not look at it again. That is half a
-    million objects, and most of a second when the process ends.
-
     Raises:
         InputError: when there are no radiographs.
+    """
+    _start()
+    if dataset_dir is None:
+        raise InputError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
+    print(f"{doing} {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
+
+
+def _start() -> None:
+    """What training and inference begin with.
+
+    What has been imported by now stays to the end: the garbage collector need not look at it again. That is half a
+    million objects, and most of a second when the process ends.
     """
     report_input_errors_in_one_line()
     gc.freeze()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if dataset_dir is None:
-        raise InputError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
-    print(f"{doing} {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
 
 
 def report_input_errors_in_one_line() -> None:

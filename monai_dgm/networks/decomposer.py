@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -39,22 +39,22 @@ class Decomposer(nn.Module):
     ) -> None:
         super().__init__()
         dgm = DGM(1, base_width, num_res_blocks, False, normal_skips, residue_skips)
-        self._take(dgm)
+        self._take(dgm, lambda part: part)  # nobody else has it
 
     @classmethod
     def from_dgm(cls, dgm: DGM) -> Decomposer:
         """The inference network of a trained DGM; weights are copied."""
         decomposer = cls.__new__(cls)
         nn.Module.__init__(decomposer)
-        decomposer._take(copy.deepcopy(dgm))
+        decomposer._take(dgm, copy.deepcopy)
         return decomposer.eval()
 
-    def _take(self, dgm: DGM) -> None:
-        self.normal_encoder = dgm.normal_encoder
-        self.residue_encoder = dgm.residue_encoder
-        self.normal_decoder = bake_upsampling(dgm.normal_decoder)
-        self.residue_decoder = bake_upsampling(dgm.residue_decoder)
-        self.abnormality_head = dgm.abnormality_head
+    def _take(self, dgm: DGM, own: Callable[[Any], Any]) -> None:
+        self.normal_encoder = own(dgm.normal_encoder)
+        self.residue_encoder = own(dgm.residue_encoder)
+        self.normal_decoder = bake_upsampling(own(dgm.normal_decoder))
+        self.residue_decoder = bake_upsampling(own(dgm.residue_decoder))
+        self.abnormality_head = own(dgm.abnormality_head)
 
     def forward(self, image: Tensor) -> Tensor:
         """Decompose.

@@ -132,14 +132,13 @@ def _threshold(strength: NDArray[np.float32], rule: ThresholdRule | float, floor
         return float(rule)
     if rule not in ("otsu", "li", "quantile"):
         raise ValueError(f"threshold: expected 'otsu', 'li', 'quantile' or a number, got {rule!r}")
-    if strength.size == 0 or float(strength.max()) <= floor:
+    if strength.size == 0 or (largest := float(strength.max())) <= floor:
         return floor  # no rule finds a threshold above the largest value
     if rule == "quantile":
         adaptive = float(np.quantile(strength, QUANTILE))
     else:
-        flat = float(strength.max()) == float(strength.min())
         find = threshold_otsu if rule == "otsu" else threshold_li
-        adaptive = float(strength.max()) if flat else float(find(strength))
+        adaptive = largest if largest == float(strength.min()) else float(find(strength))
     return max(adaptive, floor)
 
 
