@@ -55,7 +55,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 FIGURES = (
     "head_auc", "residue_auc", "residue_ratio", "residue_pixel_ap", "residue_pixel_ap/baseline_mean_box_prior",
-    "pointing_game", "pointing_game/baseline_mean_box_prior", "normal_ssim", "normal_spread_ratio",
+    "pointing_game", "pointing_game/baseline_mean_box_prior", "normal_ssim", "normal_std_ratio",
 )  # fmt: skip
 
 
@@ -82,10 +82,10 @@ def train(name: str, dataset_dir: str, output_dir: Path, iterations: int) -> dic
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
-    figures: dict[str, dict[str, float]] = {}
+    metrics: dict[str, dict[str, float]] = {}
     for row in json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8")):
-        figures.setdefault(row["group"], {})[row["name"]] = row["value"]
-    return figures
+        metrics.setdefault(row["group"], {})[row["name"]] = row["value"]
+    return metrics
 
 
 def main() -> None:
@@ -100,8 +100,8 @@ def main() -> None:
     print("| variant | " + " | ".join(name.replace("_", " ") for name in FIGURES) + " |")
     print("|---" * (len(FIGURES) + 1) + "|")
     for name in arguments.only.split(","):
-        figures = train(name, arguments.dataset_dir, arguments.output_dir, arguments.iterations)[arguments.group]
-        cells = (f"{figures[figure]:.3f}" if figures.get(figure) is not None else "" for figure in FIGURES)
+        metrics = train(name, arguments.dataset_dir, arguments.output_dir, arguments.iterations)[arguments.group]
+        cells = (f"{metrics[figure]:.3f}" if metrics.get(figure) is not None else "" for figure in FIGURES)
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -32,20 +32,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_dgm.annotation.acquisition import STRATEGIES, select_images
-from monai_dgm.annotation.image_scores import ImageScores, score_image
-from monai_dgm.annotation.labels import ImageLabel, make_boxes
 from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
-from monai_dgm.data.read import image_shape
 from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.weights import find_weights, save_weights
-from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.models import LabellingModels
-from monai_dgm.labelling.studies import StudyFolder, image_id_of
+from monai_dgm.labelling.active_learning.image_scores import ImageScores, score_image
+from monai_dgm.labelling.active_learning.strategies import STRATEGIES, select_images
+from monai_dgm.labelling.labels.image_label import ImageLabel, make_boxes
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.models import LabellingModels
+from monai_dgm.labelling.server.studies import StudyFolder, image_id_of
 from monai_dgm.labelling.training.data import TrainingData, corrected_items, write_splits
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions, fine_tune
-from monai_dgm.labelling.training.gate import detect_in, figures_of
+from monai_dgm.labelling.training.promotion import detect_in, metrics_of
 from monai_dgm.networks.detector import OpacityDetector
+from monai_dgm.readers.read import image_shape
 from monai_dgm.report.learning_curves import draw_curves, table_of
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.utils.atomic import atomic_write
@@ -56,7 +56,7 @@ Datalist = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Material:
+class DatasetInfo:
     """Radiographs to choose from, and to test on, and what the decomposer says of the former."""
 
     pool: Datalist
@@ -65,7 +65,7 @@ class Material:
     decomposer: Path
 
 
-def make_material(seed: int, arguments: argparse.Namespace) -> Material:
+def make_dataset_info(seed: int, arguments: argparse.Namespace) -> DatasetInfo:
     """Pool and test of the data set, of limited size, with the decomposer's part of the scores."""
     own = arguments.dataset_dir is not None
     sizes = {} if own else {"sample_patients": arguments.sample_patients, "sample_size": 128}
@@ -77,7 +77,7 @@ def make_material(seed: int, arguments: argparse.Namespace) -> Material:
     pool, test = _some(pool, arguments.pool, draw), _some(test, arguments.test, draw)
     weights = Path(str(arguments.decomposer_path).format(fold=seed)).resolve()
     scores = arguments.output_dir / (f"decomposer_scores_{seed}.json" if own else "decomposer_scores.json")
-    return Material(pool, test, decomposer_scores(pool, weights, scores, arguments), weights)
+    return DatasetInfo(pool, test, decomposer_scores(pool, weights, scores, arguments), weights)
 
 
 def _some(items: Datalist, number: int, draw: np.random.Generator) -> Datalist:
@@ -112,12 +112,14 @@ def decomposer_scores(
     return known
 
 
-def scores_of(items: Datalist, material: Material, weights: Path, arguments: argparse.Namespace) -> list[ImageScores]:
+def scores_of(
+    items: Datalist, dataset_info: DatasetInfo, weights: Path, arguments: argparse.Namespace
+) -> list[ImageScores]:
     """Scores of images with the detector of now."""
     found = []
     cache = arguments.output_dir / "cache"
-    for record in detect_in(items, weights, cache, decomposer(material, arguments), arguments.device):
-        known = material.known.get(record.image_id, {})
+    for record in detect_in(items, weights, cache, decomposer(dataset_info, arguments), arguments.device):
+        known = dataset_info.known.get(record.image_id, {})
         saliency = features = None
         if known:
             saliency = np.asarray(known["boxes"], dtype=np.float64).reshape(-1, 4), known["weights"]
@@ -129,9 +131,9 @@ def scores_of(items: Datalist, material: Material, weights: Path, arguments: arg
     return found
 
 
-def decomposer(material: Material, arguments: argparse.Namespace) -> str | None:
+def decomposer(dataset_info: DatasetInfo, arguments: argparse.Namespace) -> str | None:
     """The decomposer's weights for a detector that sees residues."""
-    return str(material.decomposer) if "residue" in arguments.channels else None
+    return str(dataset_info.decomposer) if "residue" in arguments.channels else None
 
 
 def first_images(pool: Datalist, number: int, seed: int) -> set[str]:
@@ -156,16 +158,16 @@ def radiologist(items: Datalist) -> Datalist:
 
 def train(
     folder: Path, weights: Path, first: Datalist, corrected: Datalist, steps: int, rate: float, seed: int,
-    arguments: argparse.Namespace, material: Material,
+    arguments: argparse.Namespace, dataset_info: DatasetInfo,
 ) -> Path:  # fmt: skip
     """Weights after a training on first images and corrections."""
     data = [{**item, "corrected": 0} for item in first] + [{**item, "corrected": 1} for item in corrected]
     folder.mkdir(parents=True, exist_ok=True)
-    validation = material.test[: min(8, len(material.test))]  # of one look at the end, that decides nothing
+    validation = dataset_info.test[: min(8, len(dataset_info.test))]  # of one look at the end, that decides nothing
     write_splits(folder / "splits.json", TrainingData(data, validation, {}, f"{len(first)} + {len(corrected)} images"))
     options = FineTuneOptions(1, steps, 8, rate)
     others: dict[str, Any] = {"device": f"$torch.device({arguments.device!r})", "seed": seed, "save_interval": 200}
-    others |= {"cache_dir": arguments.output_dir / "cache", "decomposer_path": str(material.decomposer)}
+    others |= {"cache_dir": arguments.output_dir / "cache", "decomposer_path": str(dataset_info.decomposer)}
     trained = fine_tune(CONFIG, weights, options, folder / "splits.json", folder, others)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
@@ -186,21 +188,21 @@ def untrained(folder: Path, seed: int, arguments: argparse.Namespace) -> Path:
 
 
 def tested(
-    folder: Path, weights: Path, chosen: Sequence[str], material: Material, arguments: argparse.Namespace
+    folder: Path, weights: Path, chosen: Sequence[str], dataset_info: DatasetInfo, arguments: argparse.Namespace
 ) -> None:
     """Write down the figures of a round."""
-    cache, other = arguments.output_dir / "cache", decomposer(material, arguments)
-    figures = figures_of(detect_in(material.test, weights, cache, other, arguments.device))
+    cache, other = arguments.output_dir / "cache", decomposer(dataset_info, arguments)
+    metrics = metrics_of(detect_in(dataset_info.test, weights, cache, other, arguments.device))
     with atomic_write(folder / "result.json") as partial:
-        partial.write_text(json.dumps({"weights": str(weights), "chosen": list(chosen), "figures": figures}))
+        partial.write_text(json.dumps({"weights": str(weights), "chosen": list(chosen), "metrics": metrics}))
 
 
-def run(strategy: str, seed: int, material: Material, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def run(strategy: str, seed: int, dataset_info: DatasetInfo, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """All rounds of one strategy and seed, as rows."""
     place = arguments.output_dir / f"seed_{seed}"
-    names = first_images(material.pool, arguments.first_images, seed)
-    first = [item for item in material.pool if item["image_id"] in names]
-    by_id = {item["image_id"]: item for item in material.pool}
+    names = first_images(dataset_info.pool, arguments.first_images, seed)
+    first = [item for item in dataset_info.pool if item["image_id"] in names]
+    by_id = {item["image_id"]: item for item in dataset_info.pool}
     chosen: list[str] = []
     weights, rows = Path(), []
     for number in range(arguments.rounds + 1):
@@ -210,30 +212,31 @@ def run(strategy: str, seed: int, material: Material, arguments: argparse.Namesp
                 start = (untrained(folder, seed, arguments), first, [], arguments.start_steps, 1e-3)
                 new: list[str] = []
             else:
-                new = choose(strategy, number, seed, weights, names, chosen, material, arguments)
+                new = choose(strategy, number, seed, weights, names, chosen, dataset_info, arguments)
                 corrected = radiologist([by_id[name] for name in [*chosen, *new]])
                 start = (weights, first, corrected, arguments.round_steps, arguments.learning_rate)
-            trained = train(folder, *start, seed, arguments, material)
-            tested(folder, trained, new, material, arguments)
+            trained = train(folder, *start, seed, arguments, dataset_info)
+            tested(folder, trained, new, dataset_info, arguments)
         result = json.loads((folder / "result.json").read_text())
         weights, chosen = Path(result["weights"]), [*chosen, *result["chosen"]]
         row = {"seed": seed, "strategy": strategy, "round": number, "corrected_images": len(chosen)}
         row["with_boxes"] = sum(num_boxes(by_id[name]) > 0 for name in chosen)
-        rows.append({**row, **result["figures"]})
+        rows.append({**row, **result["metrics"]})
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     return rows
 
 
 def choose(
-    strategy: str, number: int, seed: int, weights: Path, first: set[str], chosen: Sequence[str], material: Material,
+    strategy: str, number: int, seed: int, weights: Path, first: set[str], chosen: Sequence[str],
+    dataset_info: DatasetInfo,
     arguments: argparse.Namespace,
 ) -> list[str]:  # fmt: skip
     """The images that a strategy wants labelled next."""
     done = first | set(chosen)
     if strategy == "random":
-        scores = [ImageScores(item["image_id"], "") for item in material.pool]
+        scores = [ImageScores(item["image_id"], "") for item in dataset_info.pool]
     else:
-        scores = scores_of(material.pool, material, weights, arguments)
+        scores = scores_of(dataset_info.pool, dataset_info, weights, arguments)
     left = [one for one in scores if one.image_id not in done]
     labelled = [one for one in scores if one.image_id in done]
     return select_images(left, arguments.per_round, strategy, labelled, 100 * seed + number)
@@ -262,9 +265,9 @@ def main() -> None:
         parser.error("--dataset_dir: expected --channels image, since the decomposers have seen the test images")
     rows: list[dict[str, Any]] = []
     for seed in map(int, arguments.seeds.split(",")):
-        material = make_material(seed, arguments)
+        dataset_info = make_dataset_info(seed, arguments)
         for strategy in arguments.strategies.split(","):
-            rows += run(strategy, seed, material, arguments)
+            rows += run(strategy, seed, dataset_info, arguments)
         with atomic_write(arguments.output_dir / "results.csv") as partial, open(partial, "w", newline="") as stream:
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()

@@ -120,7 +120,7 @@ def sample_images(studies: str) -> list[Path]:
 
 def put_in(files: list[Path], folder: Path) -> list[str]:
     """Copy radiographs into a folder; returns their ids."""
-    from monai_dgm.labelling.studies import image_id_of
+    from monai_dgm.labelling.server.studies import image_id_of
 
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
@@ -130,10 +130,10 @@ def put_in(files: list[Path], folder: Path) -> list[str]:
 
 def alone(studies: str) -> None:
     """For each line "MODEL IMAGE" of the standard input, a line of JSON with the seconds of the three parts."""
-    from monai_dgm.labelling.analysis import RadiographAnalysis
-    from monai_dgm.labelling.models import LabellingModels
-    from monai_dgm.labelling.results import decompose, detect
-    from monai_dgm.labelling.studies import StudyFolder
+    from monai_dgm.labelling.server.analysis import RadiographAnalysis
+    from monai_dgm.labelling.server.analysis_results import decompose, detect
+    from monai_dgm.labelling.server.models import LabellingModels
+    from monai_dgm.labelling.server.studies import StudyFolder
 
     folder = StudyFolder(studies)
     analysis = RadiographAnalysis(folder, LabellingModels(ROOT / "bundles"))

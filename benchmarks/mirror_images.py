@@ -24,7 +24,7 @@ from monai_dgm.engines.classification.classifier import load_classifier
 from monai_dgm.engines.classification.data import task_splits
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.metrics.across_splits import summarise_splits
-from monai_dgm.metrics.classification import classification_figure_set
+from monai_dgm.metrics.classification import classification_metric_set
 from monai_dgm.metrics.comparison import paired_differences
 
 Scores = NDArray[np.float64]
@@ -48,9 +48,9 @@ def print_table(
     print("|---" * 5 + "|")
     for name, scores in rows:
         plain, mirror, both = (
-            classification_figure_set(labels, values, 0.0) for values in (*scores, scores.mean(axis=0))
+            classification_metric_set(labels, values, 0.0) for values in (*scores, scores.mean(axis=0))
         )
-        found = [summarise_splits([figures], [patients], num)["auc"] for figures in (plain, mirror, both)]
+        found = [summarise_splits([metrics], [patients], num)["auc"] for metrics in (plain, mirror, both)]
         cells = [f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in found]
         gain = paired_differences(both, plain, patients, num)["auc"]
         cells.append(f"{gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")

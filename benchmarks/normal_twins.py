@@ -19,23 +19,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_dgm.engines.classification.figures import SCORES_FILES, read_scores
-from monai_dgm.engines.classification.scores import ScoreRecord
-from monai_dgm.engines.figures import FIGURES_FILE
+from monai_dgm.engines.classification.evaluation import SCORES_FILES, read_scores
+from monai_dgm.engines.classification.predictions import ClassificationResult
+from monai_dgm.engines.metric_rows import METRICS_FILE
 from monai_dgm.metrics.across_splits import mean_over_splits, summarise_splits
-from monai_dgm.metrics.classification import classification_figure_set
+from monai_dgm.metrics.classification import classification_metric_set
 from monai_dgm.metrics.comparison import paired_differences
-from monai_dgm.metrics.figure_sets import FigureSet
+from monai_dgm.metrics.metric_sets import MetricSet
 
 BUNDLE = "bundles/opacity_classification"
 VARIANTS: dict[str, dict[str, float]] = {
-    "without": {"normal_fraction": 0.5, "twin_prob": 0.0},
-    "with": {"normal_fraction": 0.25, "twin_prob": 1 / 3},
+    "without": {"normal_fraction": 0.5, "pseudo_healthy_prob": 0.0},
+    "with": {"normal_fraction": 0.25, "pseudo_healthy_prob": 1 / 3},
 }
-Runs = list[list[ScoreRecord]]
+Runs = list[list[ClassificationResult]]
 
 
-def train(arguments: argparse.Namespace, variant: str, normals: int, seed: int) -> list[ScoreRecord]:
+def train(arguments: argparse.Namespace, variant: str, normals: int, seed: int) -> list[ClassificationResult]:
     """Train one classifier, or find it there, and return its scores of the test images."""
     folder = arguments.output_dir / f"normals_{normals}" / f"seed_{seed}_{variant}"
     epochs = max(1, arguments.iterations // arguments.epoch_length)
@@ -47,7 +47,7 @@ def train(arguments: argparse.Namespace, variant: str, normals: int, seed: int) 
         "epoch_length": arguments.epoch_length, "max_epochs": epochs, "num_bootstrap": 2,
         "max_normals": normals, "seed": seed, **VARIANTS[variant],
     }  # fmt: skip
-    if not (folder / "report" / FIGURES_FILE).is_file():
+    if not (folder / "report" / METRICS_FILE).is_file():
         command = [sys.executable, "-m", "monai.bundle", "run", "training"]
         command += ["--config_file", f"{BUNDLE}/configs/train.json"]
         for key, value in settings.items():
@@ -58,9 +58,9 @@ def train(arguments: argparse.Namespace, variant: str, normals: int, seed: int) 
     return read_scores(folder / "report" / SCORES_FILES["test"])
 
 
-def figure_sets(runs: Runs) -> list[FigureSet]:
+def figure_sets(runs: Runs) -> list[MetricSet]:
     """The figures of each seed's test images; AUC needs no threshold."""
-    return [classification_figure_set([r.label for r in run], [r.score for r in run], 0.5) for run in runs]
+    return [classification_metric_set([r.label for r in run], [r.score for r in run], 0.5) for run in runs]
 
 
 def row(normals: int, group: str, without: Runs, with_twins: Runs, num_bootstrap: int) -> str:

@@ -41,7 +41,7 @@ from monai_dgm.networks.blocks import UpsampleConv2d
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM
 from monai_dgm.networks.discriminator import MultiScaleDiscriminator
-from monai_dgm.transforms.augmentation import RandRadiographVariation
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation
 from monai_dgm.transforms.superimpose import RandSuperimposeOpacity
 
 Times = dict[str, list[float]]
@@ -216,7 +216,7 @@ def measure_data(args: argparse.Namespace) -> None:
         dataset = RadiographDataset(write_radiographs(folder, 16 * count), args.size, folder / "cache")
         sampler = BalancedBatchSampler(dataset.labels.tolist(), count, normal_fraction=None, epoch_length=16)
         loader = DataLoader(dataset, batch_sampler=sampler)
-        transforms = (RandRadiographVariation(), RandSuperimposeOpacity())
+        transforms = (RandRadiographAugmentation(), RandSuperimposeOpacity())
 
         def read() -> None:
             for _ in loader:

@@ -26,19 +26,19 @@ from lib.trainers import make_trainers
 from monailabel.interfaces.app import MONAILabelApp
 
 from monai_dgm import __version__
-from monai_dgm.annotation.acquisition_store import AcquisitionScores
-from monai_dgm.annotation.labels import OPACITY, LabelledBox
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.batch import Batches
-from monai_dgm.labelling.models import BUNDLES, LabellingModels
-from monai_dgm.labelling.refusals import ArchiveAwayError
-from monai_dgm.labelling.requests import checked_image_id, known_name
-from monai_dgm.labelling.results import Answer
-from monai_dgm.labelling.selection import ImageSelection
-from monai_dgm.labelling.submissions import MODEL_READER, Submissions
+from monai_dgm.labelling.active_learning.score_store import ScoreStore
+from monai_dgm.labelling.labels.image_label import OPACITY, LabelledBox
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.analysis_results import Answer
+from monai_dgm.labelling.server.batch import Batches
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError
+from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
+from monai_dgm.labelling.server.requests import checked_image_id, known_name
+from monai_dgm.labelling.server.selection import ImageSelection
+from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
+from monai_dgm.labelling.server.viewer_files import ViewerFiles
 from monai_dgm.labelling.training.detector import DetectorTraining
-from monai_dgm.labelling.viewer_files import ViewerFiles
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class RadiologyDGM(MONAILabelApp):
             self.settings = Settings(app_dir, studies, conf or {})
             self.analysis = RadiographAnalysis(open_studies(self.settings), self.settings.models())
             self.submissions = Submissions(self.settings.state_dir)
-            self.selection = ImageSelection(self.analysis, AcquisitionScores(self.settings.state_dir / "scores.sqlite"))
+            self.selection = ImageSelection(self.analysis, ScoreStore(self.settings.state_dir / "scores.sqlite"))
             self.batches = Batches()
             self.watch = make_watch(self)
             self.training = self.settings.training(self)

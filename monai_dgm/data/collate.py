@@ -14,7 +14,7 @@ def collate_radiographs(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Stack the tensors of items, and list what is no tensor (names, geometries), which torch's own cannot collate.
 
     Args:
-        items: dicts with the same keys, such as :class:`monai_dgm.transforms.radiograph.LoadRadiographd` returns.
+        items: dicts with the same keys, such as :class:`monai_dgm.transforms.load_radiograph.LoadRadiographd` returns.
 
     Returns:
         for each key a tensor (B, ...), or a list of B.

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from monai_dgm.data.cache import RadiographCache
 from monai_dgm.data.decode import to_float32
 from monai_dgm.data.manifest import check_boxes
-from monai_dgm.data.read import read_mask, read_radiograph
 from monai_dgm.errors import InputError
+from monai_dgm.readers.read import read_mask, read_radiograph
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.geometry import RadiographGeometry
 

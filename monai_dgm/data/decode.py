@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.data.read import read_radiograph
 from monai_dgm.errors import InputError
+from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
 
 UINT16_MAX = 65535

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.data.listing import unique_ids
-from monai_dgm.data.read import image_shape
 from monai_dgm.errors import InputError
+from monai_dgm.readers.read import image_shape
 
 CATEGORIES = ("normal", "lung_opacity", "other_abnormal")
 REQUIRED = ("image", "label")

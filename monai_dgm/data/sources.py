@@ -15,7 +15,7 @@ from monai_dgm.data.rsna import LABELS, load_rsna
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.data.splits import check_disjoint, rsna_split, select_folds, split_by_patient
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.baselines import fit_mean_box_prior, fit_mean_lung_box
+from monai_dgm.metrics.prior_maps import fit_mean_box_prior, fit_mean_lung_box
 
 __all__ = ["Baselines", "Splits", "fit_baselines", "load_splits"]
 

@@ -13,8 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from monai_dgm import __version__
-from monai_dgm.data.read import read_radiograph
-from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.decomposition.decompose import PreparedRadiograph, prepare
 from monai_dgm.engines.files import (
     all_failed,
@@ -27,6 +25,8 @@ from monai_dgm.engines.files import (
 )
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.errors import InputError
+from monai_dgm.readers.radiograph import Radiograph
+from monai_dgm.readers.read import read_radiograph
 
 __all__ = ["FileRun", "Loaded", "PrepareAlone", "prepare_alone", "question_radiograph"]
 

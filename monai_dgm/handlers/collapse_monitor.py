@@ -12,15 +12,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.metrics import compute_roc_auc
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
 
 from monai_dgm.engines.training.trainer import step_output
 from monai_dgm.handlers.history import TrainingHistory
 
-__all__ = ["CollapseMonitor", "Window", "collapse_figures", "collapse_warnings"]
+__all__ = ["CollapseMonitor", "Window", "collapse_metrics", "collapse_warnings"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Window:
         return {name: float(total) / self.score_counts[name] for name, total in self.scores.items()}
 
 
-def collapse_figures(window: Window) -> dict[str, float]:
+def collapse_metrics(window: Window) -> dict[str, float]:
     """Figures of an interval.
 
     Returns:
@@ -79,43 +80,43 @@ def collapse_figures(window: Window) -> dict[str, float]:
         is absent is left out.
     """
     residue, label = torch.cat(window.residue), torch.cat(window.label)
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name, value in (("normal", 0), ("abnormal", 1)):
         if (label == value).any():
-            figures[f"residue_{name}"] = float(residue[label == value].mean())
+            metrics[f"residue_{name}"] = float(residue[label == value].mean())
     if len(label.unique()) == 2:
-        figures["head_auc"] = float(binary_auroc(torch.cat(window.probability), label.long()))
+        metrics["head_auc"] = float(np.asarray(compute_roc_auc(torch.cat(window.probability), label.long())))
     if window.count > 1:
-        spread = {}
+        std = {}
         for name in ("normal", "image"):
             mean = window.sums[f"{name}_1"] / window.count
-            spread[name] = (window.sums[f"{name}_2"] / window.count - mean**2).clamp(min=0).sqrt().mean()
-        figures["normal_spread"] = float(spread["normal"] / spread["image"].clamp(min=1e-6))
-    return figures
+            std[name] = (window.sums[f"{name}_2"] / window.count - mean**2).clamp(min=0).sqrt().mean()
+        metrics["normal_std"] = float(std["normal"] / std["image"].clamp(min=1e-6))
+    return metrics
 
 
-def collapse_warnings(figures: dict[str, float], scores: dict[str, float]) -> list[str]:
+def collapse_warnings(metrics: dict[str, float], scores: dict[str, float]) -> list[str]:
     """Warnings in words for the figures of an interval.
 
     Args:
-        figures: of :func:`collapse_figures`.
+        figures: of :func:`collapse_metrics`.
         scores: D's mean score by name, ``real_score_<scale>`` and ``fake_score_<scale>``.
     """
     warnings = []
-    abnormal, normal = figures.get("residue_abnormal"), figures.get("residue_normal")
+    abnormal, normal = metrics.get("residue_abnormal"), metrics.get("residue_normal")
     if abnormal is not None and normal is not None and (abnormal < 0.003 or abnormal < 1.1 * normal):
         warnings.append(
             f"the residue is dying: mean |a| {abnormal:.4f} on abnormal images, {normal:.4f} on normal ones; "
             "strengthen D (its learning rate) or the terms on the residue"
         )
-    if figures.get("normal_spread", 1.0) < 0.5:
+    if metrics.get("normal_std", 1.0) < 0.5:
         warnings.append(
-            f"one normal for everybody: y' varies {figures['normal_spread']:.2f} times as much as the images; "
+            f"one normal for everybody: y' varies {metrics['normal_std']:.2f} times as much as the images; "
             "lower lambda_A or D's learning rate"
         )
-    if figures.get("head_auc", 1.0) < 0.45:
+    if metrics.get("head_auc", 1.0) < 0.45:
         warnings.append(
-            f"the head is inverted: AUC {figures['head_auc']:.2f}; no gradient of 'y' is normal' may reach E_F"
+            f"the head is inverted: AUC {metrics['head_auc']:.2f}; no gradient of 'y' is normal' may reach E_F"
         )
     gaps = [abs(scores[name] - scores[name.replace("real", "fake")]) for name in scores if name.startswith("real")]
     if gaps and max(gaps) < 0.01:
@@ -152,12 +153,12 @@ class CollapseMonitor:
         self.window.add(step_output(engine))
 
     def _judge(self, engine: Engine) -> None:
-        figures, scores = collapse_figures(self.window), self.window.mean_scores()
+        metrics, scores = collapse_metrics(self.window), self.window.mean_scores()
         self.window = Window()
-        self.history.add(engine, {f"collapse/{name}": value for name, value in figures.items()})
+        self.history.add(engine, {f"collapse/{name}": value for name, value in metrics.items()})
         if engine.state.iteration < self.grace:
             return
-        for warning in collapse_warnings(figures, scores):
+        for warning in collapse_warnings(metrics, scores):
             message = f"iteration {engine.state.iteration}: {warning}"
             logger.warning(message)
             self.warnings.append(message)

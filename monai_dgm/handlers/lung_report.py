@@ -12,13 +12,13 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from PIL import Image
 
-from monai_dgm.engines.figures import add_to_settings, finite
-from monai_dgm.engines.lungs.evaluation import LungFigures, LungRecord
+from monai_dgm.engines.lungs.mask_evaluation import LungMaskResult, LungMetrics
+from monai_dgm.engines.metric_rows import add_to_settings, finite
 from monai_dgm.handlers.report_writer import write_rows
-from monai_dgm.metrics.records import MetricRow
+from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["LungReport", "draw_masks", "note_figures"]
+__all__ = ["LungReport", "draw_masks", "save_metrics_to_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class LungReport:
 
     def __init__(
         self,
-        figures: LungFigures,
+        metrics: LungMetrics,
         output_dir: str | os.PathLike[str],
         chest_rows: Callable[[], Sequence[MetricRow]] | None = None,
         model_path: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.figures = figures
+        self.metrics = metrics
         self.folder = Path(output_dir) / "report"
         self.chest_rows = chest_rows
         self.model_path = model_path
@@ -55,35 +55,35 @@ class LungReport:
 
     def __call__(self, engine: Engine) -> None:
         """Write everything."""
-        rows = [*self.figures.rows, *(self.chest_rows() if self.chest_rows is not None else ())]
+        rows = [*self.metrics.rows, *(self.chest_rows() if self.chest_rows is not None else ())]
         write_rows(rows, self.folder)
-        picture = draw_masks(self.figures)
+        picture = draw_masks(self.metrics)
         with atomic_write(self.folder / "lungs.png") as partial:
             Image.fromarray(picture).save(partial)
         if self.model_path is not None:
-            note_figures(self.model_path, rows)
+            save_metrics_to_settings(self.model_path, rows)
         for row in rows:
             bounds = f"[{row.low:.3f}, {row.high:.3f}]"
             print(f"{row.group:32} {row.name:26} {row.value:.3f} {bounds}, {row.num_images} images")
-        print(f"figures: {self.folder / 'metrics.json'}", flush=True)
+        print(f"metrics: {self.folder / 'metrics.json'}", flush=True)
 
 
-def note_figures(model_path: str | os.PathLike[str], rows: Sequence[MetricRow]) -> None:
-    """Add figures to the JSON file beside a model's weights, under "figures", by group and name.
+def save_metrics_to_settings(model_path: str | os.PathLike[str], rows: Sequence[MetricRow]) -> None:
+    """Add figures to the JSON file beside a model's weights, under "metrics", by group and name.
 
     Args:
         model_path: the weights.
         rows: figures; those that are not defined are None.
     """
-    figures: dict[str, dict[str, dict[str, float | int | None]]] = {}
+    metrics: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for row in rows:
         numbers = {"value": row.value, "low": row.low, "high": row.high}
         clean = {name: finite(number, 6) for name, number in numbers.items()}
-        figures.setdefault(row.group, {})[row.name] = {**clean, "num_images": row.num_images}
-    add_to_settings(model_path, figures=figures)
+        metrics.setdefault(row.group, {})[row.name] = {**clean, "num_images": row.num_images}
+    add_to_settings(model_path, metrics=metrics)
 
 
-def draw_masks(figures: LungFigures, number: int = 12) -> NDArray[np.uint8]:
+def draw_masks(metrics: LungMetrics, number: int = 12) -> NDArray[np.uint8]:
     """The worst half and the best ranked at equal steps: radiographs with true (green) and found (red) outlines.
 
     Args:
@@ -93,17 +93,17 @@ def draw_masks(figures: LungFigures, number: int = 12) -> NDArray[np.uint8]:
     Returns:
         RGB picture.
     """
-    order = sorted(range(len(figures.records)), key=lambda index: figures.records[index].dice)
+    order = sorted(range(len(metrics.records)), key=lambda index: metrics.records[index].dice)
     number = min(number, len(order))
     worst, rest = order[: number // 2], order[number // 2 :]
     steps = np.linspace(0, len(rest) - 1, number - len(worst)).round().astype(int)
     chosen = [*worst, *(rest[step] for step in dict.fromkeys(steps.tolist()))]
-    panels = [_panel(figures.dataset[index]["image"][0].numpy(), figures.records[index]) for index in chosen]
+    panels = [_panel(metrics.dataset[index]["image"][0].numpy(), metrics.records[index]) for index in chosen]
     panels += [np.zeros_like(panels[0])] * (-len(panels) % COLUMNS)
     return np.concatenate([np.concatenate(panels[i : i + COLUMNS], 1) for i in range(0, len(panels), COLUMNS)])
 
 
-def _panel(image: NDArray[np.float32], record: LungRecord) -> NDArray[np.uint8]:
+def _panel(image: NDArray[np.float32], record: LungMaskResult) -> NDArray[np.uint8]:
     scale = max(1, round(PANEL_SIDE / image.shape[0]))
     grey = ((image + 1) * 127.5).clip(0, 255).astype(np.uint8).repeat(scale, 0).repeat(scale, 1)
     picture = np.stack([grey] * 3, axis=-1)

@@ -62,8 +62,8 @@ class ModelSaver:
         """Log the figures; save when this epoch is the best one."""
         state: Any = engine.state
         if self.trainer is not None:
-            figures = {f"validation/{k}": v for k, v in state.metrics.items() if isinstance(v, float | int)}
-            self.history.add(self.trainer, figures)
+            metrics = {f"validation/{k}": v for k, v in state.metrics.items() if isinstance(v, float | int)}
+            self.history.add(self.trainer, metrics)
         if state.best_metric_epoch == state.epoch:
             with atomic_write(self.path.with_suffix(".json")) as partial:
                 partial.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")

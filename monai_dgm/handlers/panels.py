@@ -11,14 +11,14 @@ import numpy as np
 from ignite.engine import Engine, Events
 from PIL import Image
 
-from monai_dgm.engines.decomposition.evaluator import DecompositionFigures
-from monai_dgm.metrics.records import DecompositionRecord
-from monai_dgm.report.figures import panel_figure, panel_from_record
+from monai_dgm.engines.decomposition.evaluator import DecompositionMetrics
+from monai_dgm.metrics.case_results import DecompositionResult
+from monai_dgm.report.panels import panel_figure, panel_from_result
 
-__all__ = ["PanelHandler", "choose_records"]
+__all__ = ["PanelHandler", "choose_results"]
 
 
-def choose_records(records: Sequence[DecompositionRecord], count: int) -> list[DecompositionRecord]:
+def choose_results(records: Sequence[DecompositionResult], count: int) -> list[DecompositionResult]:
     """The same few records every time: half with opacities, then normals and other abnormal ones, by image id.
 
     Args:
@@ -45,8 +45,8 @@ class PanelHandler:
         count: images.
     """
 
-    def __init__(self, figures: DecompositionFigures, output_dir: str | os.PathLike[str], count: int = 6) -> None:
-        self.figures = figures
+    def __init__(self, metrics: DecompositionMetrics, output_dir: str | os.PathLike[str], count: int = 6) -> None:
+        self.metrics = metrics
         self.output_dir = Path(output_dir)
         self.count = count
 
@@ -58,7 +58,7 @@ class PanelHandler:
         """Draw."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training with panels needs it
 
-        panels = [panel_from_record(record) for record in choose_records(self.figures.records, self.count)]
+        panels = [panel_from_result(record) for record in choose_results(self.metrics.records, self.count)]
         png = panel_figure(panels, self.output_dir / f"panel_{engine.state.epoch:04d}.png")
         picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         with SummaryWriter(str(self.output_dir)) as writer:

@@ -13,12 +13,12 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from monai_dgm.engines.decomposition.evaluator import DecompositionFigures
+from monai_dgm.engines.decomposition.evaluator import DecompositionMetrics
 from monai_dgm.handlers.history import read_history
-from monai_dgm.handlers.panels import choose_records
-from monai_dgm.metrics.records import MetricRow
-from monai_dgm.report.figures import panel_figure, panel_from_record
+from monai_dgm.handlers.panels import choose_results
+from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.report.page import write_report
+from monai_dgm.report.panels import panel_figure, panel_from_result
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["ReportWriter", "write_rows"]
@@ -57,7 +57,7 @@ class ReportWriter:
 
     def __init__(
         self,
-        figures: DecompositionFigures,
+        metrics: DecompositionMetrics,
         output_dir: str | os.PathLike[str],
         title: str,
         summary: str,
@@ -66,7 +66,7 @@ class ReportWriter:
         warnings: Sequence[str] | None = None,
         num_panels: int = 12,
     ) -> None:
-        self.figures = figures
+        self.metrics = metrics
         self.folder = Path(output_dir) / "report"
         self.title = title
         self.summary = summary
@@ -81,8 +81,8 @@ class ReportWriter:
 
     def __call__(self, engine: Engine) -> None:
         """Write everything."""
-        rows = self.figures.rows
-        panels = [panel_from_record(record) for record in choose_records(self.figures.records, self.num_panels)]
+        rows = self.metrics.rows
+        panels = [panel_from_result(record) for record in choose_results(self.metrics.records, self.num_panels)]
         write_rows(rows, self.folder)
         panel_figure(panels, self.folder / "panels.png")
         page = write_report(

@@ -1,4 +1,5 @@
-"""What a labelling server does with a request, without the server: checked names, studies, models, results, labels.
+"""What a labelling server needs: labels, active learning, DICOM objects, archives, training from corrections.
 
-`apps` wire these functions to MONAI Label. May import everything but handlers.
+It stands beside the networks, losses, transforms, data and engines. It may import all of them; none of them imports
+it.
 """

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_dgm.metrics.figure_sets import FigureSet, FloatArray, Weights, figure_values
 from monai_dgm.metrics.intervals import interval, patient_weights
+from monai_dgm.metrics.metric_sets import FloatArray, MetricSet, Weights, metric_values
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(finite.std(ddof=1)) if finite.size > 1 else math.nan
 
 
-def mean_over_splits(figures: Sequence[FigureSet], sizes: Sequence[int]) -> FigureSet:
+def mean_over_splits(metrics: Sequence[MetricSet], sizes: Sequence[int]) -> MetricSet:
     """The mean over splits as one figure set of all their images, one split after the other.
 
     Feed two of these to :func:`monai_dgm.metrics.comparison.paired_differences` to compare two methods over all splits.
@@ -66,7 +66,7 @@ def mean_over_splits(figures: Sequence[FigureSet], sizes: Sequence[int]) -> Figu
     stops = np.cumsum([0, *sizes])
 
     def pooled(weights: Weights) -> Mapping[str, FloatArray]:
-        parts = [figure(weights[:, stops[i] : stops[i + 1]]) for i, figure in enumerate(figures)]
+        parts = [figure(weights[:, stops[i] : stops[i + 1]]) for i, figure in enumerate(metrics)]
         shared = [name for name in parts[0] if all(name in part for part in parts)]
         return {name: np.mean([part[name] for part in parts], axis=0) for name in shared}
 
@@ -74,7 +74,7 @@ def mean_over_splits(figures: Sequence[FigureSet], sizes: Sequence[int]) -> Figu
 
 
 def summarise_splits(
-    figures: Sequence[FigureSet],
+    metrics: Sequence[MetricSet],
     patients: Sequence[Sequence[Hashable]],
     num_bootstrap: int = 1000,
     seed: int = 0,
@@ -95,12 +95,12 @@ def summarise_splits(
     Raises:
         ValueError: no split, or different numbers of figures and patients.
     """
-    if not figures or len(figures) != len(patients):
-        raise ValueError(f"figures: expected one a split, got {len(figures)} for {len(patients)} splits")
+    if not metrics or len(metrics) != len(patients):
+        raise ValueError(f"metrics: expected one a split, got {len(metrics)} for {len(patients)} splits")
     sizes = [len(part) for part in patients]
     everyone = [patient for part in patients for patient in part]
-    values = [figure_values(figure, size) for figure, size in zip(figures, sizes, strict=True)]
-    samples = mean_over_splits(figures, sizes)(patient_weights(everyone, num_bootstrap, seed))
+    values = [metric_values(figure, size) for figure, size in zip(metrics, sizes, strict=True)]
+    samples = mean_over_splits(metrics, sizes)(patient_weights(everyone, num_bootstrap, seed))
     summaries = {}
     for name, sample in samples.items():
         each = tuple(value[name] for value in values)

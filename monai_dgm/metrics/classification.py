@@ -1,7 +1,7 @@
 """Figures of a two-class classifier (paper, section 5.2), from scikit-learn.
 
 The paper's thresholds minimise |sensitivity - specificity| on the validation set and are then applied to the test set:
-:func:`balanced_threshold` on one, :func:`classification_figures` on the other, or :func:`classification_rows` for
+:func:`balanced_threshold` on one, :func:`classification_metrics` on the other, or :func:`classification_rows` for
 intervals. Its Tables 4 and 5 take NORMAL as the positive class; pass ``positive_class="normal"`` to stand beside them.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
 
-from monai_dgm.metrics.figure_sets import FigureSet, figure_rows
+from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
-from monai_dgm.metrics.records import MetricRow
+from monai_dgm.metrics.metric_sets import MetricSet, metric_rows
 
 PositiveClass = Literal["abnormal", "normal"]
 FIGURES = ("auc", "average_precision", "sensitivity", "specificity", "precision", "f1")
@@ -27,7 +27,7 @@ NOT_FINITE = "scores are not all finite"
 
 
 @dataclass(frozen=True)
-class ClassificationFigures:
+class ClassificationMetrics:
     """Figures in [0, 1]; NaN where undefined, with the reason in ``note``."""
 
     auc: float
@@ -80,12 +80,12 @@ def balanced_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     return best[0] if best else math.nan
 
 
-def classification_figures(
+def classification_metrics(
     labels: ArrayLike,
     probabilities: ArrayLike,
     threshold: float | None = None,
     positive_class: PositiveClass = "abnormal",
-) -> ClassificationFigures:
+) -> ClassificationMetrics:
     """All figures of the paper's Tables 4 and 5.
 
     Args:
@@ -99,13 +99,13 @@ def classification_figures(
     reason = undefined_reason(truth, scores)
     if reason:
         nan = math.nan
-        return ClassificationFigures(nan, nan, nan, nan, nan, nan, nan, note=reason)
+        return ClassificationMetrics(nan, nan, nan, nan, nan, nan, nan, note=reason)
     level = balanced_threshold(truth, scores) if threshold is None else threshold
     called = (scores >= level).astype(int)
     if positive_class == "normal":  # -scores and not 1 - scores, which makes equals of 1e-17 and 1e-18
         truth, scores, called = 1 - truth, -scores, 1 - called
     true_negative, false_positive, false_negative, true_positive = _counts(truth, called)
-    return ClassificationFigures(
+    return ClassificationMetrics(
         auc=auc(truth, scores),
         average_precision=average_precision(truth, scores),
         sensitivity=true_positive / (true_positive + false_negative),
@@ -116,13 +116,13 @@ def classification_figures(
     )
 
 
-def classification_figure_set(
+def classification_metric_set(
     labels: ArrayLike,
     probabilities: ArrayLike,
     threshold: float,
     positive_class: PositiveClass = "abnormal",
-) -> FigureSet:
-    """The six ``FIGURES`` as a function of resampling weights; arguments as :func:`classification_figures`.
+) -> MetricSet:
+    """The six ``FIGURES`` as a function of resampling weights; arguments as :func:`classification_metrics`.
 
     The threshold is given, not fitted, in every resample: it comes from other images.
 
@@ -139,7 +139,7 @@ def classification_figure_set(
         positive, called, scores = ~positive, ~called, -scores
     hits, misses = (positive & called).astype(np.float64), (~positive & ~called).astype(np.float64)
 
-    def figures(weights: NDArray[np.float32]) -> Mapping[str, NDArray[np.float64]]:
+    def metrics(weights: NDArray[np.float32]) -> Mapping[str, NDArray[np.float64]]:
         ranking = bootstrap_ranking(scores, positive, weights)
         return {
             "auc": ranking.auc,
@@ -150,7 +150,7 @@ def classification_figure_set(
             "f1": weighted_ratio(2 * hits, positive.astype(np.float64) + called, weights),
         }
 
-    return figures
+    return metrics
 
 
 def classification_rows(
@@ -180,8 +180,8 @@ def classification_rows(
     if reason:
         nan, count = math.nan, (len(patients), len(set(patients)))
         return [MetricRow(name, group, nan, nan, nan, nan, *count, reason) for name in FIGURES]
-    figures = classification_figure_set(labels, probabilities, threshold, positive_class)
-    return figure_rows(figures, patients, num_bootstrap, seed, group)
+    metrics = classification_metric_set(labels, probabilities, threshold, positive_class)
+    return metric_rows(metrics, patients, num_bootstrap, seed, group)
 
 
 def _counts(truth: NDArray[np.int_], called: NDArray[np.int_]) -> tuple[int, int, int, int]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, make_row
 from monai_dgm.metrics.intervals import patient_weights, weighted_mean, weighted_ratio
-from monai_dgm.metrics.records import DecompositionRecord, MetricRow, make_row
 
 FloatArray = NDArray[np.float64]
 
@@ -26,11 +26,11 @@ class Cohort:
     """
 
     name: str
-    records: Sequence[DecompositionRecord]
+    records: Sequence[DecompositionResult]
     weights: NDArray[np.float32]
 
     @classmethod
-    def draw(cls, name: str, records: Sequence[DecompositionRecord], num_bootstrap: int, seed: int) -> Cohort:
+    def draw(cls, name: str, records: Sequence[DecompositionResult], num_bootstrap: int, seed: int) -> Cohort:
         """Resample the patients of ``records``."""
         return cls(name, records, patient_weights([record.patient_id for record in records], num_bootstrap, seed))
 
@@ -38,11 +38,11 @@ class Cohort:
         """Some of the records, in the same resamples, so that figures of parts stay paired."""
         return Cohort(self.name, [self.records[i] for i in index], self.weights[:, list(index)])
 
-    def part(self, keep: Callable[[DecompositionRecord], bool]) -> Cohort:
+    def part(self, keep: Callable[[DecompositionResult], bool]) -> Cohort:
         """The records that ``keep`` accepts."""
         return self.take([i for i, record in enumerate(self.records) if keep(record)])
 
-    def each(self, figure: Callable[[DecompositionRecord], float]) -> FloatArray:
+    def each(self, figure: Callable[[DecompositionResult], float]) -> FloatArray:
         """A figure of each record, (N,)."""
         return np.array([figure(record) for record in self.records], dtype=np.float64)
 

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from monai_dgm.metrics.delong import DeLongResult, delong_test
-from monai_dgm.metrics.figure_sets import FigureSet, FloatArray, Weights
 from monai_dgm.metrics.intervals import interval, patient_weights, weighted_mean
+from monai_dgm.metrics.metric_sets import FloatArray, MetricSet, Weights
 
 __all__ = [
     "DeLongResult",
@@ -54,7 +54,7 @@ class PairedDifference:
     difference: float
     low: float
     high: float
-    spread: float
+    std: float
     p_value: float
     num_images: int
     num_patients: int
@@ -77,8 +77,8 @@ def bootstrap_p_value(differences: ArrayLike) -> float:
 
 
 def paired_differences(
-    first: FigureSet,
-    second: FigureSet,
+    first: MetricSet,
+    second: MetricSet,
     patients: Sequence[Hashable],
     num_bootstrap: int = 2000,
     seed: int = 0,
@@ -103,9 +103,9 @@ def paired_differences(
         else:
             differences, note = np.zeros(0), "undefined for one of the two"
         bounds, p_value = interval(differences), bootstrap_p_value(differences)
-        spread = (bounds.low, bounds.high, bounds.spread)
+        std = (bounds.low, bounds.high, bounds.std)
         found[name] = PairedDifference(
-            name, ours, theirs, ours - theirs, *spread, p_value, *count, "paired bootstrap", note
+            name, ours, theirs, ours - theirs, *std, p_value, *count, "paired bootstrap", note
         )
     return found
 
@@ -116,7 +116,7 @@ def paired_difference(
     patients: Sequence[Hashable],
     num_bootstrap: int = 2000,
     seed: int = 0,
-    name: str = "figure",
+    name: str = "metric",
 ) -> PairedDifference:
     """:func:`paired_differences` of a single figure: functions from weights (B, N) to the figure (B,)."""
     compared = paired_differences(
@@ -131,7 +131,7 @@ def sign_flip_test(
     patients: Sequence[Hashable],
     num_resamples: int = 9999,
     seed: int = 0,
-    name: str = "figure",
+    name: str = "metric",
 ) -> PairedDifference:
     """Permutation test of a figure that every image has by itself: are the methods exchangeable within patients?
 
@@ -168,6 +168,6 @@ def sign_flip_test(
         random_state=np.random.default_rng(seed),
     )
     values = (float(ours.mean()), float(theirs.mean()), float(differences.mean()))
-    spread = (bounds.low, bounds.high, bounds.spread)
+    std = (bounds.low, bounds.high, bounds.std)
     count = (len(patients), len(numbers))
-    return PairedDifference(name, *values, *spread, float(tested.pvalue), *count, "sign flip")
+    return PairedDifference(name, *values, *std, float(tested.pvalue), *count, "sign flip")

@@ -13,21 +13,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from monai_dgm.metrics import classification, fidelity
-from monai_dgm.metrics.cohort import Cohort
-from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
-from monai_dgm.metrics.localisation import localisation_rows
-from monai_dgm.metrics.records import (
-    DecompositionRecord,
+from monai_dgm.metrics import classification
+from monai_dgm.metrics import image_quality as fidelity
+from monai_dgm.metrics.case_results import (
+    DecompositionResult,
     Group,
     MetricRow,
     combine_runs,
     rows_as_dict,
     standard_groups,
 )
+from monai_dgm.metrics.cohort import Cohort
+from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
+from monai_dgm.metrics.localisation import localisation_rows
 
 __all__ = [
-    "DecompositionRecord",
+    "DecompositionResult",
     "MetricRow",
     "combine_runs",
     "evaluate_decomposition",
@@ -37,7 +38,7 @@ __all__ = [
 
 
 def evaluate_decomposition(
-    records: Sequence[DecompositionRecord],
+    records: Sequence[DecompositionResult],
     num_bootstrap: int = 1000,
     seed: int = 0,
     groups: Mapping[str, Group] | None = None,
@@ -52,8 +53,8 @@ def evaluate_decomposition(
         num_bootstrap: resamples of the patients.
         seed: of the resampling.
         groups: which records count, by group name; None is :func:`standard_groups`.
-        mean_box_prior: (S, S) from :func:`monai_dgm.metrics.baselines.fit_mean_box_prior` on training images.
-        mean_lung_box: (4,) from :func:`monai_dgm.metrics.baselines.fit_mean_lung_box` on training images.
+        mean_box_prior: (S, S) from :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior` on training images.
+        mean_lung_box: (4,) from :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box` on training images.
 
     Returns:
         Rows, group by group; a group without records has none. A figure is left out where nobody has the truth that it
@@ -77,7 +78,7 @@ def evaluate_decomposition(
     return rows
 
 
-def mean_abs_residue(record: DecompositionRecord) -> float:
+def mean_abs_residue(record: DecompositionResult) -> float:
     """Mean |a| over the pixels of an image."""
     return float(np.abs(record.residue).mean())
 
@@ -166,12 +167,12 @@ def _collapse_rows(cohort: Cohort) -> list[MetricRow]:
     rows = []
     if len(cohort.records) > 1:
         images, normals = [r.image for r in cohort.records], [r.normal for r in cohort.records]
-        below = fidelity.mean_pixel_spread(images)
-        value = fidelity.mean_pixel_spread(normals) / below if below > 0 else math.nan
-        inputs = fidelity.bootstrap_spread(images, cohort.weights)
+        below = fidelity.mean_pixel_std(images)
+        value = fidelity.mean_pixel_std(normals) / below if below > 0 else math.nan
+        inputs = fidelity.bootstrap_std(images, cohort.weights)
         with np.errstate(invalid="ignore", divide="ignore"):
-            samples = fidelity.bootstrap_spread(normals, cohort.weights) / inputs
-        rows.append(cohort.row("normal_spread_ratio", value, samples))
+            samples = fidelity.bootstrap_std(normals, cohort.weights) / inputs
+        rows.append(cohort.row("normal_std_ratio", value, samples))
     normal = _normals(cohort)
     if normal.records:
         sharpness = normal.each(lambda r: fidelity.gradient_energy(r.normal))

@@ -13,29 +13,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.metrics.detection_matching import (
     IOU_THRESHOLDS,
     MAX_DETECTIONS,
-    DetectionRecord,
+    DetectionResult,
     MatchedDetections,
     match_detections,
 )
-from monai_dgm.metrics.figure_sets import FigureSet, figure_rows
 from monai_dgm.metrics.froc import FROC_RATES, FrocCurve, froc_curve, score_for_rate, sensitivity_at
 from monai_dgm.metrics.intervals import weighted_ratio
-from monai_dgm.metrics.records import MetricRow
+from monai_dgm.metrics.metric_sets import MetricSet, metric_rows
 
 __all__ = [
     "FROC_RATES",
     "IOU_THRESHOLDS",
     "MAX_DETECTIONS",
-    "DetectionFigures",
-    "DetectionRecord",
+    "DetectionMetrics",
+    "DetectionResult",
     "FrocCurve",
     "MatchedDetections",
     "average_precisions",
-    "detection_figure_set",
-    "detection_figures",
+    "detection_metric_set",
+    "detection_metrics",
     "froc_curve",
     "match_detections",
     "precision_recall",
@@ -107,9 +107,9 @@ def precision_recall(matched: MatchedDetections) -> FloatArray:
     return curves
 
 
-def detection_figure_set(
+def detection_metric_set(
     matched: MatchedDetections, score_threshold: float | None = None, iou: float = LOCALISED
-) -> FigureSet:
+) -> MetricSet:
     """All figures of detection as a function of weights.
 
     Args:
@@ -127,7 +127,7 @@ def detection_figure_set(
     hits = matched.hits[matched.row_of(iou)] & called
     found, detected = (np.bincount(matched.image[kept], minlength=matched.num_images) for kept in (hits, called))
 
-    def figures(weights: Weights) -> Mapping[str, FloatArray]:
+    def metrics(weights: Weights) -> Mapping[str, FloatArray]:
         precisions, froc = average_precisions(matched, weights), sensitivity_at(matched, weights, iou)
         values = {"ap": precisions.mean(axis=1)}
         values |= {f"ap{round(100 * level)}": precisions[:, i] for i, level in enumerate(matched.thresholds)}
@@ -138,15 +138,15 @@ def detection_figure_set(
         values["false_positives"] = weighted_ratio(detected - found, np.ones(matched.num_images), weights)
         return values
 
-    return figures
+    return metrics
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionFigures:
+class DetectionMetrics:
     """What is known of a detector on a set of images.
 
     Attributes:
-        rows: every figure of :func:`detection_figure_set` with its 95 % interval by patient, ``ap`` first.
+        rows: every figure of :func:`detection_metric_set` with its 95 % interval by patient, ``ap`` first.
         iou_thresholds: T thresholds of ``precision``.
         recall: (101,) levels.
         precision: (T, 101) precision-recall curves as COCO reads them.
@@ -177,8 +177,8 @@ class DetectionFigures:
         return self.row("ap").value
 
 
-def detection_figures(
-    records: Sequence[DetectionRecord],
+def detection_metrics(
+    records: Sequence[DetectionResult],
     num_bootstrap: int = 1000,
     seed: int = 0,
     *,
@@ -186,7 +186,7 @@ def detection_figures(
     score_threshold: float | None = None,
     iou: float = LOCALISED,
     max_detections: int = MAX_DETECTIONS,
-) -> DetectionFigures:
+) -> DetectionMetrics:
     """All figures and curves of a detector.
 
     Args:
@@ -202,12 +202,12 @@ def detection_figures(
         Figures are NaN, with the reason in the note, where no image has a box.
     """
     matched = match_detections(records, IOU_THRESHOLDS, max_detections)
-    figures = detection_figure_set(matched, score_threshold, iou)
+    metrics = detection_metric_set(matched, score_threshold, iou)
     total = int(matched.num_truth.sum())
-    notes = {} if total else dict.fromkeys(figures(np.ones((1, len(records)), np.float32)), NO_BOXES)
+    notes = {} if total else dict.fromkeys(metrics(np.ones((1, len(records)), np.float32)), NO_BOXES)
     notes.pop("false_positives", None)  # which needs no true box
-    return DetectionFigures(
-        rows=tuple(figure_rows(figures, matched.patients, num_bootstrap, seed, group, notes)),
+    return DetectionMetrics(
+        rows=tuple(metric_rows(metrics, matched.patients, num_bootstrap, seed, group, notes)),
         iou_thresholds=matched.thresholds,
         recall=RECALL_LEVELS,
         precision=precision_recall(matched),

@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionRecord:
+class DetectionResult:
     """The boxes found in one image, and the true ones.
 
     Attributes:
@@ -155,7 +155,7 @@ class MatchedDetections:
 
 
 def match_detections(
-    records: Sequence[DetectionRecord],
+    records: Sequence[DetectionResult],
     thresholds: Sequence[float] = IOU_THRESHOLDS,
     max_detections: int = MAX_DETECTIONS,
 ) -> MatchedDetections:

@@ -26,7 +26,7 @@ class Interval:
 
     low: float
     high: float
-    spread: float
+    std: float
 
 
 def patient_weights(patients: Sequence[Hashable], num_bootstrap: int, seed: int = 0) -> NDArray[np.float32]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from monai_dgm.metrics.baselines import box_score, brightness_score, lung_box_score, lung_mask_score
+from monai_dgm.metrics.case_results import DecompositionResult, MetricRow
 from monai_dgm.metrics.cohort import Cohort
 from monai_dgm.metrics.intervals import PixelHistograms, pixel_histograms, weighted_mean
-from monai_dgm.metrics.records import DecompositionRecord, MetricRow
+from monai_dgm.metrics.prior_maps import box_score, brightness_score, lung_box_score, lung_mask_score
 from monai_dgm.transforms.saliency import smoothing_sigma
 
 ScoreMap = NDArray[np.float32]
@@ -54,7 +54,7 @@ def pointing_hit(score: ArrayLike, area: ArrayLike) -> float:
 
 
 def baseline_scores(
-    record: DecompositionRecord, mean_box_prior: ArrayLike | None, mean_lung_box: ArrayLike | None
+    record: DecompositionResult, mean_box_prior: ArrayLike | None, mean_lung_box: ArrayLike | None
 ) -> dict[str, ScoreMap]:
     """Score maps (S, S) of the baselines that exist for an image, by name."""
     shape = (record.image.shape[0], record.image.shape[1])
@@ -92,7 +92,7 @@ class LocalisationScores:
         part = PixelHistograms(self.histograms.inside[list(index)], self.histograms.outside[list(index)])
         return LocalisationScores(part, self.hits[list(index)])
 
-    def figures(self, weights: NDArray[np.float32]) -> dict[str, tuple[float, FloatArray]]:
+    def metrics(self, weights: NDArray[np.float32]) -> dict[str, tuple[float, FloatArray]]:
         """Figures by name: the value, and its resamples (B,) under ``weights`` (B, N)."""
         single = self.histograms.image_average_precision()
         pooled = self.histograms.pooled_average_precision
@@ -115,8 +115,8 @@ def localisation_rows(
 
     Args:
         cohort: records and resamples.
-        mean_box_prior: (S, S), see :func:`monai_dgm.metrics.baselines.fit_mean_box_prior`.
-        mean_lung_box: (4,), see :func:`monai_dgm.metrics.baselines.fit_mean_lung_box`.
+        mean_box_prior: (S, S), see :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior`.
+        mean_lung_box: (4,), see :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box`.
     """
     areas_of = [record.opacity_area() for record in cohort.records]
     cohort = cohort.take([i for i, area in enumerate(areas_of) if area is not None])
@@ -127,7 +127,7 @@ def localisation_rows(
     if not all(np.isfinite(residue).all() for residue in residues):
         return [cohort.row(name, math.nan, [], "a residue is not finite: the network diverged") for name in FIGURES]
     ours = LocalisationScores.measure(residues, areas)
-    rows = [cohort.row(name, *figure) for name, figure in ours.figures(cohort.weights).items()]
+    rows = [cohort.row(name, *figure) for name, figure in ours.metrics(cohort.weights).items()]
     smoothed = pixel_histograms([smoothed_score(score) for score in residues], areas).pooled_average_precision
     rows.append(cohort.row("residue_pixel_ap_smoothed", float(smoothed()[0]), smoothed(cohort.weights)))
     baselines = [baseline_scores(record, mean_box_prior, mean_lung_box) for record in cohort.records]
@@ -141,10 +141,10 @@ def localisation_rows(
 def _baseline_rows(
     baseline: str, cohort: Cohort, theirs: LocalisationScores, ours: LocalisationScores
 ) -> list[MetricRow]:
-    residue = ours.figures(cohort.weights)
+    residue = ours.metrics(cohort.weights)
     return [
         cohort.row(f"{name}/baseline_{baseline}", value, samples, _compared(*residue[name], samples))
-        for name, (value, samples) in theirs.figures(cohort.weights).items()
+        for name, (value, samples) in theirs.metrics(cohort.weights).items()
     ]
 
 

@@ -19,7 +19,7 @@ __all__ = ["group_table", "read_rows"]
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a report: ``metrics.json``, or the ``figures.json`` of classifiers and detectors.
+    """The rows of a report: ``metrics.json``, or the ``metrics.json`` of classifiers and detectors.
 
     Of a detector's methods, its own; of a classifier's positive labels, the model's own.
 
@@ -30,7 +30,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
         held = json.loads(Path(path).read_text(encoding="utf-8"))
         rows = held["rows"] if isinstance(held, dict) else held
         kept = [row for row in rows if row.get("method", "detector") == "detector"]
-        named = [{**row, "name": row.get("name") or row["figure"]} for row in kept]
+        named = [{**row, "name": row.get("name") or row.get("metric") or row["figure"]} for row in kept]
         for row in named:
             numbers = [row[name] for name in ("value", "low", "high", "num_images")]
             if not isinstance(row["group"], str) or not all(isinstance(n, int | float | None) for n in numbers):
@@ -40,7 +40,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
         raise InputError(f"{path}: expected a report's figures as JSON ({error})") from error
 
 
-def group_table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, str]) -> str:
+def group_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -> str:
     """A row for each group, a column for each figure: value, 95 % interval and number of images.
 
     Args:
@@ -50,18 +50,18 @@ def group_table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, str]) -
     Raises:
         InputError: a figure that there is not.
     """
-    for name in figures:
+    for name in metrics:
         if all(row["name"] != name for row in rows):
-            raise InputError(f"figures: expected names of the report, there is no {name}")
+            raise InputError(f"metrics: expected names of the report, there is no {name}")
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for row in rows:
         found.setdefault((row["group"], row["name"]), row)
     groups = [
-        group for group in dict.fromkeys(row["group"] for row in rows) if any((group, n) in found for n in figures)
+        group for group in dict.fromkeys(row["group"] for row in rows) if any((group, n) in found for n in metrics)
     ]
-    lines = [f"| | {' | '.join(figures.values())} |", "|---" * (len(figures) + 1) + "|"]
+    lines = [f"| | {' | '.join(metrics.values())} |", "|---" * (len(metrics) + 1) + "|"]
     for group in groups:
-        cells = [_cell(found.get((group, name))) for name in figures]
+        cells = [_cell(found.get((group, name))) for name in metrics]
         if any(cells):
             lines.append(f"| {group.replace(':', ' ')} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -81,20 +81,20 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: figures that are not name=words, or what :func:`read_rows` and :func:`group_table` refuse.
     """
-    figures = {}
-    for figure in arguments.figures:
+    metrics = {}
+    for figure in arguments.metrics:
         name, equals, words = figure.partition("=")
         if not name or not equals:
-            raise InputError(f"figures: expected name=words, got {figure}")
-        figures[name] = words
-    print(group_table(read_rows(arguments.report), figures), end="")
+            raise InputError(f"metrics: expected name=words, got {figure}")
+        metrics[name] = words
+    print(group_table(read_rows(arguments.report), metrics), end="")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of :func:`group_table`; errors of the user are one line."""
     parser = argparse.ArgumentParser(prog="python -m monai_dgm.report.group_table", description=__doc__)
     parser.add_argument("report")
-    parser.add_argument("figures", nargs="+", help="name=words")
+    parser.add_argument("metrics", nargs="+", help="name=words")
     return exit_status(run, parser.parse_args(arguments))
 
 

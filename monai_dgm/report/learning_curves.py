@@ -55,14 +55,14 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = []
         for numbers, values in found.values():
             column = values[:, numbers == count].ravel()
-            spread = f" ({column.std(ddof=1):.3f})" if column.size > 1 else ""
-            cells.append(f"{column.mean():.3f}{spread}" if column.size else "")
+            std = f" ({column.std(ddof=1):.3f})" if column.size > 1 else ""
+            cells.append(f"{column.mean():.3f}{std}" if column.size else "")
         lines.append(f"| {count} | " + " | ".join(cells) + " |")
     if "random" in found:
         numbers, values = found["random"]
         goal = float(values.mean(axis=0)[-1])
-        for strategy, (own, figures) in found.items():
-            reached = reached_at(own, figures.mean(axis=0), goal)
+        for strategy, (own, metrics) in found.items():
+            reached = reached_at(own, metrics.mean(axis=0), goal)
             words = "does not reach it" if np.isnan(reached) else f"reaches it with {reached:.0f}"
             lines.append(f"\n{strategy}: random's last AP, {goal:.3f} with {numbers[-1]:.0f} corrections; {words}.")
     return "\n".join(lines) + "\n"
@@ -73,9 +73,9 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     for place, (strategy, (counts, values)) in enumerate(curves(rows).items()):
-        mean, spread = values.mean(axis=0), values.std(axis=0)
+        mean, std = values.mean(axis=0), values.std(axis=0)
         axes.plot(counts, mean, marker="o", color=f"C{place}", label=strategy)
-        axes.fill_between(counts, mean - spread, mean + spread, color=f"C{place}", alpha=0.15, linewidth=0)
+        axes.fill_between(counts, mean - std, mean + std, color=f"C{place}", alpha=0.15, linewidth=0)
         axes.plot(counts, values.T, color=f"C{place}", alpha=0.35, linewidth=0.7)
     axes.set_xlabel("corrected images")
     axes.set_ylabel("AP, mean over IoU 0.40 to 0.75")

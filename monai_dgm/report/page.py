@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from monai_dgm import __version__
-from monai_dgm.metrics.records import MetricRow
+from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.report import colours
 from monai_dgm.report.curves import charts_html, lost_points
-from monai_dgm.report.figures import (
+from monai_dgm.report.panels import (
     DISCLAIMER,
     LUNG_BOX_WORDS,
     Panel,
@@ -180,7 +180,7 @@ def _panels_html(panels: Sequence[Panel]) -> tuple[str, int]:
     columns, scale = panel_columns(panels), panels_scale(panels)
     grid = f"grid-template-columns:repeat({len(columns)},1fr)"
     heads = "".join(f"<span>{escape(column_title(name))}</span>" for name in columns)
-    figures, size = [], 0
+    metrics, size = [], 0
     for i, panel in enumerate(panels):
         cells = "".join(_cell(panel, name, scale, f"panel-{i}-image") for name in columns)
         size += len(cells)
@@ -188,10 +188,10 @@ def _panels_html(panels: Sequence[Panel]) -> tuple[str, int]:
             break
         where = escape(LUNG_BOX_WORDS[panel.lung_box_source])
         caption = f"<figcaption>{escape(panel.caption)}<small>{where}</small></figcaption>"
-        figures.append(f'<figure class="panel">{caption}<div class="cells" style="{grid}">{cells}</div></figure>')
-    body = f'{_legend(panels, scale)}<div class="heads" style="{grid}">{heads}</div>{"".join(figures)}'
+        metrics.append(f'<figure class="panel">{caption}<div class="cells" style="{grid}">{cells}</div></figure>')
+    body = f'{_legend(panels, scale)}<div class="heads" style="{grid}">{heads}</div>{"".join(metrics)}'
     hint = "The input is about normal + residue. Point at a saliency picture to lift the heat off the radiograph."
-    return _section("Radiographs taken apart", body, hint, "panels"), len(panels) - len(figures)
+    return _section("Radiographs taken apart", body, hint, "panels"), len(panels) - len(metrics)
 
 
 def _legend(panels: Sequence[Panel], scale: float) -> str:

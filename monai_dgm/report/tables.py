@@ -7,8 +7,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from monai_dgm.metrics.records import MetricRow
-from monai_dgm.report.words import BASELINES, CARDS, METRIC_SECTIONS, section_of, sections_order, words_for
+from monai_dgm.metrics.case_results import MetricRow
+from monai_dgm.report.display_names import (
+    BASELINES,
+    CARDS,
+    METRIC_SECTIONS,
+    display_name_of,
+    section_of,
+    sections_order,
+)
 
 BASELINE = "/baseline_"
 _MOST_CARDS = 6
@@ -100,7 +107,7 @@ def _ordered(section: str, rows: Sequence[MetricRow]) -> list[MetricRow]:
 
 
 def _line(row: MetricRow, rivals: Sequence[MetricRow]) -> str:
-    words = words_for(row.name)
+    words = display_name_of(row.name)
     arrow = {"higher": "↑", "lower": "↓"}.get(words.better, "")
     hint = f"{words.better} is better" if arrow else ""
     note = f'<span class="note">{escape(row.note)}</span>' if row.note else ""
@@ -110,7 +117,7 @@ def _line(row: MetricRow, rivals: Sequence[MetricRow]) -> str:
         f'<tr><td><b>{escape(words.label)}</b>&nbsp;<span class="arrow" title="{hint}">{arrow}</span>'
         f'<span class="meaning">{escape(words.meaning)}</span>{note}</td>'
         f'<td class="n main">{number(row.value)}</td><td class="nowrap">{_interval(row)}</td><td>{bar}</td>'
-        f'<td class="n">{number(row.spread)}</td><td>{chips}</td>'
+        f'<td class="n">{number(row.std)}</td><td>{chips}</td>'
         f'<td class="n">{row.num_images}</td><td class="n">{row.num_patients}</td></tr>'
     )
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.burden import RegionBurden, ResidueBurden
 from monai_dgm.report.colours import RESIDUE_COLOURS, grey_levels, residue_levels, residue_scale
-from monai_dgm.report.figures import DISCLAIMER
+from monai_dgm.report.panels import DISCLAIMER
 from monai_dgm.utils.atomic import atomic_write
 
 MOST_THUMBNAILS = 12
@@ -273,11 +273,11 @@ def _draw_thumbnails(
 ) -> None:
     """Image and residue of each date, tied to its place on the time axis of ``chart``."""
     scale = residue_scale([point.residue for point in points if point.residue is not None])
-    to_figure = figure.transFigure.inverted()
+    to_metric = figure.transFigure.inverted()
     top = layout.foot + layout.rows * layout.cell + layout.caption
     for number, point in enumerate(points):
         middle = layout.thumbnail(number, 0)[0] + layout.cell / 2
-        x, y = to_figure.transform(chart.get_xaxis_transform().transform((mdates.date2num(point.day), 0.0)))
+        x, y = to_metric.transform(chart.get_xaxis_transform().transform((mdates.date2num(point.day), 0.0)))
         tie = ((x, x, middle / layout.width), (y, y - 0.3 / layout.height, (top + 0.02) / layout.height))
         figure.add_artist(Line2D(*tie, color=_LINE, linewidth=0.7, zorder=0))
         _write(figure, layout, middle, top - 0.14, point.day.isoformat(), ha="center", fontsize=7.5, color=_INK)

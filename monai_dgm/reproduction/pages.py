@@ -10,13 +10,13 @@ from pathlib import Path
 
 from monai_dgm.metrics.comparison import PairedDifference
 from monai_dgm.report.page import write_sections
-from monai_dgm.reproduction.collect import Difference, ResultRow, Results, ResultTable, positive_words
-from monai_dgm.reproduction.evidence import Evidence
+from monai_dgm.reproduction.dataset_info import DatasetInfo
 from monai_dgm.reproduction.jobs import Plan
-from monai_dgm.reproduction.material import Material
-from monai_dgm.reproduction.paper_figures import PAPER_SIZES, paper_figure
+from monai_dgm.reproduction.paper_values import PAPER_SIZES, paper_value
+from monai_dgm.reproduction.result_tables import Difference, ResultRow, Results, ResultTable, positive_class_name
 from monai_dgm.reproduction.runner import LOG_FILE, Outcome
-from monai_dgm.reproduction.tabular import HEADINGS, TITLES, percent, percent_interval, place, size_words
+from monai_dgm.reproduction.table_files import HEADINGS, TITLES, percent, percent_interval, place, size_name
+from monai_dgm.reproduction.test_predictions import TestPredictions
 
 __all__ = ["write_page"]
 
@@ -42,14 +42,14 @@ def write_page(
     results: Results,
     plan: Plan,
     outcome: Outcome,
-    material: Material,
+    dataset_info: DatasetInfo,
     folder: str | os.PathLike[str],
     remarks: Sequence[str] = (),
 ) -> Path:
     """Write the page, self-contained.
 
     Args:
-        results: of :func:`monai_dgm.reproduction.collect.collect`.
+        results: of :func:`monai_dgm.reproduction.result_tables.collect`.
         plan, outcome: what was to be done, and what became of it.
         material: the data.
         folder: ``index.html`` is written into it.
@@ -63,19 +63,19 @@ def write_page(
     return write_sections(
         folder,
         "Do residues help to diagnose?",
-        _summary(plan, material, results.with_paper),
+        _summary(plan, dataset_info, results.with_paper),
         parts,
         warnings=[*_warnings(plan, outcome), *results.problems, *remarks],
         notes=_notes(plan.cross_fitted, results.with_paper),
     )
 
 
-def _summary(plan: Plan, material: Material, with_paper: bool) -> str:
+def _summary(plan: Plan, dataset_info: DatasetInfo, with_paper: bool) -> str:
     folds = ", ".join(map(str, plan.folds))
     beside = "" if with_paper else " The paper's own figures are of other data and are not shown."
     return (
         f"Tables {', '.join(map(str, plan.tables))} of Tang et al. (Medical Image Analysis 67, 2021), made anew on "
-        f"{material.name}; test fold{'s' if len(plan.folds) > 1 else ''} {folds}. One decomposer a fold, trained "
+        f"{dataset_info.name}; test fold{'s' if len(plan.folds) > 1 else ''} {folds}. One decomposer a fold, trained "
         f"without it, gives all residues.{beside}\n\n"
         f"{plan.preset.summary}"
     )
@@ -122,7 +122,7 @@ def _notes(cross_fitted: bool, with_paper: bool) -> list[str]:
 
 
 def _hint(table: ResultTable) -> str:
-    words = positive_words(table.number)
+    words = positive_class_name(table.number)
     lacking = f" Nothing yet: {', '.join(table.empty)}." if table.empty else ""
     return "Point at a figure to see checkpoint and data." + (f" {words.capitalize()}." if words else "") + lacking
 
@@ -143,12 +143,12 @@ def _table_body(table: ResultTable, with_paper: bool) -> str:
 
 def _rows_html(table: ResultTable, rows: Sequence[ResultRow], with_paper: bool) -> str:
     sized = table.number == 4
-    heads = [*(["Size"] if sized else []), *(HEADINGS[name] for name in table.figures), "n"]
+    heads = [*(["Size"] if sized else []), *(HEADINGS[name] for name in table.metrics), "n"]
     head = "".join(f"<th class='n'>{escape(name)}</th>" for name in heads)
     body = ""
     for row in rows:
-        size = f"<td class='n'>{size_words(row.size)}</td>" if sized else ""
-        cells = "".join(_cell(row, name) for name in table.figures)
+        size = f"<td class='n'>{size_name(row.size)}</td>" if sized else ""
+        cells = "".join(_cell(row, name) for name in table.metrics)
         counts = next(iter(row.summaries.values()))
         n = f"{counts.num_images}<small>{counts.num_patients} patients</small>"
         folds = (
@@ -169,7 +169,7 @@ def _cell(row: ResultRow, figure: str) -> str:
     return f"<td class='n' title='{title}'>{percent(own.mean, own.sd)}{under}{note}</td>"
 
 
-def _provenance(evidence: Sequence[Evidence], values: Sequence[float]) -> str:
+def _provenance(evidence: Sequence[TestPredictions], values: Sequence[float]) -> str:
     lines = []
     for one, value in zip(evidence, values, strict=True):
         seen = f", residues of {one.done.decomposer_sha256[:12]}" if one.done.decomposer_sha256 else ""
@@ -182,8 +182,8 @@ def _provenance(evidence: Sequence[Evidence], values: Sequence[float]) -> str:
 def _paper_row(table: ResultTable, name: str, sized: bool) -> str:
     size = f"<td class='n'>{PAPER_SIZES[name]:.1f}</td>" if name in PAPER_SIZES else "<td></td>"
     cells = ""
-    for figure in table.figures:
-        printed = paper_figure(table.number, name, figure)
+    for figure in table.metrics:
+        printed = paper_value(table.number, name, figure)
         cells += f"<td class='n'>{f'{printed[0]:.2f} ± {printed[1]:.2f}' if printed else ''}</td>"
     words = f"{escape(name)}, the paper's Table {table.number}"
     return f"<tr class='paper'><td>{words}</td>{size if sized else ''}{cells}<td class='n'>1000</td></tr>"
@@ -208,7 +208,7 @@ def _differences_body(results: Results) -> str:
 
 
 def _differences_table(differences: Sequence[Difference]) -> str:
-    widest = max([abs(v) for d in differences for f in d.figures.values() for v in (f.low, f.high) if v == v] or [1.0])
+    widest = max([abs(v) for d in differences for f in d.metrics.values() for v in (f.low, f.high) if v == v] or [1.0])
     body = "".join(
         _difference_row(difference, figure, widest) for difference in differences for figure in _MAIN[difference.table]
     )
@@ -220,7 +220,7 @@ def _differences_table(differences: Sequence[Difference]) -> str:
 
 
 def _difference_row(difference: Difference, figure: str, widest: float) -> str:
-    own = difference.figures[figure]
+    own = difference.metrics[figure]
     clear = " clear" if own.low > 0 or own.high < 0 else ""
     evidence = (*difference.first.evidence, *difference.second.evidence)
     title = escape("\n".join(f"{place(one.done)}, SHA-256 {one.done.sha256[:12]}" for one in evidence), quote=True)
@@ -252,7 +252,7 @@ def _forest(difference: PairedDifference, widest: float) -> str:
 
 
 _ORIGIN_HINT = (
-    f"Each job is a folder below jobs/ with its weights, scores, {LOG_FILE} and done.json, which names the command."
+    f"Each job is a folder below jobs/ with its weights, scores, {LOG_FILE} and job.json, which names the command."
 )
 
 

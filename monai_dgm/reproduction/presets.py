@@ -103,7 +103,7 @@ TOY = Preset(
             "val_interval": 2,
             "log_interval": 4,
             "learning_rate": 7e-4,
-            "test#figures#num_bootstrap": 2,
+            "test#metrics#num_bootstrap": 2,
             "test#handlers#0#num_panels": 2,
             "validate#handlers#2#count": 1,
         }

@@ -22,9 +22,9 @@ from typing import Any
 from monai_dgm import __version__
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.errors import InputError
-from monai_dgm.reproduction.done import SCORES, Done, job_key, read_done, write_done
+from monai_dgm.reproduction.dataset_info import DatasetInfo
+from monai_dgm.reproduction.job_record import SCORES, JobRecord, job_key, read_job_record, write_job_record
 from monai_dgm.reproduction.jobs import Job, Plan
-from monai_dgm.reproduction.material import Material
 
 __all__ = ["LOG_FILE", "Outcome", "Runner", "all_decomposers", "changed_configs", "given_decomposer"]
 
@@ -45,7 +45,7 @@ class Outcome:
         waiting: those that nobody has run yet.
     """
 
-    done: dict[str, Done] = field(default_factory=dict)
+    done: dict[str, JobRecord] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
 
@@ -60,9 +60,11 @@ class Runner:
         decomposers: path of weights with ``{fold}`` in it, to take in the place of training decomposers; None trains.
     """
 
-    def __init__(self, output_dir: Path, material: Material, bundles_dir: Path, decomposers: str | None = None) -> None:
+    def __init__(
+        self, output_dir: Path, dataset_info: DatasetInfo, bundles_dir: Path, decomposers: str | None = None
+    ) -> None:
         self.root = output_dir.absolute()
-        self.material = material
+        self.dataset_info = dataset_info
         self.bundles = bundles_dir.absolute()
         self.decomposers = os.path.abspath(decomposers) if decomposers else None
         if not (self.bundles / "dgm" / "configs").is_dir():
@@ -88,7 +90,7 @@ class Runner:
                 self._run_one(job, needed, outcome, f"[{number}/{len(plan.jobs)}]", lock if train else None)
         return outcome
 
-    def _run_one(self, job: Job, needed: Done | None, outcome: Outcome, place: str, lock: int | None) -> None:
+    def _run_one(self, job: Job, needed: JobRecord | None, outcome: Outcome, place: str, lock: int | None) -> None:
         try:
             done = self.given(job) if job.kind == "decomposer" and self.decomposers else self._find(job, needed)
             if done is None and lock is None:
@@ -103,26 +105,26 @@ class Runner:
             outcome.failed[job.name] = str(error)
             print(f"{place} {job.title}: failed: {error}", file=sys.stderr, flush=True)
 
-    def folder(self, job: Job, needed: Done | None) -> Path:
+    def folder(self, job: Job, needed: JobRecord | None) -> Path:
         """Where a job runs; another command, other data or another decomposer have another folder."""
         return self.root / "jobs" / f"{job.name}-{self._key(job, needed)[:_KEY_DIGITS]}"
 
-    def _key(self, job: Job, needed: Done | None) -> str:
-        return job_key(job, self.material.sha256, needed.sha256 if needed else None)
+    def _key(self, job: Job, needed: JobRecord | None) -> str:
+        return job_key(job, self.dataset_info.sha256, needed.sha256 if needed else None)
 
-    def _find(self, job: Job, needed: Done | None) -> Done | None:
-        return read_done(self.folder(job, needed), self._key(job, needed), self.root)
+    def _find(self, job: Job, needed: JobRecord | None) -> JobRecord | None:
+        return read_job_record(self.folder(job, needed), self._key(job, needed), self.root)
 
-    def arguments(self, job: Job, needed: Done | None) -> list[str]:
+    def arguments(self, job: Job, needed: JobRecord | None) -> list[str]:
         """What follows ``python`` on the command line of a job."""
         folder, configs = self.folder(job, needed), self.bundles / job.bundle / "configs"
         files = [str(configs / name) for name in job.configs]
         settings: dict[str, Any] = {**job.overrides, "fold": job.fold}
-        settings |= {"output_dir": folder, "cache_dir": self.root / "cache", "sample_dir": self.material.sample_dir}
+        settings |= {"output_dir": folder, "cache_dir": self.root / "cache", "sample_dir": self.dataset_info.sample_dir}
         if job.run_id == "training":
             settings["ckpt_dir"] = folder / "models"
-        if self.material.dataset_dir is not None:
-            settings["dataset_dir"] = self.material.dataset_dir
+        if self.dataset_info.dataset_dir is not None:
+            settings["dataset_dir"] = self.dataset_info.dataset_dir
         if "cross_fitted" in settings:  # a fingerprint in the plan, which knows no paths
             settings["cross_fitted"] = self.decomposers
         if needed is not None:
@@ -131,7 +133,7 @@ class Runner:
         config_file = files[0] if len(files) == 1 else str(files)
         return ["-m", "monai.bundle", "run", job.run_id, "--config_file", config_file, *pairs]
 
-    def _train(self, job: Job, needed: Done | None, lock: int | None) -> Done:
+    def _train(self, job: Job, needed: JobRecord | None, lock: int | None) -> JobRecord:
         folder, arguments = self.folder(job, needed), self.arguments(job, needed)
         folder.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
@@ -140,43 +142,47 @@ class Runner:
         if code != 0:
             raise InputError(f"{_last_line(folder / LOG_FILE)} (see {self._relative(folder / LOG_FILE)})")
         done = self._describe(job, needed, folder, arguments, time.monotonic() - start)
-        write_done(folder, done)
+        write_job_record(folder, done)
         (folder / "checkpoint.pt").unlink(missing_ok=True)  # four times the weights, and no longer needed
         return done
 
-    def _describe(self, job: Job, needed: Done | None, folder: Path, arguments: Sequence[str], seconds: float) -> Done:
+    def _describe(
+        self, job: Job, needed: JobRecord | None, folder: Path, arguments: Sequence[str], seconds: float
+    ) -> JobRecord:
         weights = self.root / needed.weights if job.kind == "head" and needed else folder / "models" / "model.pt"
         scores = [folder / name for name in SCORES.get(job.kind, ())]
         for file in (weights, *scores):
             if not file.is_file():
                 raise InputError(f"{self._relative(file)}: expected this file from {job.title}, there is none")
         configs = {name: hash_file(self.bundles / job.bundle / "configs" / name) for name in job.configs}
-        return Done(
+        return JobRecord(
             name=job.name,
             key=self._key(job, needed),
             command=self._words(arguments),
             weights=self._relative(weights),
             sha256=hash_file(weights),
             decomposer_sha256=needed.sha256 if needed else None,
-            data_sha256=self.material.sha256,
+            data_sha256=self.dataset_info.sha256,
             scores=tuple(self._relative(file) for file in scores),
             configs=configs,
             seconds=round(seconds, 1),
             version=__version__,
         )
 
-    def given(self, job: Job) -> Done:
+    def given(self, job: Job) -> JobRecord:
         """A decomposer that somebody else trained, for this very fold of these data."""
         weights = given_decomposer(str(self.decomposers), job.fold)
         settings = _check_fold(weights, job.fold)
         sha256 = hash_file(weights)
         command = f"given: {weights.name}, trained on {settings.get('trained_on')}"
-        return Done(job.name, sha256, command, str(weights), sha256, None, self.material.sha256, (), {}, 0.0, "")
+        return JobRecord(
+            job.name, sha256, command, str(weights), sha256, None, self.dataset_info.sha256, (), {}, 0.0, ""
+        )
 
     def _words(self, arguments: Sequence[str]) -> str:
         """The command, with neither the output folder's place nor the data's in it."""
         text = shlex.join(["python", *arguments])
-        for path, name in ((self.root, "OUTPUT"), (self.bundles, "bundles"), (self.material.dataset_dir, "DATA")):
+        for path, name in ((self.root, "OUTPUT"), (self.bundles, "bundles"), (self.dataset_info.dataset_dir, "DATA")):
             text = text.replace(str(path), name) if path is not None else text
         return text
 

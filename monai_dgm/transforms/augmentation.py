@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["RandMirror", "RandRadiographVariation", "check_batch_channels", "mark_channels"]
+__all__ = ["RandMirror", "RandRadiographAugmentation", "check_batch_channels", "mark_channels"]
 
 
 def check_batch_channels(image: Tensor, channels: Sequence[str]) -> None:
@@ -27,7 +27,7 @@ def mark_channels(channels: Sequence[str], name: str, device: torch.device) -> T
     return torch.tensor([float(channel == name) for channel in channels], device=device)[None, :, None, None]
 
 
-class RandRadiographVariation:
+class RandRadiographAugmentation:
     """Rotate, scale, shift and re-expose the images of a batch; never flip them (laterality means something).
 
     The parameters are those that vary between exposures of one patient. Sampling uses torch's global random state, so

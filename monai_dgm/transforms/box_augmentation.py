@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandRadiographVariation, check_batch_channels, mark_channels
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation, check_batch_channels, mark_channels
 
-__all__ = ["RandBoxVariation", "keep_visible", "move_boxes"]
+__all__ = ["RandBoxAugmentation", "keep_visible", "move_boxes"]
 
 LEAST_SIDE = 2.0  # pixels: a thinner rest of a box has nothing to show
 
 
-class RandBoxVariation(RandRadiographVariation):
-    """:class:`RandRadiographVariation` for images, residues and their boxes; never a flip (laterality means something).
+class RandBoxAugmentation(RandRadiographAugmentation):
+    """:class:`RandRadiographAugmentation` for images, residues and their boxes; it never flips (laterality matters).
 
     A box turns as the ellipse within it, since opacities are round rather than square: the box around a turned box
     would grow at every angle. What leaves the image is cut off, and a box of which less than ``min_visible`` of its
@@ -31,7 +31,7 @@ class RandBoxVariation(RandRadiographVariation):
         scale: largest relative change of size.
         shift: largest shift, fraction of the side.
         min_visible: share of its area, in [0, 1], below which a box is dropped.
-        exposure: limits of :class:`RandRadiographVariation`: contrast, brightness, gamma.
+        exposure: limits of :class:`RandRadiographAugmentation`: contrast, brightness, gamma.
     """
 
     def __init__(

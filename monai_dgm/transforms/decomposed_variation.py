@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandRadiographVariation, check_batch_channels, mark_channels
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation, check_batch_channels, mark_channels
 
-__all__ = ["RandDecomposedVariation"]
+__all__ = ["RandResidueAugmentation"]
 
 
-class RandDecomposedVariation(RandRadiographVariation):
-    """:class:`RandRadiographVariation` for images and residues stacked: one motion for both, exposure for the image.
+class RandResidueAugmentation(RandRadiographAugmentation):
+    """:class:`RandRadiographAugmentation` for images and residues stacked: one motion for both, exposure for the image.
 
     The residue is that of the image as it was. It is moved along but not computed again, and a change of exposure
     leaves it as it is: a decomposer would give a slightly other one for the varied image. Sampling uses torch's
@@ -22,7 +22,7 @@ class RandDecomposedVariation(RandRadiographVariation):
     Args:
         channels: what the channels of a batch are, of "image" and "residue".
         prob: probability for each image.
-        limits: limits of :class:`RandRadiographVariation`: rotation, scale, shift, contrast, brightness, gamma.
+        limits: limits of :class:`RandRadiographAugmentation`: rotation, scale, shift, contrast, brightness, gamma.
     """
 
     def __init__(self, channels: Sequence[str] = ("image", "residue"), prob: float = 0.9, **limits: float) -> None:

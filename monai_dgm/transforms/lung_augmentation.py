@@ -6,20 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandRadiographVariation
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation
 
-__all__ = ["RandLungVariation"]
+__all__ = ["RandLungAugmentation"]
 
 
-class RandLungVariation(RandRadiographVariation):
+class RandLungAugmentation(RandRadiographAugmentation):
     """Move image and mask together; vary exposure, shading, sharpness and noise of the image; never flip.
 
-    Position and exposure are those of :class:`RandRadiographVariation`, larger. Shading (a smooth random field) stands
-    for opacities, scatter and the heel effect; a blurred or noisy image for another detector or another resampling.
+    Position and exposure are those of :class:`RandRadiographAugmentation`, larger. Shading (a smooth random field)
+    stands for opacities, scatter and the heel effect; a blurred or noisy image for another detector or
+    another resampling.
 
     Args:
         prob: probability for each image of position and exposure, and of each of the other three.
-        rotation, scale, shift, contrast, brightness, gamma: as in :class:`RandRadiographVariation`.
+        rotation, scale, shift, contrast, brightness, gamma: as in :class:`RandRadiographAugmentation`.
         shading: largest standard deviation of the random field, [-1, 1] scale.
         noise: largest standard deviation of the noise, [-1, 1] scale.
     """

@@ -15,7 +15,7 @@ import pydicom
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from monai_dgm.dicom.derived import encode_dicom
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 
 MARK = "Zzyzx"  # in whatever is sent; may be in no answer and no log
 NAMES = [

@@ -9,7 +9,7 @@ import runpy
 
 import numpy as np
 
-from monai_dgm.labelling.analysis import Detections, RadiographAnalysis
+from monai_dgm.labelling.server.analysis import Detections, RadiographAnalysis
 
 VERSION = "detector-of-the-test"
 # two boxes of every radiograph as shares of its width and height, and their scores

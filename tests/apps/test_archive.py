@@ -19,9 +19,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_dgm.dicom.derived import encode_dicom
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from tests.apps.test_server import running
-from tests.dicom.study import area, comment, corners, group, region, report
+from tests.labelling.dicom_objects.study import area, comment, corners, group, region, report
 from tests.labelling.fake_archive import as_file, radiograph
 
 pytestmark = pytest.mark.service
@@ -87,7 +87,7 @@ def fetch_report(orthanc: Any, image: pydicom.Dataset) -> pydicom.Dataset:
 def test_a_study_arrives_and_a_report_comes_back(
     orthanc: Any, command: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    from monai_dgm.dicom.structured_report_reader import read_opacity_report
+    from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
 
     plain = radiograph("plain")
     plane = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}

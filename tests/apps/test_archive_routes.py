@@ -11,8 +11,8 @@ from typing import Any
 import pydicom
 import pytest
 
-from monai_dgm.dicom.derived import encode_dicom
-from tests.dicom.study import corners, group, region, report
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom
+from tests.labelling.dicom_objects.study import corners, group, region, report
 from tests.labelling.fake_archive import PATIENT, FakeArchive, as_file, radiograph, serving
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")

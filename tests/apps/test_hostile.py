@@ -20,11 +20,13 @@ pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip inst
 
 IMAGE = "Doe_Jane"
 MAX_GROWTH = 400_000  # kB; one of the bombs would take a GB at least
-Refuse = Callable[[Any], None]
+RaiseHttpError = Callable[[Any], None]
 
 
 @pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Refuse]:
+def watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[RaiseHttpError]:
     """A function that an answer has to stand up to; afterwards no file is new, and no log knows what was asked."""
     place = tmp_path / "temporary"
     place.mkdir()
@@ -62,7 +64,7 @@ def put_labels(client: Any, content: bytes, **query: str) -> Any:
     return client.put("/dgm/labels", params={"form": "coco", "reader": "one", **query}, content=content)
 
 
-def test_no_name_leads_anywhere(client: Any, watched: Refuse) -> None:
+def test_no_name_leads_anywhere(client: Any, watched: RaiseHttpError) -> None:
     boxes, empty = json.dumps(BOXES).encode(), b'{"markups": []}'
     header = "patientId,x,y,width,height,Target\n"
     for name in NAMES:
@@ -86,7 +88,7 @@ def test_no_name_leads_anywhere(client: Any, watched: Refuse) -> None:
         watched(client.post("/infer/classify", params=query))
 
 
-def test_no_address_leads_anywhere(client: Any, watched: Refuse) -> None:
+def test_no_address_leads_anywhere(client: Any, watched: RaiseHttpError) -> None:
     for name in (
         "..%2f",
         "%2e%2e/",
@@ -141,7 +143,7 @@ def test_the_documents_are_sound_before_they_are_damaged(client: Any) -> None:
         assert answer.status_code == 200, answer.text
 
 
-def test_malformed_documents(client: Any, watched: Refuse) -> None:
+def test_malformed_documents(client: Any, watched: RaiseHttpError) -> None:
     puts = (put_label, put_boxes, put_labels)
     for seed in range(100):
         for kind, put in enumerate(puts):
@@ -172,7 +174,7 @@ def test_options_of_every_type(client: Any) -> None:
         assert answer.status_code in (200, 400, 422), (params, answer.text)
 
 
-def test_bombs_are_not_decoded(client: Any, watched: Refuse, studies: Path) -> None:
+def test_bombs_are_not_decoded(client: Any, watched: RaiseHttpError, studies: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     files = bombs()
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # to make them takes memory too
@@ -218,7 +220,7 @@ BODIES: list[tuple[str, bytes]] = [
 FIELDS = b"".join(b'--x\r\nContent-Disposition: form-data; name="%d"\r\n\r\n1\r\n' % i for i in range(3000)) + b"--x--"
 
 
-def test_wrong_types_of_content(client: Any, watched: Refuse) -> None:
+def test_wrong_types_of_content(client: Any, watched: RaiseHttpError) -> None:
     for kind, content in [*BODIES, ("multipart/form-data; boundary=x", FIELDS)]:
         headers = {"content-type": kind.encode("latin-1")}
         for method, path in (
@@ -236,7 +238,7 @@ def test_wrong_types_of_content(client: Any, watched: Refuse) -> None:
             watched(client.request(method, path, content=content, headers=headers))
 
 
-def test_fields_twice_and_missing(client: Any, watched: Refuse) -> None:
+def test_fields_twice_and_missing(client: Any, watched: RaiseHttpError) -> None:
     for path in ("/dgm/labels", "/dgm/labels?form=coco", "/dgm/boxes", "/datastore/label", "/datastore/image"):
         watched(client.put(path, content=b"{}"))
     for path in ("/dgm/boxes", "/dgm/pictures/normal", "/datastore/image", "/datastore/label", "/dgm/maps/normal"):
@@ -258,7 +260,9 @@ def archive_client(start_client: Any, archive: FakeArchive, tmp_path: Path) -> A
     return start_client(archive.url, **conf)
 
 
-def test_an_archive_is_asked_for_nothing_hostile(archive_client: Any, archive: FakeArchive, watched: Refuse) -> None:
+def test_an_archive_is_asked_for_nothing_hostile(
+    archive_client: Any, archive: FakeArchive, watched: RaiseHttpError
+) -> None:
     for name in NAMES:
         quoted = "".join(f"%{byte:02x}" for byte in name.encode())
         watched(archive_client.get(f"/dgm/studies/{quoted}"))

@@ -79,9 +79,9 @@ def store(orthanc: Any, number: int) -> Study:
     """A simulated radiograph of its own study, put into the archive."""
     from PIL import Image
 
-    from monai_dgm.data.simulator.radiograph import simulate_radiograph
-    from monai_dgm.dicom.derived import encode_dicom
-    from monai_dgm.dicom.digital_xray import ExaminedPatient, write_digital_xray
+    from monai_dgm.data.simulator.simulate import simulate_radiograph
+    from monai_dgm.labelling.dicom_objects.derived import encode_dicom
+    from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_digital_xray
 
     rows, cols = SHAPES[number]
     square = simulate_radiograph(40 + number, 384, abnormal=True).image

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_dgm.annotation.acquisition import STRATEGIES
+from monai_dgm.labelling.active_learning.strategies import STRATEGIES
 
 MODELS = ("detect_opacities", "decompose", "classify")
 EMPTY = b'{"markups": []}'

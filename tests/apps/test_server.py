@@ -77,8 +77,8 @@ def test_the_panels_client(command: list[str], environment: dict[str, str], tmp_
             params = {
                 key: value[0] if isinstance(value, list) else value for key, value in config.items()
             }  # as it does
-            file, figures = client.infer(name, image, params)
-            assert Path(file).stat().st_size and figures["model_version"].startswith("decomposer-")
+            file, metrics = client.infer(name, image, params)
+            assert Path(file).stat().st_size and metrics["model_version"].startswith("decomposer-")
         markups = tmp_path / "opacities.json"
         assert json.loads(markups.read_text())["markups"]
         assert client.save_label(image, str(markups), params={"label_info": []})["status"] == "boxes"

@@ -66,8 +66,8 @@ def app() -> Any:
 
 
 def submit_truth(client: Any, items: list[dict[str, Any]], reader: str = "one") -> None:
-    from monai_dgm.annotation.labels import make_boxes
-    from monai_dgm.annotation.markups import boxes_to_markups
+    from monai_dgm.labelling.labels.image_label import make_boxes
+    from monai_dgm.labelling.labels.markups import boxes_to_markups
 
     for item in items:
         placement = app().analysis.placement(item["image_id"])

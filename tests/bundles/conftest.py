@@ -86,7 +86,7 @@ def tiny(sample_dir: Path) -> Tiny:
         "num_res_blocks": 1,
         "batch_size": 2,
         "warm_up_iterations": 1,
-        "test#figures#num_bootstrap": 3,
+        "test#metrics#num_bootstrap": 3,
         "test#handlers#0#num_panels": 2,  # drawing is half of the time
         "validate#handlers#2#count": 1,
         **others,

@@ -49,22 +49,22 @@ def trained(run: Run, tiny: Tiny, tmp_path_factory: Any) -> Trained:
     return train(run, tiny(tmp_path_factory.mktemp("lungs")))
 
 
-def figures(folder: Path) -> list[dict[str, Any]]:
+def metrics(folder: Path) -> list[dict[str, Any]]:
     return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def test_training_writes_weights_figures_and_picture(trained: Trained) -> None:
     said = trained.finished.stdout
-    assert f"figures: {trained.folder / 'report' / 'metrics.json'}" in said and "not a medical device" in said
+    assert f"metrics: {trained.folder / 'report' / 'metrics.json'}" in said and "not a medical device" in said
     history = read_history(trained.folder / "history.jsonl")
     assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5, 6]
     assert all("loss/loss" in row for row in history)
     names = ("lung_dice", "lung_box_iou", "right_lung_dice", "left_lung_dice")
     assert all(f"validation/{name}" in row for row in history[2::3] for name in names)
-    assert {"lung_dice", "lung_dice_sd", "lung_box_iou"} <= {row["name"] for row in figures(trained.folder)}
+    assert {"lung_dice", "lung_dice_sd", "lung_box_iou"} <= {row["name"] for row in metrics(trained.folder)}
     settings = read_model_settings(trained.weights)
     assert settings["architecture"] == "unet" and settings["image_size"] == 32
-    assert settings["trained_on"].startswith("the embedded sample") and "lung_dice" in settings["figures"]["all"]
+    assert settings["trained_on"].startswith("the embedded sample") and "lung_dice" in settings["metrics"]["all"]
     assert (trained.folder / "report" / "lungs.png").stat().st_size > 0
     assert not [path for path in trained.folder.rglob(".partial-*") if "cache" not in path.parts]
     assert load_lung_segmentor(trained.weights).size == 32
@@ -77,7 +77,7 @@ def test_same_command_again_trains_no_further_and_more_epochs_go_on(run: Run, tr
     finished = run("training", "train", **overrides)
     assert finished.returncode == 0 and "at iteration 6" in finished.stdout, finished.stderr
     assert (folder / "models" / "model.pt").read_bytes() == trained.weights.read_bytes()
-    assert figures(folder) == figures(trained.folder)
+    assert metrics(folder) == metrics(trained.folder)
     finished = run("training", "train", **{**overrides, "max_epochs": 3})
     assert finished.returncode == 0, finished.stderr
     history = read_history(folder / "history.jsonl")
@@ -108,7 +108,7 @@ def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone
     before = {path: path.read_bytes() for path in trained.weights.parent.iterdir()}
     finished = run("evaluating", "train", "evaluate", **overrides, output_dir=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    assert figures(tmp_path) == figures(trained.folder)
+    assert metrics(tmp_path) == metrics(trained.folder)
     assert before == {path: path.read_bytes() for path in trained.weights.parent.iterdir()}
     assert not (tmp_path / "checkpoint.pt").exists()
 

@@ -51,8 +51,8 @@ def trained(run: Run, tiny: Tiny, tmp_path_factory: Any) -> Trained:
     return train(run, tiny(tmp_path_factory.mktemp("classifier")))
 
 
-def figures(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "report" / "figures.json").read_text(encoding="utf-8"))
+def metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def scores(folder: Path, part: str) -> list[dict[str, str]]:
@@ -62,19 +62,19 @@ def scores(folder: Path, part: str) -> list[dict[str, str]]:
 
 def test_training_writes_weights_scores_and_figures(trained: Trained) -> None:
     said = trained.finished.stdout
-    assert f"figures: {trained.folder / 'report' / 'figures.json'}" in said and "not a medical device" in said
+    assert f"metrics: {trained.folder / 'report' / 'metrics.json'}" in said and "not a medical device" in said
     assert "residues: of " in said and "was not trained on this split" in said + trained.finished.stderr
     history = read_history(trained.folder / "history.jsonl")
     assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5, 6]
     assert all("validation/auc" in row and "validation/loss" in row for row in history[2::3])
-    told = figures(trained.folder)
+    told = metrics(trained.folder)
     validation, test = scores(trained.folder, "validation"), scores(trained.folder, "test")
     assert told["threshold"] in [float(row["score"]) for row in validation]
     assert not {row["patient_id"] for row in validation} & {row["patient_id"] for row in test}
     assert all((row["label"] == "1") == (row["category"] == "lung_opacity") for row in validation + test)
     settings = read_model_settings(trained.weights)
     assert settings["channels"] == ["image", "residue"] and settings["task"] == "opacity"
-    assert settings["threshold"] == told["threshold"] and "auc" in settings["figures"]
+    assert settings["threshold"] == told["threshold"] and "auc" in settings["metrics"]
     assert not [path for path in trained.folder.rglob(".partial-*") if "cache" not in path.parts]
     load_weights(build_classifier("densenet_small", 2), trained.weights)
 
@@ -82,10 +82,10 @@ def test_training_writes_weights_scores_and_figures(trained: Trained) -> None:
 def test_same_command_again_trains_no_further(run: Run, trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "again"
     shutil.copytree(trained.folder, folder)
-    before = [(folder / name).read_bytes() for name in ("checkpoint.pt", "models/model.pt", "report/figures.json")]
+    before = [(folder / name).read_bytes() for name in ("checkpoint.pt", "models/model.pt", "report/metrics.json")]
     finished = run("training", "train", **{**trained.overrides, "output_dir": folder, "ckpt_dir": folder / "models"})
     assert finished.returncode == 0 and "at iteration 6" in finished.stdout + finished.stderr
-    after = [(folder / name).read_bytes() for name in ("checkpoint.pt", "models/model.pt", "report/figures.json")]
+    after = [(folder / name).read_bytes() for name in ("checkpoint.pt", "models/model.pt", "report/metrics.json")]
     assert before == after
 
 
@@ -110,8 +110,8 @@ def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone
     # neither size nor channels are given: they come from the settings beside the weights
     overrides = {k: v for k, v in trained.overrides.items() if k not in ("image_size", "output_dir")}
     assert run("evaluating", "train", "evaluate", **overrides, output_dir=tmp_path).returncode == 0
-    assert figures(tmp_path)["rows"] == figures(trained.folder)["rows"]
-    assert figures(tmp_path)["threshold"] == figures(trained.folder)["threshold"]
+    assert metrics(tmp_path)["rows"] == metrics(trained.folder)["rows"]
+    assert metrics(tmp_path)["threshold"] == metrics(trained.folder)["threshold"]
     assert before == [trained.weights.read_bytes(), trained.weights.with_suffix(".json").read_bytes()]
     assert not (tmp_path / "checkpoint.pt").exists()
 
@@ -143,11 +143,17 @@ def test_image_alone_needs_no_decomposer_and_the_other_task_has_other_labels(
 
 
 def test_few_normals_with_twins(run: Run, tiny: Tiny, tmp_path: Path) -> None:
-    own = {"max_normals": 3, "twin_prob": 0.5, "normal_fraction": 0.25, "max_epochs": 1, "task": "abnormality"}
+    own = {
+        "max_normals": 3,
+        "pseudo_healthy_prob": 0.5,
+        "normal_fraction": 0.25,
+        "max_epochs": 1,
+        "task": "abnormality",
+    }
     finished = run("training", "train", **tiny(tmp_path, **own))
     assert finished.returncode == 0, finished.stderr
     assert "with 3 images without abnormal to train on" in finished.stdout
-    assert read_model_settings(tmp_path / "models" / "model.pt")["twin_prob"] == 0.5
+    assert read_model_settings(tmp_path / "models" / "model.pt")["pseudo_healthy_prob"] == 0.5
 
 
 def test_a_residue_encoder_learns_from_a_teacher(run: Run, tiny: Tiny, trained: Trained, tmp_path: Path) -> None:
@@ -170,7 +176,7 @@ def test_head_alone_is_evaluated_as_any_classifier(run: Run, tiny: Tiny, tmp_pat
     overrides = {k: v for k, v in tiny(tmp_path).items() if k != "image_size"}
     finished = run("evaluating", "train", "evaluate", "head", **overrides)
     assert finished.returncode == 0, finished.stderr
-    told = figures(tmp_path)
+    told = metrics(tmp_path)
     assert told["settings"]["task"] == "abnormality" and told["settings"]["architecture"] == "abnormality_head"
     assert told["model"]["sha256"] and len(scores(tmp_path, "test")) == told["rows"][0]["num_images"]
 

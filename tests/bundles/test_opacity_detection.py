@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_i
 
 import monai_dgm
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.detection.figures import read_detections
+from monai_dgm.engines.detection.evaluation import read_detections
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.detector import DETECTION_CHANNELS, OpacityDetector
@@ -51,8 +51,8 @@ def trained(run: Run, tiny: Tiny, tmp_path_factory: Any) -> Trained:
     return train(run, tiny(tmp_path_factory.mktemp("detector")))
 
 
-def figures(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "report" / "figures.json").read_text(encoding="utf-8"))
+def metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def detector_of(weights: Path) -> OpacityDetector:
@@ -64,21 +64,21 @@ def detector_of(weights: Path) -> OpacityDetector:
 
 def test_training_writes_weights_detections_and_figures(trained: Trained) -> None:
     said = trained.finished.stdout
-    assert f"figures: {trained.folder / 'report' / 'figures.json'}" in said and "not a medical device" in said
+    assert f"metrics: {trained.folder / 'report' / 'metrics.json'}" in said and "not a medical device" in said
     history = read_history(trained.folder / "history.jsonl")
     assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5, 6]
     terms = {"loss/loss", "loss/classification", "loss/box_regression", "loss/grad_norm", "loss/skipped"}
     assert all(terms <= set(row) and row["loss/skipped"] == 0 for row in history)
     assert all("validation/ap" in row and "validation/froc_mean" in row for row in history[2::3])
-    told = figures(trained.folder)
+    told = metrics(trained.folder)
     assert {row["method"] for row in told["rows"]} == {"detector", "mean_box_prior", "saliency_boxes"}
-    assert {"ap", "ap40", "ap50", "ap60", "ap70", "froc_1"} <= {row["figure"] for row in told["rows"]}
+    assert {"ap", "ap40", "ap50", "ap60", "ap70", "froc_1"} <= {row["metric"] for row in told["rows"]}
     validation, _ = read_detections(trained.folder / "report" / "detections_validation.json")
     test, _ = read_detections(trained.folder / "report" / "detections_test.json")
     assert not {one.patient_id for one in validation} & {one.patient_id for one in test}
     assert any(len(one.truth) for one in test) and any(not len(one.truth) for one in test)
     settings = read_model_settings(trained.weights)
-    assert settings["channels"] == ["image", "residue"] and "ap" in settings["figures"]
+    assert settings["channels"] == ["image", "residue"] and "ap" in settings["metrics"]
     assert settings["score_threshold"] == told["score_threshold"] and len(settings["decomposer_sha256"]) == 64
     assert not [path for path in trained.folder.rglob(".partial-*") if "cache" not in path.parts]
     detector_of(trained.weights)
@@ -118,7 +118,7 @@ def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone
     overrides = {k: v for k, v in trained.overrides.items() if k not in left_out}
     finished = run("evaluating", "train", "evaluate", **overrides, output_dir=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    assert figures(tmp_path)["rows"] == figures(trained.folder)["rows"]
+    assert metrics(tmp_path)["rows"] == metrics(trained.folder)["rows"]
     assert before == [trained.weights.read_bytes(), trained.weights.with_suffix(".json").read_bytes()]
     assert not (tmp_path / "checkpoint.pt").exists()
 
@@ -127,7 +127,7 @@ def test_image_alone_needs_no_decomposer_and_may_go_on_from_weights(run: Run, ti
     overrides = tiny(tmp_path / "a", decomposer_path=tmp_path / "none.pt", channels="['image']", max_epochs=1)
     finished = run("training", "train", **overrides)
     assert finished.returncode == 0, finished.stderr
-    assert {row["method"] for row in figures(tmp_path / "a")["rows"]} == {"detector", "mean_box_prior"}
+    assert {row["method"] for row in metrics(tmp_path / "a")["rows"]} == {"detector", "mean_box_prior"}
     weights = tmp_path / "a" / "models" / "model.pt"
     assert read_model_settings(weights)["decomposer_sha256"] is None
     others = {"output_dir": tmp_path / "b", "ckpt_dir": tmp_path / "b" / "models", "learning_rate": 1e-9}
@@ -157,7 +157,7 @@ def test_cross_fitted_residues_change_the_training_images_alone(
     assert [settings["cross_fitted"] for settings in known] == [True, False]
     assert known[0]["decomposer_sha256"] == known[1]["decomposer_sha256"]
     values = [
-        {row["figure"]: row["value"] for row in figures(folder)["rows"] if row["method"] == "saliency_boxes"}
+        {row["metric"]: row["value"] for row in metrics(folder)["rows"] if row["method"] == "saliency_boxes"}
         for folder in (tmp_path / "out", trained.folder)
     ]
     assert values[0] == values[1]  # of the test images' residues, which are those of the one decomposer

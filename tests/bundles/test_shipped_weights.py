@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from monai_dgm.engines.decomposition.companions import Companions, load_companions
+from monai_dgm.engines.decomposition.auxiliary_models import AuxiliaryModels, load_auxiliary_models
 from monai_dgm.engines.decomposition.decompose import Decompose
 from monai_dgm.engines.decomposition.inference import decompose_files
 from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
@@ -64,18 +64,18 @@ def network(repository: Path) -> Decomposer:
 
 
 @pytest.fixture(scope="module")
-def companions(repository: Path, network: Decomposer) -> Companions:
+def auxiliary_models(repository: Path, network: Decomposer) -> AuxiliaryModels:
     paths = [shipped(repository, bundle) for bundle in ("lung_segmentation", "opacity_detection", "dgm")]
-    found = load_companions(paths[0], paths[1], network, paths[2])
+    found = load_auxiliary_models(paths[0], paths[1], network, paths[2])
     assert found.lungs is not None and found.lungs.reference is not None and found.detector is not None
     return found
 
 
 def test_all_of_them_read_a_radiograph(
-    sample_dir: Path, tmp_path: Path, network: Decomposer, companions: Companions
+    sample_dir: Path, tmp_path: Path, network: Decomposer, auxiliary_models: AuxiliaryModels
 ) -> None:
     items = [{"image": str(path), "image_id": path.stem} for path in sorted((sample_dir / "images").iterdir())[:2]]
-    report = decompose_files(items, Decompose(network, SIZE), tmp_path, companions=companions)
+    report = decompose_files(items, Decompose(network, SIZE), tmp_path, auxiliary_models=auxiliary_models)
     assert len(report["images"]) == 2 and not report["failed"]
     for image in report["images"]:
         assert 0 <= image["abnormality_probability"] <= 1
@@ -84,10 +84,10 @@ def test_all_of_them_read_a_radiograph(
 
 
 def test_real_chests_pass_the_check_and_others_do_not(
-    real_data: Path, tmp_path: Path, network: Decomposer, companions: Companions
+    real_data: Path, tmp_path: Path, network: Decomposer, auxiliary_models: AuxiliaryModels
 ) -> None:
     report = decompose_files(
-        real_data / "dicom", Decompose(network, SIZE), tmp_path, companions=companions, panels=False
+        real_data / "dicom", Decompose(network, SIZE), tmp_path, auxiliary_models=auxiliary_models, panels=False
     )
     chests = {image["file"]: image["looks_like_chest"] for image in report["images"]}
     assert len(chests) >= 8  # one cannot be decoded, the hip needs a decoder that is optional

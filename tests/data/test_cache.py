@@ -20,8 +20,8 @@ from monai_dgm.data import decode as decode_module
 from monai_dgm.data.cache import RadiographCache
 from monai_dgm.data.cache_file import CacheWriter
 from monai_dgm.data.decode import to_float32
-from monai_dgm.data.read import read_radiograph
 from monai_dgm.errors import InputError
+from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.geometry import prepare_radiograph
 
 from .conftest import write_image

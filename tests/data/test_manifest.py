@@ -148,6 +148,6 @@ def test_real_manifest(real_data: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         datalist = load_manifest(real_data / "cxr")
-    assert len(datalist) == len({item["image_id"] for item in datalist}) == 3576
+    assert len(datalist) == len({item["image_id"] for item in datalist}) == 9737
     assert sum(len(item["opacity_boxes"]) > 0 for item in datalist) > 100
     assert {item["fold"] for item in datalist} == set(range(5))

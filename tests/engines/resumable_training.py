@@ -31,7 +31,7 @@ from monai_dgm.handlers.moving_average import MovingAverage
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 from monai_dgm.networks.discriminator import MultiScaleDiscriminator
-from monai_dgm.transforms.augmentation import RandRadiographVariation
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation
 from monai_dgm.transforms.superimpose import RandSuperimposeOpacity
 
 EPOCH_LENGTH = 4
@@ -65,7 +65,7 @@ def small_training(
     step = AdversarialStep(
         network, discriminator, *optimizers, DGMObjective(WEIGHTS), autocast=autocast, max_grad_norm=5.0
     )
-    step.batch_transforms = (RandRadiographVariation(), RandSuperimposeOpacity())
+    step.batch_transforms = (RandRadiographAugmentation(), RandSuperimposeOpacity())
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(11, 1, 32, 32, generator=generator) * 2 - 1
     data = [{"image": image, "label": torch.tensor(float(i % 2))} for i, image in enumerate(images)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.file_run import question_radiograph
+from monai_dgm.readers.radiograph import Radiograph
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor
 
-from monai_dgm.handlers.collapse_monitor import CollapseMonitor, Window, collapse_figures, collapse_warnings
+from monai_dgm.handlers.collapse_monitor import CollapseMonitor, Window, collapse_metrics, collapse_warnings
 from monai_dgm.handlers.history import TrainingHistory
 
 WORDS = {"residue": "the residue is dying", "normal": "one normal for everybody", "head": "the head is inverted"}
@@ -51,7 +51,7 @@ def window(*outputs: dict[str, Tensor]) -> Window:
 
 def warnings_of(*outputs: dict[str, Tensor]) -> list[str]:
     seen = window(*outputs)
-    return collapse_warnings(collapse_figures(seen), seen.mean_scores())
+    return collapse_warnings(collapse_metrics(seen), seen.mean_scores())
 
 
 @pytest.mark.parametrize("failure", list(WORDS))
@@ -80,40 +80,40 @@ def test_figures_are_what_they_say() -> None:
     label = seen["label"].numpy()
     size = seen["residue"].abs().flatten(1).mean(dim=1).numpy()
     positive, negative = logit[label == 1].numpy(), logit[label == 0].numpy()
-    spread = {}
+    std = {}
     for name in ("image", "normal"):
         thumbnails = seen[name].numpy().reshape(12, 16, 2, 16, 2).mean(axis=(2, 4))
-        spread[name] = thumbnails.std(axis=0).mean()
+        std[name] = thumbnails.std(axis=0).mean()
     expected = {
         "residue_normal": size[label == 0].mean(),
         "residue_abnormal": size[label == 1].mean(),
         "head_auc": np.mean((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)),
-        "normal_spread": spread["normal"] / spread["image"],
+        "normal_std": std["normal"] / std["image"],
     }
-    figures = collapse_figures(window(*outputs))
-    assert set(figures) == set(expected)
+    metrics = collapse_metrics(window(*outputs))
+    assert set(metrics) == set(expected)
     for name, value in expected.items():
-        assert figures[name] == pytest.approx(value, rel=1e-3), name
+        assert metrics[name] == pytest.approx(value, rel=1e-3), name
 
 
 def test_a_class_that_is_absent_leaves_its_figures_out_and_warns_of_nothing() -> None:
     each = output()
     each["label"] = torch.ones(8)
-    figures = collapse_figures(window(each))
-    assert set(figures) == {"residue_abnormal", "normal_spread"}
-    assert collapse_warnings(figures, {}) == []
+    metrics = collapse_metrics(window(each))
+    assert set(metrics) == {"residue_abnormal", "normal_std"}
+    assert collapse_warnings(metrics, {}) == []
 
 
 def test_superimposed_images_do_not_count_as_abnormal() -> None:
     each = output()
-    plain = collapse_figures(window(each))
+    plain = collapse_metrics(window(each))
     more = {name: torch.cat((value, value)) if value.dim() else value for name, value in each.items()}
     more["superimposed"] = torch.arange(16) >= 8
     more["label"][8:] = 1
     more["residue"][8:] = 1
-    figures = collapse_figures(window(more))
+    metrics = collapse_metrics(window(more))
     for name in ("residue_normal", "residue_abnormal", "head_auc"):
-        assert figures[name] == pytest.approx(plain[name])
+        assert metrics[name] == pytest.approx(plain[name])
 
 
 def test_scores_are_judged_by_their_mean_over_the_interval() -> None:

@@ -83,7 +83,7 @@ def test_figures_go_into_the_history_at_the_trainers_iteration(tmp_path: Path, h
     saver, trainer = ModelSaver(make_dgm(), tmp_path / "model.pt", history), Engine(lambda *_: None)
     assert saver.set_trainer(trainer) is saver
     trainer.state.iteration, trainer.state.epoch = 40, 4
-    Validator(saver)(1, 0.5, head_auc=0.75, figures={"not": "a number"})
+    Validator(saver)(1, 0.5, head_auc=0.75, metrics={"not": "a number"})
     assert history.rows == [{"iteration": 40, "epoch": 4, "validation/decomposition": 0.5, "validation/head_auc": 0.75}]
 
 

@@ -12,7 +12,7 @@ import pytest
 from ignite.engine import Engine
 
 from monai_dgm.handlers.report_writer import ReportWriter, write_rows
-from monai_dgm.metrics.records import MetricRow
+from monai_dgm.metrics.case_results import MetricRow
 
 NAN = math.nan
 ROWS = [
@@ -32,8 +32,8 @@ def test_rows_come_back_from_csv_and_json(tmp_path: Path) -> None:
     assert MetricRow(**first) == ROWS[0]
 
 
-def run(figures: SimpleNamespace, folder: Path, **settings: object) -> ReportWriter:
-    writer = ReportWriter(figures, folder, "A title", "What was done.", num_panels=2, **settings)
+def run(metrics: SimpleNamespace, folder: Path, **settings: object) -> ReportWriter:
+    writer = ReportWriter(metrics, folder, "A title", "What was done.", num_panels=2, **settings)
     engine = Engine(lambda *_: None)
     writer.attach(engine)
     engine.run([0], max_epochs=1)
@@ -41,11 +41,11 @@ def run(figures: SimpleNamespace, folder: Path, **settings: object) -> ReportWri
 
 
 def test_writes_a_report_and_names_it(
-    figures: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    metrics: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     history = tmp_path / "history.jsonl"
     history.write_text("".join(json.dumps({"iteration": i, "epoch": 1, "loss/loss": 1 / i}) + "\n" for i in (1, 2, 3)))
-    run(figures, tmp_path, settings={"image_size": 32}, history=history, warnings=["one normal for everybody"])
+    run(metrics, tmp_path, settings={"image_size": 32}, history=history, warnings=["one normal for everybody"])
     report = tmp_path / "report"
     assert f"report: {report / 'index.html'}" in capsys.readouterr().out
     assert {file.name for file in report.iterdir()} == {"index.html", "metrics.csv", "metrics.json", "panels.png"}
@@ -53,17 +53,17 @@ def test_writes_a_report_and_names_it(
     for words in ("A title", "What was done.", "image_size", "one normal for everybody"):
         assert words in page
     names = [row["name"] for row in json.loads((report / "metrics.json").read_text())]
-    assert names == [row.name for row in figures.rows]
+    assert names == [row.name for row in metrics.rows]
 
 
-def test_warnings_of_a_monitor_that_come_later_are_in_it(figures: SimpleNamespace, tmp_path: Path) -> None:
+def test_warnings_of_a_monitor_that_come_later_are_in_it(metrics: SimpleNamespace, tmp_path: Path) -> None:
     warnings: list[str] = []
-    writer = ReportWriter(figures, tmp_path, "t", "s", warnings=warnings, num_panels=1)
+    writer = ReportWriter(metrics, tmp_path, "t", "s", warnings=warnings, num_panels=1)
     warnings.append("the residue is dying")  # the list is the monitor's own and fills while training
     writer(Engine(lambda *_: None))
     assert "the residue is dying" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def test_without_history_and_warnings(figures: SimpleNamespace, tmp_path: Path) -> None:
-    run(figures, tmp_path, history=tmp_path / "there is none.jsonl", warnings=None)
+def test_without_history_and_warnings(metrics: SimpleNamespace, tmp_path: Path) -> None:
+    run(metrics, tmp_path, history=tmp_path / "there is none.jsonl", warnings=None)
     assert (tmp_path / "report" / "index.html").is_file()

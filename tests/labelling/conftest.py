@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from monai_dgm.engines.weights import save_weights
-from monai_dgm.labelling import rescan
-from monai_dgm.labelling.analysis import RadiographAnalysis
+from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.cache import DicomCache
 from monai_dgm.labelling.archive.client import ArchiveClient
-from monai_dgm.labelling.archive.studies import StudyArchive
-from monai_dgm.labelling.models import LabellingModels
-from monai_dgm.labelling.studies import StudyFolder
+from monai_dgm.labelling.server import rescan
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.models import LabellingModels
+from monai_dgm.labelling.server.studies import StudyFolder
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.detector import OpacityDetector
 from tests.labelling.fake_archive import FakeArchive, serving

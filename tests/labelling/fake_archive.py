@@ -17,8 +17,8 @@ import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from monai_dgm.dicom.derived import encode_dicom
-from monai_dgm.dicom.digital_xray import ExaminedPatient, write_digital_xray
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom
+from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_digital_xray
 
 ROOT = "/dicom-web"
 PATIENT = "Doe-Jane-4711"
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def as_file(report: pydicom.Dataset) -> pydicom.Dataset:
-    """A report of ``tests.dicom.study`` as another viewer stores it: in a series of its own."""
+    """A report of ``tests.labelling.dicom_objects.study`` as another viewer stores it: in a series of its own."""
     report.SeriesInstanceUID = generate_uid(None)
     report.SeriesDescription = "Create Report"
     report.is_little_endian, report.is_implicit_VR = True, False

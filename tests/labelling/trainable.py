@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from monai_dgm.annotation.label_store import LabelStore
-from monai_dgm.annotation.labels import ImageLabel, make_boxes
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.engines.weights import save_weights
+from monai_dgm.labelling.labels.image_label import ImageLabel, make_boxes
+from monai_dgm.labelling.labels.label_store import LabelStore
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.labelling.training.job import JobFolder, TrainingJob
 from monai_dgm.networks.detector import OpacityDetector

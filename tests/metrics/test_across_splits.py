@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from monai_dgm.metrics.across_splits import mean_and_sd, mean_over_splits, summarise_splits
-from monai_dgm.metrics.classification import auc, classification_figure_set
+from monai_dgm.metrics.classification import auc, classification_metric_set
 from monai_dgm.metrics.comparison import paired_differences
-from monai_dgm.metrics.figure_sets import FigureSet, Weights, figure_values
 from monai_dgm.metrics.intervals import weighted_mean
+from monai_dgm.metrics.metric_sets import MetricSet, Weights, metric_values
 
 
-def means_of(values: np.ndarray) -> FigureSet:
-    def figures(weights: Weights) -> dict[str, np.ndarray]:
+def means_of(values: np.ndarray) -> MetricSet:
+    def metrics(weights: Weights) -> dict[str, np.ndarray]:
         return {"mean": weighted_mean(values, weights)}
 
-    return figures
+    return metrics
 
 
 def folds(count: int = 5, size: int = 60) -> list[tuple[np.ndarray, np.ndarray, list[str]]]:
@@ -36,7 +36,7 @@ def test_mean_and_sd_are_numpys_with_one_degree_of_freedom_less() -> None:
 
 def test_each_split_is_ranked_by_itself() -> None:
     made = folds()
-    sets = [classification_figure_set(labels, scores, 0.0) for labels, scores, _ in made]
+    sets = [classification_metric_set(labels, scores, 0.0) for labels, scores, _ in made]
     found = summarise_splits(sets, [patients for *_, patients in made], 200)["auc"]
     each = [auc(labels, scores) for labels, scores, _ in made]
     assert found.values == pytest.approx(each) and found.mean == pytest.approx(np.mean(each))
@@ -69,14 +69,14 @@ def test_a_split_without_the_figure_is_named() -> None:
 def test_pooled_splits_can_be_compared() -> None:
     made = folds()
     rng = np.random.default_rng(1)
-    with_residue = [classification_figure_set(labels, scores + labels, 0.0) for labels, scores, _ in made]
+    with_residue = [classification_metric_set(labels, scores + labels, 0.0) for labels, scores, _ in made]
     without = [
-        classification_figure_set(labels, scores + rng.normal(0, 0.5, scores.size), 0.0) for labels, scores, _ in made
+        classification_metric_set(labels, scores + rng.normal(0, 0.5, scores.size), 0.0) for labels, scores, _ in made
     ]
     sizes, patients = [60] * 5, [patient for *_, part in made for patient in part]
     pooled = [mean_over_splits(sets, sizes) for sets in (with_residue, without)]
     found = paired_differences(*pooled, patients, 300)["auc"]
-    means = [np.mean([figure_values(figures, 60)["auc"] for figures in sets]) for sets in (with_residue, without)]
+    means = [np.mean([metric_values(metrics, 60)["auc"] for metrics in sets]) for sets in (with_residue, without)]
     assert found.difference == pytest.approx(means[0] - means[1]) and found.low > 0
 
 

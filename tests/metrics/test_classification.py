@@ -8,13 +8,13 @@ from monai_dgm.metrics.classification import (
     auc,
     average_precision,
     balanced_threshold,
-    classification_figure_set,
-    classification_figures,
+    classification_metric_set,
+    classification_metrics,
     classification_rows,
     undefined_reason,
 )
-from monai_dgm.metrics.figure_sets import figure_values
 from monai_dgm.metrics.intervals import patient_weights
+from monai_dgm.metrics.metric_sets import metric_values
 
 
 def classes(size: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -33,21 +33,21 @@ def test_balanced_threshold_minimises_the_gap_of_sensitivity_and_specificity() -
 
 
 def test_threshold_separates_separable_classes() -> None:
-    figures = classification_figures([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])
-    assert 0.2 < figures.threshold <= 0.7
-    assert figures.auc == figures.sensitivity == figures.specificity == figures.f1 == 1
+    metrics = classification_metrics([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])
+    assert 0.2 < metrics.threshold <= 0.7
+    assert metrics.auc == metrics.sensitivity == metrics.specificity == metrics.f1 == 1
 
 
 def test_threshold_of_another_set_is_applied_as_it_is() -> None:
-    figures = classification_figures([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], threshold=0.5)
-    assert figures.sensitivity == figures.specificity == figures.precision == 0.5
-    assert figures.threshold == 0.5
+    metrics = classification_metrics([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], threshold=0.5)
+    assert metrics.sensitivity == metrics.specificity == metrics.precision == 0.5
+    assert metrics.threshold == 0.5
 
 
 def test_normal_as_positive_class_swaps_sensitivity_and_specificity_and_keeps_auc() -> None:
     labels, scores = classes()
-    ours = classification_figures(labels, scores)
-    papers = classification_figures(labels, scores, positive_class="normal")
+    ours = classification_metrics(labels, scores)
+    papers = classification_metrics(labels, scores, positive_class="normal")
     assert papers.auc == pytest.approx(ours.auc)
     assert (papers.sensitivity, papers.specificity) == (ours.specificity, ours.sensitivity)
     assert papers.precision != pytest.approx(ours.precision)
@@ -56,9 +56,9 @@ def test_normal_as_positive_class_swaps_sensitivity_and_specificity_and_keeps_au
 @pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], []])
 def test_one_class_gives_nan_with_the_reason(labels: list[int]) -> None:
     scores = [0.1, 0.5, 0.9][: len(labels)]
-    figures = classification_figures(labels, scores)
-    assert figures.note == ONE_CLASS
-    assert np.isnan([figures.auc, figures.average_precision, figures.f1, figures.threshold]).all()
+    metrics = classification_metrics(labels, scores)
+    assert metrics.note == ONE_CLASS
+    assert np.isnan([metrics.auc, metrics.average_precision, metrics.f1, metrics.threshold]).all()
     assert np.isnan([auc(labels, scores), average_precision(labels, scores), balanced_threshold(labels, scores)]).all()
 
 
@@ -68,8 +68,8 @@ def test_scores_that_are_not_finite_give_nan_with_the_reason() -> None:
 
 
 def test_equal_scores_do_not_crash() -> None:
-    figures = classification_figures([0, 1, 0, 1], [0.5] * 4)
-    assert figures.auc == 0.5 and figures.sensitivity == 1 and figures.specificity == 0
+    metrics = classification_metrics([0, 1, 0, 1], [0.5] * 4)
+    assert metrics.auc == 0.5 and metrics.sensitivity == 1 and metrics.specificity == 0
 
 
 def random_cases(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -98,7 +98,7 @@ def test_threshold_rule_is_the_brute_force_one_in_random_cases() -> None:
     for labels, scores in random_cases(500):
         found, expected = balanced_threshold(labels, scores), brute_force_threshold(labels, scores)
         if found != expected:  # another threshold may be as good
-            one, other = (classification_figures(labels, scores, level) for level in (found, expected))
+            one, other = (classification_metrics(labels, scores, level) for level in (found, expected))
             assert sorted((one.sensitivity, one.specificity)) == pytest.approx(
                 sorted((other.sensitivity, other.specificity))
             )
@@ -106,7 +106,7 @@ def test_threshold_rule_is_the_brute_force_one_in_random_cases() -> None:
 
 def test_auc_and_average_precision_are_scikit_learns_in_random_cases() -> None:
     for labels, scores in random_cases(300):
-        values = figure_values(classification_figure_set(labels, scores, 0.5), len(labels))
+        values = metric_values(classification_metric_set(labels, scores, 0.5), len(labels))
         assert values["auc"] == pytest.approx(reference.roc_auc_score(labels, scores))
         assert values["average_precision"] == pytest.approx(reference.average_precision_score(labels, scores))
 
@@ -114,7 +114,7 @@ def test_auc_and_average_precision_are_scikit_learns_in_random_cases() -> None:
 @pytest.mark.parametrize("positive_class", ["abnormal", "normal"])
 def test_figures_are_scikit_learns_in_random_cases(positive_class: str) -> None:
     for labels, scores in random_cases(50):
-        ours = classification_figures(labels, scores, 0.5, positive_class)  # type: ignore[arg-type]
+        ours = classification_metrics(labels, scores, 0.5, positive_class)  # type: ignore[arg-type]
         truth, ranked, called = labels, scores, (scores >= 0.5).astype(int)
         if positive_class == "normal":
             truth, ranked, called = 1 - labels, -scores, 1 - called
@@ -126,7 +126,7 @@ def test_figures_are_scikit_learns_in_random_cases(positive_class: str) -> None:
             assert ours.precision == pytest.approx(reference.precision_score(truth, called))
         assert ours.f1 == pytest.approx(reference.f1_score(truth, called))
         assert [getattr(ours, name) for name in FIGURES] == pytest.approx(
-            list(figure_values(classification_figure_set(labels, scores, 0.5, positive_class), len(labels)).values()),  # type: ignore[arg-type]
+            list(metric_values(classification_metric_set(labels, scores, 0.5, positive_class), len(labels)).values()),  # type: ignore[arg-type]
             nan_ok=True,
         )
 
@@ -134,27 +134,27 @@ def test_figures_are_scikit_learns_in_random_cases(positive_class: str) -> None:
 def test_a_weight_is_that_many_copies_of_the_image() -> None:
     labels, scores = classes(60)
     weights = patient_weights([i // 2 for i in range(60)], 20)
-    samples = classification_figure_set(labels, scores, 0.4, "normal")(weights)
+    samples = classification_metric_set(labels, scores, 0.4, "normal")(weights)
     for b, row in enumerate(weights):
         copies = np.repeat(np.arange(60), row.astype(int))
-        expected = classification_figures(labels[copies], scores[copies], 0.4, "normal")
+        expected = classification_metrics(labels[copies], scores[copies], 0.4, "normal")
         assert [samples[name][b] for name in FIGURES] == pytest.approx([getattr(expected, name) for name in FIGURES])
 
 
 def test_probabilities_near_0_and_1_keep_their_order_for_the_normal_class() -> None:
-    figures = classification_figures([0, 1, 0, 1], [1e-20, 2e-20, 1e-21, 3e-20], 0.5, "normal")
-    assert figures.auc == figures.average_precision == 1
+    metrics = classification_metrics([0, 1, 0, 1], [1e-20, 2e-20, 1e-21, 3e-20], 0.5, "normal")
+    assert metrics.auc == metrics.average_precision == 1
 
 
 def test_rows_have_intervals_by_patient_around_the_values() -> None:
     labels, scores = classes()
     patients = [f"p{i // 4}" for i in range(len(labels))]
     rows = classification_rows(labels, scores, patients, 0.4, num_bootstrap=200, group="nih")
-    figures = classification_figures(labels, scores, 0.4)
+    metrics = classification_metrics(labels, scores, 0.4)
     assert tuple(row.name for row in rows) == FIGURES
     for row in rows:
-        assert row.value == pytest.approx(getattr(figures, row.name))
-        assert row.low < row.value < row.high and row.spread > 0
+        assert row.value == pytest.approx(getattr(metrics, row.name))
+        assert row.low < row.value < row.high and row.std > 0
         assert (row.group, row.num_images, row.num_patients, row.note) == ("nih", 400, 100, "")
     assert rows == classification_rows(labels, scores, patients, 0.4, num_bootstrap=200, group="nih")
 
@@ -166,8 +166,8 @@ def test_rows_of_one_class_are_nan_with_the_reason() -> None:
 
 def test_figure_sets_refuse_what_cannot_be_ranked() -> None:
     with pytest.raises(ValueError, match="finite"):
-        classification_figure_set([0, 1], [0.5, np.nan], 0.5)
+        classification_metric_set([0, 1], [0.5, np.nan], 0.5)
     with pytest.raises(ValueError, match="0 or 1"):
-        classification_figure_set([0, 2], [0.5, 0.5], 0.5)
+        classification_metric_set([0, 2], [0.5, 0.5], 0.5)
     with pytest.raises(ValueError, match="0 or 1"):
-        classification_figure_set([0, 1, 1], [0.5, 0.5], 0.5)
+        classification_metric_set([0, 1, 1], [0.5, 0.5], 0.5)

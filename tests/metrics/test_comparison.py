@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from monai_dgm.metrics.classification import classification_figure_set
+from monai_dgm.metrics.classification import classification_metric_set
 from monai_dgm.metrics.comparison import (
     bootstrap_p_value,
     delong_test,
@@ -12,9 +12,9 @@ from monai_dgm.metrics.comparison import (
     paired_differences,
     sign_flip_test,
 )
-from monai_dgm.metrics.detection import DetectionRecord, detection_figure_set, match_detections
-from monai_dgm.metrics.figure_sets import Weights
+from monai_dgm.metrics.detection import DetectionResult, detection_metric_set, match_detections
 from monai_dgm.metrics.intervals import weighted_mean
+from monai_dgm.metrics.metric_sets import Weights
 
 
 def methods(seed: int, gain: float, size: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
@@ -27,17 +27,17 @@ def methods(seed: int, gain: float, size: int = 150) -> tuple[np.ndarray, np.nda
 
 def test_auc_agrees_with_delong() -> None:
     labels, first, second, patients = methods(0, 0.5)
-    sets = [classification_figure_set(labels, scores, 0.5) for scores in (first, second)]
+    sets = [classification_metric_set(labels, scores, 0.5) for scores in (first, second)]
     found, exact = paired_differences(*sets, patients)["auc"], delong_test(labels, first, second)
     assert found.difference == pytest.approx(exact.difference)
-    assert found.spread == pytest.approx(exact.standard_error, rel=0.1)
+    assert found.std == pytest.approx(exact.standard_error, rel=0.1)
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=0.3 * exact.standard_error)
     assert found.p_value == pytest.approx(exact.p_value, abs=0.02)
 
 
 def test_every_figure_is_compared_and_turns_with_the_order() -> None:
     labels, first, second, patients = methods(1, 0.8)
-    sets = [classification_figure_set(labels, scores, 0.5, "normal") for scores in (first, second)]
+    sets = [classification_metric_set(labels, scores, 0.5, "normal") for scores in (first, second)]
     there, back = paired_differences(*sets, patients), paired_differences(*reversed(sets), patients)
     assert list(there) == ["auc", "average_precision", "sensitivity", "specificity", "precision", "f1"]
     for name, found in there.items():
@@ -69,7 +69,7 @@ def test_equal_methods_are_seldom_called_different() -> None:
     p_values = []
     for seed in range(150):
         labels, first, second, patients = methods(seed, 0.0, size=90)
-        sets = [classification_figure_set(labels, scores, 0.5) for scores in (first, second)]
+        sets = [classification_metric_set(labels, scores, 0.5) for scores in (first, second)]
         p_values.append(paired_differences(*sets, patients, num_bootstrap=200)["auc"].p_value)
     assert 0.0 < np.mean(np.array(p_values) < 0.05) < 0.11
 
@@ -82,8 +82,8 @@ def test_detectors_are_compared_in_the_same_resamples() -> None:
         for records, noise in ((good, 1.0), (poor, 5.0)):
             boxes = np.concatenate([truth + rng.normal(0, noise, truth.shape), [[60, 60, 80, 80]]])
             scores = np.r_[np.full(len(truth), 0.6), rng.random()]
-            records.append(DetectionRecord(f"i{i}", f"p{i // 2}", boxes, scores, truth))
-    sets = [detection_figure_set(match_detections(records)) for records in (good, poor)]
+            records.append(DetectionResult(f"i{i}", f"p{i // 2}", boxes, scores, truth))
+    sets = [detection_metric_set(match_detections(records)) for records in (good, poor)]
     found = paired_differences(*sets, [record.patient_id for record in good], num_bootstrap=300)
     assert found["ap"].difference > 0.1 and found["ap"].low > 0 and found["ap"].p_value < 0.02
     assert (found["ap"].num_images, found["ap"].num_patients) == (60, 30)
@@ -91,7 +91,7 @@ def test_detectors_are_compared_in_the_same_resamples() -> None:
 
 
 def test_undefined_figures_have_no_p_value() -> None:
-    sets = [classification_figure_set([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], level) for level in (0.2, 0.9)]
+    sets = [classification_metric_set([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], level) for level in (0.2, 0.9)]
     found = paired_differences(*sets, list("abcd"), 100)["precision"]
     assert math.isnan(found.p_value) and math.isnan(found.low) and "undefined" in found.note
 

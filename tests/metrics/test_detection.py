@@ -13,14 +13,14 @@ from pycocotools.cocoeval import COCOeval
 from monai_dgm.metrics.detection import (
     IOU_THRESHOLDS,
     NO_BOXES,
-    DetectionRecord,
+    DetectionResult,
     average_precisions,
-    detection_figure_set,
-    detection_figures,
+    detection_metric_set,
+    detection_metrics,
     match_detections,
     precision_recall,
 )
-from monai_dgm.metrics.figure_sets import figure_values
+from monai_dgm.metrics.metric_sets import metric_values
 
 EMPTY = np.zeros((0, 4), dtype=np.float32)
 
@@ -42,7 +42,7 @@ def annotations(boxes_of_images: list[np.ndarray]) -> list[dict]:
     return [{"id": i, **annotation} for i, annotation in enumerate(found, start=1)]
 
 
-def coco_precision(records: list[DetectionRecord]) -> np.ndarray:
+def coco_precision(records: list[DetectionResult]) -> np.ndarray:
     """pycocotools' precision (T, 101); -1 everywhere without true boxes."""
     found = annotations([record.boxes for record in records])
     for annotation, score in zip(found, np.concatenate([record.scores for record in records]), strict=True):
@@ -63,7 +63,7 @@ def random_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([corner, corner + rng.uniform(5, 60, (count, 2))], axis=1)
 
 
-def random_case(rng: np.random.Generator) -> list[DetectionRecord]:
+def random_case(rng: np.random.Generator) -> list[DetectionResult]:
     """1 to 8 images; some without boxes, with equal scores, on a coarse grid (equal IoUs), with over 100 detections."""
     grid, num_scores, crowded = rng.random() < 0.5, rng.choice([3, 10, 1_000_000]), rng.random() < 0.02
     records = []
@@ -78,11 +78,11 @@ def random_case(rng: np.random.Generator) -> list[DetectionRecord]:
             truth, found = (np.round(boxes / 8) * 8 + [0, 0, 8, 8] for boxes in (truth, found))
         scores = np.floor(rng.random(len(found)) * num_scores) / num_scores
         boxes = found.astype(np.float32), scores, truth.astype(np.float32)
-        records.append(DetectionRecord(f"image{number}", f"patient{number // 2}", *boxes))
+        records.append(DetectionResult(f"image{number}", f"patient{number // 2}", *boxes))
     return records
 
 
-def once(records: list[DetectionRecord]) -> np.ndarray:
+def once(records: list[DetectionResult]) -> np.ndarray:
     """(1, N) weights of one."""
     return np.ones((1, len(records)), dtype=np.float32)
 
@@ -122,40 +122,40 @@ def test_a_weight_is_that_many_copies_of_the_image() -> None:
                 assert np.isnan(sample).all()
 
 
-def perfect(number: int, num_boxes: int) -> DetectionRecord:
+def perfect(number: int, num_boxes: int) -> DetectionResult:
     corner = np.arange(num_boxes)[:, None] * [30.0, 0.0] + 5
     truth = np.concatenate([corner, corner + 20], axis=1).astype(np.float32)
-    return DetectionRecord(f"image{number}", f"patient{number}", truth, np.full(num_boxes, 0.9), truth)
+    return DetectionResult(f"image{number}", f"patient{number}", truth, np.full(num_boxes, 0.9), truth)
 
 
 RECORDS = [perfect(i, i % 3) for i in range(12)]
 
 
 def test_the_truth_as_detections_is_perfect() -> None:
-    figures = detection_figures(RECORDS, num_bootstrap=50)
+    metrics = detection_metrics(RECORDS, num_bootstrap=50)
     for name in ("ap", "ap40", "ap75", "froc_0.125", "froc_mean", "sensitivity", "precision"):
-        row = figures.row(name)
+        row = metrics.row(name)
         assert row.value == row.low == row.high == 1, name
-    assert figures.row("false_positives").value == 0
-    assert figures.ap == 1 and (figures.precision == 1).all()
-    assert (figures.num_boxes, figures.num_positive_images, figures.num_detections) == (12, 8, 12)
-    assert (figures.row("ap").num_images, figures.row("ap").num_patients) == (12, 12)
+    assert metrics.row("false_positives").value == 0
+    assert metrics.ap == 1 and (metrics.precision == 1).all()
+    assert (metrics.num_boxes, metrics.num_positive_images, metrics.num_detections) == (12, 8, 12)
+    assert (metrics.row("ap").num_images, metrics.row("ap").num_patients) == (12, 12)
 
 
 def test_detections_on_images_without_boxes_are_false_positives() -> None:
     loud = [
         replace(r, boxes=np.array([[1, 1, 9, 9]]), scores=np.array([0.95])) if not len(r.truth) else r for r in RECORDS
     ]
-    figures = detection_figures(loud, num_bootstrap=0)
-    assert figures.row("false_positives").value == pytest.approx(4 / 12)
-    assert figures.ap == pytest.approx(12 / 16)
-    assert detection_figures([r for r in loud if len(r.truth)], num_bootstrap=0).ap == 1
+    metrics = detection_metrics(loud, num_bootstrap=0)
+    assert metrics.row("false_positives").value == pytest.approx(4 / 12)
+    assert metrics.ap == pytest.approx(12 / 16)
+    assert detection_metrics([r for r in loud if len(r.truth)], num_bootstrap=0).ap == 1
 
 
 def test_shifted_boxes_count_up_to_their_overlap() -> None:
     truth = np.array([[0, 0, 100, 100]], dtype=np.float32)
-    shifted = DetectionRecord("i", "p", truth + np.array([0, 0, 0, 64]), np.array([0.5]), truth)  # IoU 100 / 164 = 0.61
-    values = figure_values(detection_figure_set(match_detections([shifted])), 1)
+    shifted = DetectionResult("i", "p", truth + np.array([0, 0, 0, 64]), np.array([0.5]), truth)  # IoU 100 / 164 = 0.61
+    values = metric_values(detection_metric_set(match_detections([shifted])), 1)
     assert [values[f"ap{level}"] for level in (40, 45, 50, 55, 60, 65, 70, 75)] == [1, 1, 1, 1, 1, 0, 0, 0]
     assert values["ap"] == 5 / 8
 
@@ -163,35 +163,35 @@ def test_shifted_boxes_count_up_to_their_overlap() -> None:
 def test_only_the_best_100_detections_of_an_image_count() -> None:
     truth = np.array([[0, 0, 10, 10]], dtype=np.float32)
     noise = np.tile([[50.0, 50.0, 60.0, 60.0]], (100, 1))
-    record = DetectionRecord("i", "p", np.concatenate([noise, truth]), np.r_[np.full(100, 0.9), 0.1], truth)
-    figures = detection_figures([record], num_bootstrap=0)
-    assert figures.num_detections == 100 and figures.ap == 0 and figures.row("sensitivity").value == 0
+    record = DetectionResult("i", "p", np.concatenate([noise, truth]), np.r_[np.full(100, 0.9), 0.1], truth)
+    metrics = detection_metrics([record], num_bootstrap=0)
+    assert metrics.num_detections == 100 and metrics.ap == 0 and metrics.row("sensitivity").value == 0
     assert (coco_precision([record]) == 0).all()
-    assert detection_figures([record], num_bootstrap=0, max_detections=101).ap == pytest.approx(1 / 101)
+    assert detection_metrics([record], num_bootstrap=0, max_detections=101).ap == pytest.approx(1 / 101)
 
 
 def test_operating_point_calls_from_the_given_score() -> None:
     truth = np.array([[0, 0, 10, 10], [20, 20, 40, 40]], dtype=np.float32)
     boxes = np.concatenate([truth, [[60, 60, 70, 70]]])
-    records = [DetectionRecord("i", "p", boxes, np.array([0.9, 0.3, 0.6]), truth), perfect(3, 0)]
+    records = [DetectionResult("i", "p", boxes, np.array([0.9, 0.3, 0.6]), truth), perfect(3, 0)]
     for threshold, sensitivity, precision, false_positives in (
         (None, 1, 2 / 3, 0.5),
         (0.6, 0.5, 0.5, 0.5),
         (0.7, 0.5, 1, 0),
     ):
-        values = figure_values(detection_figure_set(match_detections(records), threshold), 2)
+        values = metric_values(detection_metric_set(match_detections(records), threshold), 2)
         assert (values["sensitivity"], values["precision"]) == (sensitivity, pytest.approx(precision))
         assert values["false_positives"] == false_positives
 
 
 def test_no_true_box_is_nan_with_the_reason_and_no_detection_is_zero() -> None:
-    figures = detection_figures([replace(r, truth=EMPTY) for r in RECORDS], num_bootstrap=20)
-    assert math.isnan(figures.ap) and figures.row("ap").note == NO_BOXES
-    assert figures.row("false_positives").value == 1 and not figures.row("false_positives").note
-    silent = detection_figures([replace(r, boxes=EMPTY, scores=np.zeros(0)) for r in RECORDS], num_bootstrap=20)
+    metrics = detection_metrics([replace(r, truth=EMPTY) for r in RECORDS], num_bootstrap=20)
+    assert math.isnan(metrics.ap) and metrics.row("ap").note == NO_BOXES
+    assert metrics.row("false_positives").value == 1 and not metrics.row("false_positives").note
+    silent = detection_metrics([replace(r, boxes=EMPTY, scores=np.zeros(0)) for r in RECORDS], num_bootstrap=20)
     assert silent.ap == silent.row("sensitivity").value == silent.row("froc_8").value == 0
     assert math.isnan(silent.row("precision").value)
-    assert math.isnan(detection_figures([], num_bootstrap=5).ap)
+    assert math.isnan(detection_metrics([], num_bootstrap=5).ap)
 
 
 def test_intervals_are_by_patient_and_follow_the_seed() -> None:
@@ -200,10 +200,10 @@ def test_intervals_are_by_patient_and_follow_the_seed() -> None:
     for patient in range(60):
         for record in random_case(rng)[:2]:
             records.append(replace(record, image_id=f"i{len(records)}", patient_id=f"p{patient}"))
-    first, again, other = (detection_figures(records, 200, seed) for seed in (0, 0, 1))
+    first, again, other = (detection_metrics(records, 200, seed) for seed in (0, 0, 1))
     assert first.rows == again.rows != other.rows
     for row in first.rows:
         assert row.low <= row.value <= row.high, row.name
-    alone = detection_figures([replace(r, patient_id=r.image_id) for r in records], 200)
+    alone = detection_metrics([replace(r, patient_id=r.image_id) for r in records], 200)
     assert alone.ap == first.ap and alone.row("ap").low != first.row("ap").low
     assert first.row("ap").num_patients == 60

@@ -3,7 +3,7 @@ import pytest
 from monai.data.box_utils import box_iou
 
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.detection_matching import DetectionRecord, box_overlaps, match_boxes, match_detections
+from monai_dgm.metrics.detection_matching import DetectionResult, box_overlaps, match_boxes, match_detections
 
 TRUTH = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], dtype=np.float32)
 EMPTY = np.zeros((0, 4), dtype=np.float32)
@@ -41,8 +41,8 @@ def test_an_overlap_equal_to_the_threshold_is_enough() -> None:
 
 
 def test_detections_are_in_the_order_of_scores_then_of_images() -> None:
-    first = DetectionRecord("a", "p", TRUTH, np.array([0.2, 0.7]), TRUTH[:1])
-    second = DetectionRecord("b", "q", TRUTH, np.array([0.7, 0.9]), EMPTY)
+    first = DetectionResult("a", "p", TRUTH, np.array([0.2, 0.7]), TRUTH[:1])
+    second = DetectionResult("b", "q", TRUTH, np.array([0.7, 0.9]), EMPTY)
     matched = match_detections([first, second], [0.5])
     np.testing.assert_array_equal(matched.scores, [0.9, 0.7, 0.7, 0.2])
     np.testing.assert_array_equal(matched.image, [1, 0, 1, 0])
@@ -56,7 +56,7 @@ def test_detections_are_in_the_order_of_scores_then_of_images() -> None:
 
 def test_counts_are_weighted_cumulative_sums() -> None:
     rng = np.random.default_rng(0)
-    records = [DetectionRecord(str(i), str(i), boxes(7, i), rng.random(7), boxes(2, i)) for i in range(9)]
+    records = [DetectionResult(str(i), str(i), boxes(7, i), rng.random(7), boxes(2, i)) for i in range(9)]
     matched, weights = match_detections(records), rng.integers(0, 3, (4, 9)).astype(np.float32)
     counted, stops = rng.random(63) < 0.6, np.array([0, 3, 4, 40, 62])
     expected = (weights[:, matched.image] * counted).cumsum(axis=1)[:, stops]
@@ -78,9 +78,9 @@ def test_counts_are_weighted_cumulative_sums() -> None:
 )
 def test_what_cannot_be_counted_is_refused_by_name(found: object, scores: list, truth: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        DetectionRecord("image7", "p", np.asarray(found), np.asarray(scores), np.asarray(truth))
+        DetectionResult("image7", "p", np.asarray(found), np.asarray(scores), np.asarray(truth))
 
 
 def test_a_detection_without_area_is_a_false_positive() -> None:
-    record = DetectionRecord("i", "p", np.array([[3, 3, 3, 8]]), np.array([0.5]), TRUTH)
+    record = DetectionResult("i", "p", np.array([[3, 3, 3, 8]]), np.array([0.5]), TRUTH)
     assert not match_detections([record]).hits.any()

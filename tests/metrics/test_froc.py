@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from monai.metrics import compute_froc_curve_data
 
-from monai_dgm.metrics.detection_matching import DetectionRecord, MatchedDetections, match_detections
+from monai_dgm.metrics.detection_matching import DetectionResult, MatchedDetections, match_detections
 from monai_dgm.metrics.froc import FROC_RATES, froc_curve, score_for_rate, sensitivity_at
 
 TRUTH = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], dtype=np.float32)
@@ -20,7 +20,7 @@ def detector(num_images: int = 40, ties: bool = False, seed: int = 0) -> Matched
         boxes = np.concatenate([truth + rng.uniform(0, 2, truth.shape), np.concatenate([corner, corner + 9], axis=1)])
         scores = rng.random(len(boxes)) + np.r_[np.full(len(truth), 0.3), np.zeros(len(corner))]
         records.append(
-            DetectionRecord(str(number), f"p{number // 3}", boxes, np.round(scores, 1 if ties else 9), truth)
+            DetectionResult(str(number), f"p{number // 3}", boxes, np.round(scores, 1 if ties else 9), truth)
         )
     return match_detections(records)
 
@@ -73,9 +73,9 @@ def test_score_for_a_rate_keeps_to_it_and_no_lower_score_would() -> None:
 
 
 def test_nothing_detected_and_nothing_to_detect() -> None:
-    silent = match_detections([DetectionRecord("i", "p", TRUTH[:0], np.zeros(0), TRUTH)])
+    silent = match_detections([DetectionResult("i", "p", TRUTH[:0], np.zeros(0), TRUTH)])
     once = np.ones((1, 1), dtype=np.float32)
     assert (sensitivity_at(silent, once, 0.4) == 0).all()
     assert score_for_rate(silent, 1.0, 0.4) == math.inf
-    healthy = match_detections([DetectionRecord("i", "p", TRUTH, np.array([0.5, 0.6]), TRUTH[:0])])
+    healthy = match_detections([DetectionResult("i", "p", TRUTH, np.array([0.5, 0.6]), TRUTH[:0])])
     assert np.isnan(sensitivity_at(healthy, once, 0.4)).all()

@@ -43,20 +43,20 @@ def test_same_seed_same_resamples() -> None:
 def test_interval_of_known_samples() -> None:
     bounds = interval(np.linspace(0, 1, 1001))
     assert (bounds.low, bounds.high) == (pytest.approx(0.025), pytest.approx(0.975))
-    assert bounds.spread == pytest.approx(np.linspace(0, 1, 1001).std(ddof=1))
+    assert bounds.std == pytest.approx(np.linspace(0, 1, 1001).std(ddof=1))
 
 
 def test_interval_leaves_nan_out_and_needs_two() -> None:
     assert interval([1.0, np.nan, 2.0]).high <= 2
     assert np.isnan(interval([np.nan, 1.0]).low)
-    assert np.isnan(interval([]).spread)
+    assert np.isnan(interval([]).std)
 
 
 def test_bootstrap_interval_of_a_mean_covers_as_the_normal_one_does() -> None:
     values = np.random.default_rng(0).normal(5, 2, 400)
     bounds = interval(weighted_mean(values, patient_weights(range(400), 2000)))
     error = values.std() / 20
-    assert bounds.spread == pytest.approx(error, rel=0.1)
+    assert bounds.std == pytest.approx(error, rel=0.1)
     assert bounds.low == pytest.approx(values.mean() - 1.96 * error, abs=0.3 * error)
 
 

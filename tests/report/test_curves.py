@@ -12,7 +12,7 @@ def history(length: int) -> list[dict[str, float]]:
     rows = []
     for i in range(length):
         row = {"iteration": 10 * i, "epoch": i // 4, "loss/total": 1 / (1 + i) + 0.1 * rng.normal()}
-        row |= {"loss/real_score_0": 0.6, "loss/fake_score_0": 0.4, "collapse/normal_spread": 0.9}
+        row |= {"loss/real_score_0": 0.6, "loss/fake_score_0": 0.4, "collapse/normal_std": 0.9}
         if i % 5 == 0:
             row |= {"validation/opacity/ap": 0.3, "validation/opacity/pointing": 0.5}
         rows.append(row)
@@ -24,7 +24,7 @@ def test_names_are_grouped_by_prefix_and_partners_share_a_chart() -> None:
     assert charts == {
         ("loss", "total"): ["total"],
         ("loss", "score_0"): ["real", "fake"],
-        ("collapse", "normal_spread"): ["normal_spread"],
+        ("collapse", "normal_std"): ["normal_std"],
         ("validation", "opacity"): ["ap", "pointing"],
     }
 

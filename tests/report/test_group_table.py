@@ -43,12 +43,12 @@ def test_a_figure_without_interval_and_one_that_is_not_there() -> None:
 
 
 def test_reports_of_all_bundles_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plain, figures = tmp_path / "metrics.json", tmp_path / "figures.json"
+    plain, metrics = tmp_path / "metrics.json", tmp_path / "detector_metrics.json"
     plain.write_text(json.dumps([row("auc", "all", 0.5)]))
-    detections = [{"figure": "ap40", **row("", "all", v), "method": m} for m, v in (("prior", 0.1), ("detector", 0.2))]
-    figures.write_text(json.dumps({"rows": detections}))
-    assert main([str(plain), "auc=AUC"]) == main([str(figures), "ap40=AP40"]) == 0
-    assert "0.500" in capsys.readouterr().out and read_rows(figures)[0]["value"] == 0.2
+    detections = [{"metric": "ap40", **row("", "all", v), "method": m} for m, v in (("prior", 0.1), ("detector", 0.2))]
+    metrics.write_text(json.dumps({"rows": detections}))
+    assert main([str(plain), "auc=AUC"]) == main([str(metrics), "ap40=AP40"]) == 0
+    assert "0.500" in capsys.readouterr().out and read_rows(metrics)[0]["value"] == 0.2
     with pytest.raises(InputError, match=r"none\.json: expected a report's figures"):
         read_rows(tmp_path / "none.json")
 
@@ -66,8 +66,8 @@ WITHOUT_GROUP = {name: value for name, value in row("auc", "all", 0.5).items() i
         (json.dumps([WITHOUT_GROUP]), "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
         (json.dumps([row("auc", "all", "high")]), "auc=AUC", r"metrics\.json: expected [^\n]*auc: no words"),
         (json.dumps([row("auc", "all", 0.5)]), "dice=Dice", "there is no dice"),
-        (json.dumps([row("auc", "all", 0.5)]), "auc", "figures: expected name=words, got auc"),
-        (json.dumps([row("auc", "all", 0.5)]), "=AUC", "figures: expected name=words, got =AUC"),
+        (json.dumps([row("auc", "all", 0.5)]), "auc", "metrics: expected name=words, got auc"),
+        (json.dumps([row("auc", "all", 0.5)]), "=AUC", "metrics: expected name=words, got =AUC"),
     ],
 )
 def test_what_gives_no_table_is_one_line(

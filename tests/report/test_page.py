@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_dgm.metrics.records import MetricRow
+from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.report import page
-from monai_dgm.report.figures import DISCLAIMER, Panel
 from monai_dgm.report.page import condensed, write_report
+from monai_dgm.report.panels import DISCLAIMER, Panel
 from monai_dgm.report.tables import number
 
 SIZE = 48

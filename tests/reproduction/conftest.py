@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.classification.figures import write_scores
-from monai_dgm.engines.classification.scores import ScoreRecord
-from monai_dgm.engines.detection.figures import write_detections
-from monai_dgm.metrics.detection import DetectionRecord
-from monai_dgm.reproduction.done import SCORES, Done
+from monai_dgm.engines.classification.evaluation import write_scores
+from monai_dgm.engines.classification.predictions import ClassificationResult
+from monai_dgm.engines.detection.evaluation import write_detections
+from monai_dgm.metrics.detection import DetectionResult
+from monai_dgm.reproduction.dataset_info import DatasetInfo
+from monai_dgm.reproduction.job_record import SCORES, JobRecord
 from monai_dgm.reproduction.jobs import Job, Plan, make_plan
-from monai_dgm.reproduction.material import Material
 from monai_dgm.reproduction.presets import PRESETS, Preset
 from monai_dgm.reproduction.runner import Outcome
 
@@ -34,21 +34,25 @@ class MadeUp:
     root: Path
     plan: Plan
     outcome: Outcome
-    material: Material
+    dataset_info: DatasetInfo
 
 
-def classification_records(seed: int, gain: float, sources: tuple[str, ...], number: int = 60) -> list[ScoreRecord]:
+def classification_records(
+    seed: int, gain: float, sources: tuple[str, ...], number: int = 60
+) -> list[ClassificationResult]:
     """Scores that tell the labels apart the better the larger the gain; about two images a patient."""
     rng = np.random.default_rng(seed)
     labels = np.arange(number) % 2
     scores = 1 / (1 + np.exp(-rng.normal(gain * (labels - 0.5), 1.0)))
     return [
-        ScoreRecord(f"image{i}", f"patient{i // 2}", sources[i // 2 % len(sources)], "PA", "F", "x", int(label), score)
+        ClassificationResult(
+            f"image{i}", f"patient{i // 2}", sources[i // 2 % len(sources)], "PA", "F", "x", int(label), score
+        )
         for i, (label, score) in enumerate(zip(labels, scores.tolist(), strict=True))
     ]
 
 
-def detection_records(seed: int, gain: float, number: int = 40) -> list[DetectionRecord]:
+def detection_records(seed: int, gain: float, number: int = 40) -> list[DetectionResult]:
     rng = np.random.default_rng(seed)
     box = np.array([[10.0, 10.0, 30.0, 30.0]], dtype=np.float32)
     records = []
@@ -56,11 +60,11 @@ def detection_records(seed: int, gain: float, number: int = 40) -> list[Detectio
         found = box + rng.normal(0, 6 / gain, (1, 4)).astype(np.float32)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2])
         truth = box if i % 2 else np.zeros((0, 4), np.float32)
-        records.append(DetectionRecord(f"image{i}", f"patient{i}", found, rng.random(1).astype(np.float32), truth))
+        records.append(DetectionResult(f"image{i}", f"patient{i}", found, rng.random(1).astype(np.float32), truth))
     return records
 
 
-def write_job(root: Path, job: Job, sources: tuple[str, ...], described: str, data_sha256: str) -> Done:
+def write_job(root: Path, job: Job, sources: tuple[str, ...], described: str, data_sha256: str) -> JobRecord:
     """What a job leaves: weights, scores, figures."""
     folder = root / "jobs" / job.name
     weights = folder / "models" / "model.pt"
@@ -81,12 +85,12 @@ def write_job(root: Path, job: Job, sources: tuple[str, ...], described: str, da
         "num_res_blocks": 1,
         **job.overrides,
     }
-    figures = {"model": {"sha256": hash_file(weights)}, "settings": settings, "tested_on": described}
+    metrics = {"model": {"sha256": hash_file(weights)}, "settings": settings, "tested_on": described}
     (folder / "report").mkdir(exist_ok=True)
-    (folder / "report" / "figures.json").write_text(json.dumps(figures))
+    (folder / "report" / "metrics.json").write_text(json.dumps(metrics))
     relative = tuple(f"jobs/{job.name}/{name}" for name in names)
     where = f"jobs/{job.name}/models/model.pt"
-    return Done(job.name, "key", "python", where, hash_file(weights), None, data_sha256, relative, {}, 1.0, "0")
+    return JobRecord(job.name, "key", "python", where, hash_file(weights), None, data_sha256, relative, {}, 1.0, "0")
 
 
 def make_up(
@@ -105,7 +109,7 @@ def make_up(
     for job in plan.jobs:
         outcome.done[job.name] = write_job(root, job, sources, described.format(fold=job.fold), sha256)
     name = "the RSNA challenge" if is_rsna else "the embedded sample"
-    return MadeUp(root, plan, outcome, Material(None, root / "sample", name, sha256, folds, is_rsna))
+    return MadeUp(root, plan, outcome, DatasetInfo(None, root / "sample", name, sha256, folds, is_rsna))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from monai_dgm.networks.classifiers import ARCHITECTURES
 from monai_dgm.networks.detector import BACKBONES
 from monai_dgm.reproduction.jobs import TABLES, make_plan
-from monai_dgm.reproduction.paper_figures import PAPER_FIGURES
+from monai_dgm.reproduction.paper_values import PAPER_FIGURES
 from monai_dgm.reproduction.presets import PRESETS
 
 presets = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))

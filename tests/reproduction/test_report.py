@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from monai_dgm.reproduction.collect import collect
 from monai_dgm.reproduction.pages import write_page
-from monai_dgm.reproduction.paper_figures import PAPER_FIGURES
+from monai_dgm.reproduction.paper_values import PAPER_FIGURES
 from monai_dgm.reproduction.presets import PRESETS
-from monai_dgm.reproduction.tabular import percent, write_csv, write_latex
+from monai_dgm.reproduction.result_tables import collect
+from monai_dgm.reproduction.table_files import percent, write_csv, write_latex
 from tests.reproduction.conftest import RSNA, MadeUp, make_up
 
 Make = Callable[..., MadeUp]
@@ -23,10 +23,10 @@ Make = Callable[..., MadeUp]
 
 def written(made: MadeUp) -> Path:
     folder = made.root / "report"
-    results = collect(made.plan, made.outcome, made.material, made.root)
-    write_csv(results, made.material, folder)
-    write_latex(results, made.material, folder)
-    write_page(results, made.plan, made.outcome, made.material, folder)
+    results = collect(made.plan, made.outcome, made.dataset_info, made.root)
+    write_csv(results, made.dataset_info, folder)
+    write_latex(results, made.dataset_info, folder)
+    write_page(results, made.plan, made.outcome, made.dataset_info, folder)
     return folder
 
 
@@ -57,8 +57,8 @@ def test_every_cell_names_checkpoint_and_data(folder: Path) -> None:
             assert "the embedded sample" in cell["data"] and cell["manifest_sha256"] == "5" * 64
             assert int(cell["num_images"]) > 0 and int(cell["num_patients"]) > 0
     page = texts(folder)["index.html"]
-    figures = re.findall(r"<td class='n' title='([^']*)'>", page)
-    titles = [title for title in figures if title.startswith("fold")]
+    metrics = re.findall(r"<td class='n' title='([^']*)'>", page)
+    titles = [title for title in metrics if title.startswith("fold")]
     assert len(titles) >= 9 * 5
     assert all("model.pt, SHA-256 " in title and "manifest 5555" in title and "fold 1" in title for title in titles)
 
@@ -119,7 +119,7 @@ def test_the_papers_figures_stand_beside_its_own_data(made_up: Make) -> None:
     found = texts(written(made))
     assert "95.83 ± 0.19" in found["index.html"] and "24.25 ± 0.14" in found["index.html"]
     assert "95.83 $\\pm$ 0.19" in found["table4.tex"]
-    own = {(c["method"], c["figure"]): c for c in cells(made.root / "report" / "table5.csv")}
+    own = {(c["method"], c["metric"]): c for c in cells(made.root / "report" / "table5.csv")}
     assert own["DenseNet161, 224 px + DGM", "auc"]["paper_mean_percent"] == "96.78"
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.reproduction.done import SCORES, job_key
+from monai_dgm.reproduction.dataset_info import DatasetInfo
+from monai_dgm.reproduction.job_record import SCORES, job_key
 from monai_dgm.reproduction.jobs import Job, Plan, make_plan
-from monai_dgm.reproduction.material import Material
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.runner import LOG_FILE, Runner, all_decomposers, changed_configs
 
-MATERIAL = Material(None, Path("sample"), "made up", "5" * 64, (0, 1))
+MATERIAL = DatasetInfo(None, Path("sample"), "made up", "5" * 64, (0, 1))
 
 # Stands in for a bundle: weights and scores, a line in a diary, or an error for the jobs named in the file "broken".
 COMMAND = """
@@ -128,8 +128,8 @@ def test_the_key_is_of_what_decides_the_outcome(plan: Plan) -> None:
 
 
 def test_the_command_names_all_paths(tmp_path: Path, repository: Path, plan: Plan) -> None:
-    material = dataclasses.replace(MATERIAL, dataset_dir=tmp_path / "data")
-    runner = Runner(tmp_path / "out", material, repository / "bundles")
+    dataset_info = dataclasses.replace(MATERIAL, dataset_dir=tmp_path / "data")
+    runner = Runner(tmp_path / "out", dataset_info, repository / "bundles")
     for job in (job for job in plan.jobs if job.needs is None):
         arguments = runner.arguments(job, None)
         pairs = dict(zip(arguments[6::2], arguments[7::2], strict=True))
@@ -186,7 +186,7 @@ def started(tmp_path: Path, repository: Path) -> Callable[[], subprocess.Popen[s
     script = (
         "import sys; from pathlib import Path\n"
         "from monai_dgm.reproduction.jobs import make_plan\n"
-        "from monai_dgm.reproduction.material import Material\n"
+        "from monai_dgm.reproduction.dataset_info import Material\n"
         "from monai_dgm.reproduction.presets import PRESETS\n"
         "from monai_dgm.reproduction.runner import Runner\n"
         f"runner = Runner(Path({str(tmp_path)!r}), Material(None, Path('s'), 'n', '0', (0,)), Path('bundles'))\n"

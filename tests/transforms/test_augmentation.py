@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandMirror, RandRadiographVariation
+from monai_dgm.transforms.augmentation import RandMirror, RandRadiographAugmentation
 
 STILL = {"rotation": 0.0, "scale": 0.0, "shift": 0.0, "contrast": 0.0, "brightness": 0.0, "gamma": 0.0}
 
@@ -16,12 +16,12 @@ def batch(count: int = 6, size: int = 32) -> dict[str, Tensor]:
 
 
 def varied(image: Tensor, **settings: float) -> Tensor:
-    return RandRadiographVariation(prob=1.0, **{**STILL, **settings})({"image": image})["image"]
+    return RandRadiographAugmentation(prob=1.0, **{**STILL, **settings})({"image": image})["image"]
 
 
 def test_probability_0_changes_nothing() -> None:
     b = batch()
-    out = RandRadiographVariation(prob=0.0)(b)
+    out = RandRadiographAugmentation(prob=0.0)(b)
     assert torch.equal(out["image"], b["image"]) and out["label"] is b["label"]
 
 
@@ -33,7 +33,7 @@ def test_no_limits_no_change() -> None:
 def test_stays_in_range_and_leaves_its_input_alone() -> None:
     b = batch()
     before = b["image"].clone()
-    out = RandRadiographVariation(prob=1.0, contrast=0.5, brightness=0.5)(b)["image"]
+    out = RandRadiographAugmentation(prob=1.0, contrast=0.5, brightness=0.5)(b)["image"]
     assert out.shape == before.shape and out.dtype == torch.float32
     assert out.abs().max() <= 1
     assert torch.equal(b["image"], before) and not torch.equal(out, before)
@@ -41,12 +41,12 @@ def test_stays_in_range_and_leaves_its_input_alone() -> None:
 
 def test_about_the_asked_share_of_images_is_varied() -> None:
     b = batch(400, 4)
-    changed = (RandRadiographVariation(prob=0.4)(b)["image"] != b["image"]).flatten(1).any(dim=1)
+    changed = (RandRadiographAugmentation(prob=0.4)(b)["image"] != b["image"]).flatten(1).any(dim=1)
     assert changed.float().mean().item() == pytest.approx(0.4, abs=0.08)
 
 
 def test_same_random_state_same_variation() -> None:
-    b, transform = batch(), RandRadiographVariation()
+    b, transform = batch(), RandRadiographAugmentation()
     torch.manual_seed(5)
     first = transform(b)["image"]
     torch.manual_seed(5)
@@ -80,7 +80,7 @@ def test_shifts_are_up_to_the_stated_fraction_of_the_side_in_both_directions() -
 
 
 def test_sides_are_never_swapped() -> None:
-    image = RandRadiographVariation(prob=1.0)({"image": spot(0.25, 0.35)})["image"]
+    image = RandRadiographAugmentation(prob=1.0)({"image": spot(0.25, 0.35)})["image"]
     brightest = image.flatten(1).argmax(dim=1)
     assert (brightest % 64 < 26).all() and (brightest // 64 < 32).all()
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.box_augmentation import RandBoxVariation, keep_visible, move_boxes
+from monai_dgm.transforms.box_augmentation import RandBoxAugmentation, keep_visible, move_boxes
 
 SIZE = 64
 
@@ -37,7 +37,7 @@ def test_a_box_stays_on_its_opacity() -> None:
     size, box = 128, torch.tensor([20.0, 30.0, 50.0, 80.0])
     plane = ellipse(box, size)
     batch = {"image": torch.stack((plane, plane))[None].repeat(40, 1, 1, 1), "boxes": [box[None].clone()] * 40}
-    vary = RandBoxVariation(("residue", "residue"), prob=1.0, rotation=25.0, scale=0.2, shift=0.05)
+    vary = RandBoxAugmentation(("residue", "residue"), prob=1.0, rotation=25.0, scale=0.2, shift=0.05)
     varied = vary(batch)
     shifts = []
     for image, boxes in zip(varied["image"], varied["boxes"], strict=True):
@@ -47,7 +47,7 @@ def test_a_box_stays_on_its_opacity() -> None:
 
 
 def test_left_stays_left() -> None:
-    vary = RandBoxVariation(("image",), prob=1.0)
+    vary = RandBoxAugmentation(("image",), prob=1.0)
     image = torch.full((20, 1, SIZE, SIZE), -1.0)
     image[:, :, 10:20, 5:20] = 1.0  # upper left
     boxes = [torch.tensor([[5.0, 10.0, 20.0, 20.0]])] * 20
@@ -81,13 +81,13 @@ def test_what_leaves_the_image_is_cut_off_or_dropped() -> None:
 
 def test_images_without_boxes() -> None:
     batch = {"image": torch.zeros(2, 1, SIZE, SIZE), "boxes": [torch.zeros(0, 4), torch.tensor([[5.0, 5, 30, 30]])]}
-    varied = RandBoxVariation(prob=1.0)(batch)
+    varied = RandBoxAugmentation(prob=1.0)(batch)
     assert varied["boxes"][0].shape == (0, 4) and varied["boxes"][1].shape == (1, 4)
 
 
 def test_beyond_the_border_is_air_and_no_residue() -> None:
     image = torch.stack((torch.full((SIZE, SIZE), 0.5), torch.full((SIZE, SIZE), 0.25)))[None]
-    vary = RandBoxVariation(("image", "residue"), 1.0, 0.0, 0.0, 0.5, contrast=0.0, brightness=0.0, gamma=0.0)
+    vary = RandBoxAugmentation(("image", "residue"), 1.0, 0.0, 0.0, 0.5, contrast=0.0, brightness=0.0, gamma=0.0)
     varied = vary({"image": image.repeat(8, 1, 1, 1), "boxes": [torch.zeros(0, 4)] * 8})["image"]
     assert set(varied[:, 0].unique().round(decimals=4).tolist()) >= {-1.0, 0.5}
     assert varied[:, 0].min() == -1 and varied[:, 1].min() == 0 and varied[:, 1].max() == 0.25
@@ -95,7 +95,7 @@ def test_beyond_the_border_is_air_and_no_residue() -> None:
 
 def test_exposure_leaves_the_residue_alone() -> None:
     image = torch.rand(4, 2, SIZE, SIZE) - 0.5
-    vary = RandBoxVariation(("residue", "image"), 1.0, 0.0, 0.0, 0.0)
+    vary = RandBoxAugmentation(("residue", "image"), 1.0, 0.0, 0.0, 0.0)
     varied = vary({"image": image, "boxes": [torch.zeros(0, 4)] * 4})["image"]
     torch.testing.assert_close(varied[:, 0], image[:, 0])
     assert (varied[:, 1] - image[:, 1]).abs().mean() > 0.01
@@ -104,7 +104,7 @@ def test_exposure_leaves_the_residue_alone() -> None:
 def test_probability_zero_changes_nothing() -> None:
     boxes = [torch.tensor([[3.0, 4.0, 20.0, 30.0]])] * 3
     image = torch.rand(3, 1, SIZE, SIZE)
-    varied = RandBoxVariation(prob=0.0)({"image": image, "boxes": boxes, "index": torch.arange(3)})
+    varied = RandBoxAugmentation(prob=0.0)({"image": image, "boxes": boxes, "index": torch.arange(3)})
     torch.testing.assert_close(varied["image"], image)
     torch.testing.assert_close(varied["boxes"][0], boxes[0])
     assert varied["index"].tolist() == [0, 1, 2]
@@ -113,13 +113,13 @@ def test_probability_zero_changes_nothing() -> None:
 def test_the_same_seed_gives_the_same_variation() -> None:
     batch = {"image": torch.rand(3, 1, SIZE, SIZE), "boxes": [torch.tensor([[3.0, 4.0, 20.0, 30.0]])] * 3}
     torch.manual_seed(3)
-    first = RandBoxVariation()(batch)
+    first = RandBoxAugmentation()(batch)
     torch.manual_seed(3)
-    second = RandBoxVariation()(batch)
+    second = RandBoxAugmentation()(batch)
     assert torch.equal(first["image"], second["image"])
     assert all(torch.equal(a, b) for a, b in zip(first["boxes"], second["boxes"], strict=True))
 
 
 def test_other_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="expected the channels image, residue, got 1"):
-        RandBoxVariation(("image", "residue"))({"image": torch.zeros(1, 1, 8, 8), "boxes": [torch.zeros(0, 4)]})
+        RandBoxAugmentation(("image", "residue"))({"image": torch.zeros(1, 1, 8, 8), "boxes": [torch.zeros(0, 4)]})

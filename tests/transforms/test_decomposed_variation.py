@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.augmentation import RandRadiographVariation
-from monai_dgm.transforms.decomposed_variation import RandDecomposedVariation
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation
+from monai_dgm.transforms.decomposed_variation import RandResidueAugmentation
 
 NO_EXPOSURE = {"contrast": 0.0, "brightness": 0.0, "gamma": 0.0}
 NO_MOTION = {"rotation": 0.0, "scale": 0.0, "shift": 0.0}
@@ -20,9 +20,9 @@ def batch(channels: int = 2, count: int = 8) -> dict[str, Tensor]:
 def test_for_images_alone_it_is_the_plain_variation() -> None:
     b = batch(1)
     torch.manual_seed(3)
-    expected = RandRadiographVariation()(b)["image"]
+    expected = RandRadiographAugmentation()(b)["image"]
     torch.manual_seed(3)
-    assert torch.equal(RandDecomposedVariation(("image",))(b)["image"], expected)
+    assert torch.equal(RandResidueAugmentation(("image",))(b)["image"], expected)
 
 
 @pytest.mark.parametrize("channels", [("image", "residue"), ("residue", "image")])
@@ -30,7 +30,7 @@ def test_both_channels_move_alike(channels: tuple[str, str]) -> None:
     plane = torch.rand(6, 1, 32, 32)
     both = {"image": plane - 1, "residue": plane}  # the same above what lies beyond the border
     stacked = torch.cat([both[name] for name in channels], dim=1)
-    out = RandDecomposedVariation(channels, prob=1.0, **NO_EXPOSURE)({"image": stacked})["image"]
+    out = RandResidueAugmentation(channels, prob=1.0, **NO_EXPOSURE)({"image": stacked})["image"]
     image, residue = out[:, channels.index("image")], out[:, channels.index("residue")]
     torch.testing.assert_close(image + 1, residue, rtol=0, atol=1e-5)
     assert not torch.allclose(out, stacked, atol=1e-2)
@@ -38,22 +38,22 @@ def test_both_channels_move_alike(channels: tuple[str, str]) -> None:
 
 def test_exposure_leaves_the_residue_alone() -> None:
     b = batch()
-    out = RandDecomposedVariation(prob=1.0, **NO_MOTION)(b)["image"]
+    out = RandResidueAugmentation(prob=1.0, **NO_MOTION)(b)["image"]
     torch.testing.assert_close(out[:, 1], b["image"][:, 1], rtol=0, atol=1e-4)
     assert (out[:, 0] - b["image"][:, 0]).abs().max() > 0.05
 
 
 def test_beyond_the_border_are_air_and_no_residue() -> None:
-    out = RandDecomposedVariation(prob=1.0, shift=0.4, **NO_EXPOSURE)({"image": torch.full((20, 2, 32, 32), 0.7)})
+    out = RandResidueAugmentation(prob=1.0, shift=0.4, **NO_EXPOSURE)({"image": torch.full((20, 2, 32, 32), 0.7)})
     corners = torch.stack([out["image"][..., r, c] for r in (0, -1) for c in (0, -1)])  # (4, B, C)
     assert (corners[..., 0] == -1).any(dim=0).all() and (corners[..., 1].abs() < 1e-6).any(dim=0).all()
 
 
 def test_residues_alone_are_never_re_exposed() -> None:
-    out = RandDecomposedVariation(("residue",), prob=1.0, **NO_MOTION)(b := batch(1))["image"]
+    out = RandResidueAugmentation(("residue",), prob=1.0, **NO_MOTION)(b := batch(1))["image"]
     torch.testing.assert_close(out, b["image"], rtol=0, atol=1e-4)
 
 
 def test_other_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="expected the channels image, residue, got 1"):
-        RandDecomposedVariation()(batch(1))
+        RandResidueAugmentation()(batch(1))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from monai_dgm.data.read import read_mask
+from monai_dgm.readers.read import read_mask
 from monai_dgm.transforms.lungs import (
     CleanLungMaskd,
     SegmentLungsd,

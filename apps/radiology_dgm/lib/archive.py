@@ -11,7 +11,7 @@ from typing import Any
 from monailabel.config import settings as platform
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.studies import Studies, StudyFolder
+from monai_dgm.labelling.server.studies import Studies, StudyFolder
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ def open_studies(settings: Any) -> Studies:
     """
     if not is_archive(settings.studies):
         return StudyFolder(settings.studies)
+    from monai_dgm.labelling.archive.archive_studies import StudyArchive
     from monai_dgm.labelling.archive.cache import DicomCache
     from monai_dgm.labelling.archive.client import ArchiveClient
-    from monai_dgm.labelling.archive.studies import StudyArchive
 
     user, password = platform.MONAI_LABEL_DICOMWEB_USERNAME, platform.MONAI_LABEL_DICOMWEB_PASSWORD
     client = ArchiveClient(settings.studies, (user, password or "") if user else None)
@@ -57,7 +57,7 @@ def make_watch(app: Any) -> Any:
     if not is_archive(app.settings.studies):
         return None
     from monai_dgm.labelling.archive.reports import ArchiveReports
-    from monai_dgm.labelling.archive.results import ArchiveResults
+    from monai_dgm.labelling.archive.sent_results import ArchiveResults
     from monai_dgm.labelling.archive.state import ArchiveState
     from monai_dgm.labelling.archive.watch import ArchiveWatch
 

@@ -14,7 +14,7 @@ from starlette.background import BackgroundTask
 
 from lib.routes import ADMIN, ANNOTATOR, ANY_USER, app_of
 from monai_dgm.labelling.archive.proxy import READ, STORE, checked_path, own_addresses
-from monai_dgm.labelling.refusals import ArchiveAwayError, TooLargeError, UnknownError
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
 
 ROUTES = [
     ("GET", f"/dicom-web/{READ}"),

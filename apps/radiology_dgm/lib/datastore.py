@@ -7,10 +7,10 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
-from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.refusals import ForbiddenError
-from monai_dgm.labelling.results import image_nifti
-from monai_dgm.labelling.submissions import Submissions
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.analysis_results import image_nifti
+from monai_dgm.labelling.server.http_errors import ForbiddenError
+from monai_dgm.labelling.server.submissions import Submissions
 
 TAG = "final"  # the one tag: each reader's current label
 SERVED_SUFFIX = ".nii.gz"  # of images as viewers are served

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from monailabel.endpoints.user.auth import User
 
 from lib.routes import ADMIN, ANY_USER, app_of
-from monai_dgm.labelling.exchange import export_labels, keep_all, parse_labels, size_in
+from monai_dgm.labelling.server.label_transfer import export_labels, keep_all, parse_labels, size_in
 
 ROUTES = [("GET PUT", "/dgm/labels")]
 

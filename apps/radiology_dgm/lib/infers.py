@@ -8,9 +8,17 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from monai_dgm.annotation.labels import OPACITY
-from monai_dgm.labelling.analysis import RadiographAnalysis
-from monai_dgm.labelling.results import FIXED_THRESHOLD, MAPS, THRESHOLDS, Answer, classify, decompose, detect
+from monai_dgm.labelling.labels.image_label import OPACITY
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.analysis_results import (
+    FIXED_THRESHOLD,
+    MAPS,
+    THRESHOLDS,
+    Answer,
+    classify,
+    decompose,
+    detect,
+)
 
 Run = Callable[[str, Mapping[str, Any]], Answer]
 

@@ -18,12 +18,12 @@ from monailabel.endpoints.user.auth import RBAC, User
 from requests_toolbelt import MultipartEncoder
 
 from lib.datastore import TAG
-from monai_dgm.annotation.markups import MAX_DOCUMENT_BYTES
 from monai_dgm.data.listing import SUFFIXES
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.refusals import TooLargeError, UnknownError
-from monai_dgm.labelling.requests import known_name, parse_params, reader_of
-from monai_dgm.labelling.results import MAPS, Answer, decompose, image_nifti
+from monai_dgm.labelling.labels.markups import MAX_DOCUMENT_BYTES
+from monai_dgm.labelling.server.analysis_results import MAPS, Answer, decompose, image_nifti
+from monai_dgm.labelling.server.http_errors import TooLargeError, UnknownError
+from monai_dgm.labelling.server.requests import known_name, parse_params, reader_of
 
 # ours, by method and path: everything else goes to the platform
 ROUTES = [

@@ -6,9 +6,9 @@ from typing import Any
 
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from monai_dgm.annotation.acquisition import STRATEGIES
-from monai_dgm.labelling.selection import ImageSelection
-from monai_dgm.labelling.submissions import Submissions
+from monai_dgm.labelling.active_learning.strategies import STRATEGIES
+from monai_dgm.labelling.server.selection import ImageSelection
+from monai_dgm.labelling.server.submissions import Submissions
 
 DESCRIPTIONS = {
     "combined": "Suspicious above all; and uncertain, disputed between the models, unlike what is labelled",

@@ -9,8 +9,8 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC, User
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.refusals import UnknownError
-from monai_dgm.labelling.requests import known_name
+from monai_dgm.labelling.server.http_errors import UnknownError
+from monai_dgm.labelling.server.requests import known_name
 from monai_dgm.labelling.training.detector import DetectorTraining
 
 ROUTES = [

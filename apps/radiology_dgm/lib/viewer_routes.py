@@ -10,13 +10,13 @@ from fastapi.responses import RedirectResponse, Response
 from monailabel.endpoints.user.auth import User
 
 from lib.routes import ANNOTATOR, ANY_USER, app_of, login_of
-from monai_dgm.annotation.labels import LabelledBox
-from monai_dgm.annotation.pixel_boxes import read_pixel_boxes
-from monai_dgm.annotation.placement import Placement
 from monai_dgm.engines.overlay import DISCLAIMER
-from monai_dgm.labelling.pictures import picture_png
-from monai_dgm.labelling.requests import reader_of
-from monai_dgm.labelling.submissions import label_of_reading
+from monai_dgm.labelling.labels.image_label import LabelledBox
+from monai_dgm.labelling.labels.pixel_boxes import read_pixel_boxes
+from monai_dgm.labelling.server.pictures import picture_png
+from monai_dgm.labelling.server.requests import reader_of
+from monai_dgm.labelling.server.submissions import label_of_reading
+from monai_dgm.transforms.placement import Placement
 
 ROUTES = [
     ("GET HEAD", "/ohif(/.*)?"),

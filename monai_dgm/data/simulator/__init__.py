@@ -4,7 +4,7 @@
 ``acquisition``; ``sample`` writes the embedded sample. numpy, scipy and Pillow only; imports errors and utils alone.
 """
 
-from monai_dgm.data.simulator.radiograph import SimulatedRadiograph, simulate_radiograph
 from monai_dgm.data.simulator.sample import write_sample
+from monai_dgm.data.simulator.simulate import SimulatedRadiograph, simulate_radiograph
 
 __all__ = ["SimulatedRadiograph", "simulate_radiograph", "write_sample"]

@@ -135,10 +135,10 @@ def bronchopneumonia(site: Site) -> Lesion:
     """Many patches about the branches of one region, running together."""
     rng = site.rng
     centre = site.point(0.3, 1.0)
-    spread = rng.uniform(1.8, 3.6)
+    std = rng.uniform(1.8, 3.6)
     clear = np.ones_like(site.grid.x)
     for _ in range(int(rng.integers(6, 12))):
-        at = (centre[0] + rng.normal(0, spread), centre[1] + rng.normal(0, spread))
+        at = (centre[0] + rng.normal(0, std), centre[1] + rng.normal(0, std))
         radii = (rng.uniform(1.3, 3.2), rng.uniform(1.2, 2.6))
         clear *= 1 - rng.uniform(0.3, 0.7) * site.blob(at, radii, edge=rng.uniform(0.9, 1.3), rough=0.2)
     return Lesion("Pneumonia", (1 - clear) * site.own, site.blank())

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from monai_dgm.data.simulator.radiograph import simulate_radiograph
+from monai_dgm.data.simulator.simulate import simulate_radiograph
 from monai_dgm.errors import InputError
 
 SIMULATOR_VERSION = 4  # raise it when the same seed gives another picture

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import Baselines
+from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, standard_groups
 from monai_dgm.metrics.decomposition import evaluate_decomposition
 from monai_dgm.metrics.groups import origin_of
-from monai_dgm.metrics.records import DecompositionRecord, MetricRow, standard_groups
 
-__all__ = ["DGMEvaluator", "DecompositionFigures", "as_prediction", "record_of"]
+__all__ = ["DGMEvaluator", "DecompositionMetrics", "as_prediction", "result_of"]
 
 
 def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
     return torch.cat((normal.float(), outputs["residue"].float(), probability), dim=1)
 
 
-def record_of(dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor) -> DecompositionRecord:
+def result_of(dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor) -> DecompositionResult:
     """One evaluated radiograph with what the data set knows of it.
 
     Args:
@@ -41,7 +41,7 @@ def record_of(dataset: RadiographDataset, index: int, image: Tensor, prediction:
     """
     item, truth = dataset.items[index], dataset.truth(index)
     normal = truth.get("normal")
-    return DecompositionRecord(
+    return DecompositionResult(
         image_id=str(item.get("image_id", index)),
         patient_id=str(item.get("patient_id", index)),
         **origin_of(item),
@@ -58,7 +58,7 @@ def record_of(dataset: RadiographDataset, index: int, image: Tensor, prediction:
     )
 
 
-class DecompositionFigures(Metric):
+class DecompositionMetrics(Metric):
     """Figures of a decomposition over a data set.
 
     ``compute`` returns the values of group "all" by name, so they appear in ``engine.state.metrics``; ``rows`` and
@@ -83,7 +83,7 @@ class DecompositionFigures(Metric):
         self.group_by = tuple(group_by)
         self.baselines = baselines or Baselines(None, None)
         self.num_bootstrap = num_bootstrap
-        self.records: list[DecompositionRecord] = []
+        self.records: list[DecompositionResult] = []
         self.rows: list[MetricRow] = []
         super().__init__(output_transform=lambda out: (out["image"], out["pred"], out["index"]), device=device)
 
@@ -94,7 +94,7 @@ class DecompositionFigures(Metric):
     def update(self, output: Sequence[Tensor]) -> None:
         """Take in images, predictions and indices of a batch of :class:`DGMEvaluator`."""
         for image, prediction, index in zip(*output, strict=True):
-            self.records.append(record_of(self.dataset, int(index), image, prediction))
+            self.records.append(result_of(self.dataset, int(index), image, prediction))
 
     def compute(self) -> dict[str, float]:
         """Figures by name; those that are not defined on this data are left out.
@@ -109,13 +109,13 @@ class DecompositionFigures(Metric):
             mean_box_prior=self.baselines.mean_box_prior,
             mean_lung_box=self.baselines.mean_lung_box,
         )
-        figures = {row.name: row.value for row in self.rows if row.group == "all" and row.value == row.value}
-        parts = [figures[name] for name in ("head_auc", "residue_auc", "normal_ssim") if name in figures]
-        return {**figures, "decomposition_score": sum(parts) / max(1, len(parts))}
+        metrics = {row.name: row.value for row in self.rows if row.group == "all" and row.value == row.value}
+        parts = [metrics[name] for name in ("head_auc", "residue_auc", "normal_ssim") if name in metrics]
+        return {**metrics, "decomposition_score": sum(parts) / max(1, len(parts))}
 
 
-def _score_of(figures: dict[str, float]) -> float:
-    return figures["decomposition_score"]
+def _score_of(metrics: dict[str, float]) -> float:
+    return metrics["decomposition_score"]
 
 
 class DGMEvaluator(Evaluator):
@@ -137,7 +137,7 @@ class DGMEvaluator(Evaluator):
         device: torch.device | str,
         val_data_loader: DataLoader,
         network: nn.Module,
-        figures: DecompositionFigures,
+        metrics: DecompositionMetrics,
         val_handlers: Sequence[Any] | None = None,
         inferer: Inferer | None = None,
     ) -> None:
@@ -146,8 +146,8 @@ class DGMEvaluator(Evaluator):
         super().__init__(
             device=torch.device(device),
             val_data_loader=val_data_loader,
-            key_val_metric={"decomposition": MetricsLambda(_score_of, figures)},
-            additional_metrics={"figures": figures},
+            key_val_metric={"decomposition": MetricsLambda(_score_of, metrics)},
+            additional_metrics={"metrics": metrics},
             val_handlers=val_handlers,
             decollate=False,
         )

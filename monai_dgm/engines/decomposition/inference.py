@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm.data.read import read_mask
-from monai_dgm.dicom.radiograph import Radiograph
-from monai_dgm.engines.decomposition.companions import Companions, LungReading
+from monai_dgm.engines.decomposition.auxiliary_models import AuxiliaryModels, LungReading
 from monai_dgm.engines.decomposition.decompose import Decompose, Decomposition, PreparedRadiograph, prepare
+from monai_dgm.engines.decomposition.nifti_affine import nifti_affine
 from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES, Source, listed_boxes, write_decomposition
-from monai_dgm.engines.decomposition.placement import nifti_affine
 from monai_dgm.engines.detection.inference import Found
 from monai_dgm.engines.file_run import FileRun, Loaded, prepare_alone, question_radiograph
 from monai_dgm.engines.files import writing
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.burden import model_spacing, residue_burden
+from monai_dgm.readers.radiograph import Radiograph
+from monai_dgm.readers.read import read_mask
 from monai_dgm.transforms.saliency import compute_saliency
 
 __all__ = ["BURDEN_THRESHOLD", "SCORES_FILE", "decompose_files"]
@@ -76,7 +76,7 @@ def decompose_files(
     num_workers: int = 0,
     model_file: str | os.PathLike[str] | None = None,
     panels: bool = True,
-    companions: Companions | None = None,
+    auxiliary_models: AuxiliaryModels | None = None,
     burden_threshold: float = BURDEN_THRESHOLD,
 ) -> dict[str, Any]:
     """Decompose radiographs and write ``output_dir/<image_id>/`` for each and ``output_dir/scores.json`` at the end.
@@ -94,19 +94,19 @@ def decompose_files(
         num_workers: processes that read and prepare files; 0 reads in this one.
         model_file: file the network's weights came from; its name and SHA-256 go into scores.json.
         panels: write panel.png, too (the slowest of the files for small images).
-        companions: models that give lungs, chest check and opacity boxes; by default none.
+        auxiliary_models: models that give lungs, chest check and opacity boxes; by default none.
         burden_threshold: of the smoothed |a| that counts as salient in the residue burden: one for all radiographs, so
             that they compare, whatever the saliency's is.
 
     Returns:
-        What scores.json holds: "images", "failed" ({"image_id", "file", "reason"}), "model", "companions", "settings",
-        "version", "disclaimer", "notes". "file" is relative to the folder that holds all files.
+        What scores.json holds: "images", "failed" ({"image_id", "file", "reason"}), "model", "auxiliary_models",
+        "settings", "version", "disclaimer", "notes". "file" is relative to the folder that holds all files.
 
     Raises:
         InputError: nothing to decompose, equal or unusable image_ids, a folder that cannot be written, a full disk; or
             when no file could be decomposed (scores.json then lists the reasons).
     """
-    beside = companions or Companions()
+    beside = auxiliary_models or AuxiliaryModels()
     run = FileRun(datalist, output_dir, SCORES_FILE, OUTPUT_FILES, "decomposed")
     prepare_input = _Prepare(decompose.size, decompose.fit, decompose.percentiles, beside.detector_size)
     for batch in run.batches(prepare_input, batch_size, num_workers):
@@ -128,7 +128,7 @@ def decompose_files(
     return run.write(
         model_file,
         disclaimer=f"{DISCLAIMER}. Normal images are synthetic.",
-        companions=beside.describe(),
+        auxiliary_models=beside.describe(),
         settings=settings,
         notes=NOTES,
     )
@@ -136,7 +136,7 @@ def decompose_files(
 
 def _read_batch(
     decompose: Decompose,
-    beside: Companions,
+    beside: AuxiliaryModels,
     batch: Sequence[Loaded[_Input]],
     run: FileRun,
     panels: bool,

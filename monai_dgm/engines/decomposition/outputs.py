@@ -31,7 +31,7 @@ from PIL.PngImagePlugin import PngInfo
 from monai_dgm.engines.decomposition.decompose import Decomposition, OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
 from monai_dgm.report import colours
-from monai_dgm.report.figures import LUNG_BOX_WORDS, Panel, panel_figure
+from monai_dgm.report.panels import LUNG_BOX_WORDS, Panel, panel_figure
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.utils.atomic import atomic_write
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
-from monai_dgm.metrics.baselines import fit_mean_box_prior
-from monai_dgm.metrics.detection import DetectionRecord, average_precisions, match_detections
+from monai_dgm.metrics.detection import DetectionResult, average_precisions, match_detections
+from monai_dgm.metrics.prior_maps import fit_mean_box_prior
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.saliency import compute_saliency, saliency_to_boxes
 
-__all__ = ["prior_boxes", "prior_records", "saliency_records"]
+__all__ = ["prior_boxes", "prior_results", "saliency_results"]
 
 PRIOR_LEVELS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 LOOSEST = (0.4,)  # IoU at which the level is chosen
@@ -41,18 +41,18 @@ def prior_boxes(boxes: Sequence[FloatArray], size: int) -> tuple[FloatArray, Flo
 
 
 def _average_precision(found: tuple[FloatArray, FloatArray], truth: Sequence[FloatArray]) -> float:
-    records = [DetectionRecord(str(i), str(i), *found, own) for i, own in enumerate(truth)]
+    records = [DetectionResult(str(i), str(i), *found, own) for i, own in enumerate(truth)]
     weights = np.ones((1, len(records)), dtype=np.float32)
     return float(average_precisions(match_detections(records, LOOSEST), weights)[0, 0])
 
 
-def prior_records(records: Sequence[DetectionRecord], training: OpacityBoxDataset) -> list[DetectionRecord]:
+def prior_results(records: Sequence[DetectionResult], training: OpacityBoxDataset) -> list[DetectionResult]:
     """``records`` with the boxes of the mean-box prior of a training set in the place of what was detected."""
     boxes, scores = prior_boxes([own.numpy() for own in training.boxes], training.size)
     return [replace(record, boxes=boxes, scores=scores) for record in records]
 
 
-def saliency_records(records: Sequence[DetectionRecord], dataset: OpacityBoxDataset) -> list[DetectionRecord]:
+def saliency_results(records: Sequence[DetectionResult], dataset: OpacityBoxDataset) -> list[DetectionResult]:
     """``records`` with the boxes around what is salient in the residue, as the decomposition bundle shows them.
 
     Args:

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.decomposition.decompose import PreparedRadiograph, stack_images
 from monai_dgm.engines.file_run import FileRun, prepare_alone, question_radiograph
 from monai_dgm.engines.files import writing
@@ -23,6 +22,7 @@ from monai_dgm.engines.residues.frozen_decomposer import needs_decomposer
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import OpacityDetector
+from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.utils.atomic import atomic_write
 

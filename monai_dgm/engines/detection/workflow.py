@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
 from monai_dgm.engines.training.trainer import resumable
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.detection import DetectionFigures, DetectionRecord, detection_figures
+from monai_dgm.metrics.detection import DetectionMetrics, DetectionResult, detection_metrics
 from monai_dgm.networks.detector import OpacityDetector
 
 __all__ = ["DetectionEvaluator", "DetectionStep", "DetectionTrainer", "OpacityDetections", "prepare_detection_batch"]
@@ -180,8 +180,8 @@ class OpacityDetections(Metric):
     def __init__(self, dataset: OpacityBoxDataset, num_bootstrap: int = 0, device: str = "cpu") -> None:
         self.dataset = dataset
         self.num_bootstrap = num_bootstrap
-        self.records: list[DetectionRecord] = []
-        self.figures: DetectionFigures | None = None
+        self.records: list[DetectionResult] = []
+        self.metrics: DetectionMetrics | None = None
         super().__init__(output_transform=lambda out: (out["boxes"], out["scores"], out["index"]), device=device)
 
     def reset(self) -> None:
@@ -195,12 +195,12 @@ class OpacityDetections(Metric):
             item = self.dataset.items[place]
             names = {name: str(item.get(name, place)) for name in ("image_id", "patient_id")}
             truth = self.dataset.boxes[place].numpy()
-            self.records.append(DetectionRecord(**names, boxes=boxes.numpy(), scores=scores.numpy(), truth=truth))
+            self.records.append(DetectionResult(**names, boxes=boxes.numpy(), scores=scores.numpy(), truth=truth))
 
     def compute(self) -> dict[str, float]:
         """Figures by name; those that are not defined on this data are left out."""
-        self.figures = detection_figures(self.records, self.num_bootstrap)
-        return {row.name: row.value for row in self.figures.rows if row.value == row.value}
+        self.metrics = detection_metrics(self.records, self.num_bootstrap)
+        return {row.name: row.value for row in self.metrics.rows if row.value == row.value}
 
 
 class DetectionEvaluator(Evaluator):
@@ -258,5 +258,5 @@ class DetectionEvaluator(Evaluator):
         return {"image": image, "boxes": boxes, "scores": scores, "index": batchdata["index"]}
 
 
-def _average_precision(figures: dict[str, float]) -> float:
-    return figures.get("ap", 0.0)
+def _average_precision(metrics: dict[str, float]) -> float:
+    return metrics.get("ap", 0.0)

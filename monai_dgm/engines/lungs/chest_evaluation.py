@@ -25,10 +25,10 @@ from monai_dgm.engines.lungs.chest_check import (
     fit_chest_reference,
 )
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.figure_sets import Weights, figure_rows
+from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.metrics.groups import groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
-from monai_dgm.metrics.records import MetricRow
+from monai_dgm.metrics.metric_sets import Weights, metric_rows
 from monai_dgm.transforms.lungs import lung_probability
 
 __all__ = ["chest_rows", "fit_chest_check"]
@@ -136,7 +136,7 @@ def chest_rows(
         for group, members in groups_of(records).items() if turns == 0 else [("all", records)]:
             values = [record.questioned for record in members]
             patients = [record.patient_id for record in members]
-            rows += figure_rows(partial(_rate, name, values), patients, num_bootstrap, group=group)
+            rows += metric_rows(partial(_rate, name, values), patients, num_bootstrap, group=group)
     return rows
 
 

@@ -34,13 +34,13 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-def needs_decomposer(channels: Sequence[str], twin_prob: float = 0.0) -> bool:
+def needs_decomposer(channels: Sequence[str], pseudo_healthy_prob: float = 0.0) -> bool:
     """Whether a classifier of these channels needs a decomposer, for residues or for normal twins.
 
     Raises:
         InputError: channels that there are not.
     """
-    return "residue" in check_channels(channels) or twin_prob > 0
+    return "residue" in check_channels(channels) or pseudo_healthy_prob > 0
 
 
 def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Decomposer:

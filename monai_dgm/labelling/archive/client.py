@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 import pydicom
 
-from monai_dgm.dicom.derived import encode_dicom
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.refusals import ArchiveAwayError, TooLargeError, UnknownError
-from monai_dgm.labelling.studies import MAX_FILE_BYTES
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
+from monai_dgm.labelling.server.studies import MAX_FILE_BYTES
 
 try:
     import requests

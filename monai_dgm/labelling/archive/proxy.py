@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from monai_dgm.labelling.refusals import UnknownError
+from monai_dgm.labelling.server.http_errors import UnknownError
 
 __all__ = ["READ", "STORE", "checked_path", "own_addresses"]
 

@@ -13,17 +13,22 @@ from dataclasses import dataclass
 
 import pydicom
 
-from monai_dgm.annotation.labels import OPACITY, ImageLabel, LabelledBox, as_array, checked_reader
-from monai_dgm.dicom.opacity_report import OpacityReport, ReportedOpacity, boxes_of, match_to_predictions
-from monai_dgm.dicom.structured_report_reader import read_opacity_report
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.client import StudyUIDs
 from monai_dgm.labelling.archive.index import ArchiveIndex
 from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
-from monai_dgm.labelling.archive.studies import StudyArchive
-from monai_dgm.labelling.refusals import ArchiveAwayError, UnknownError
-from monai_dgm.labelling.requests import anonymous_reader
-from monai_dgm.labelling.submissions import Submissions
+from monai_dgm.labelling.dicom_objects.opacity_report import (
+    OpacityReport,
+    ReportedOpacity,
+    boxes_of,
+    match_to_predictions,
+)
+from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
+from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, LabelledBox, as_array, checked_reader
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError, UnknownError
+from monai_dgm.labelling.server.requests import anonymous_reader
+from monai_dgm.labelling.server.submissions import Submissions
 
 __all__ = ["SOURCE", "ArchiveReports", "label_of_report"]
 

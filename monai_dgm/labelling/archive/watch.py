@@ -9,9 +9,9 @@ from typing import Any
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive.reports import ArchiveReports
-from monai_dgm.labelling.archive.results import ArchiveResults
-from monai_dgm.labelling.background import Background, errors_in_one_line
-from monai_dgm.labelling.refusals import ArchiveAwayError
+from monai_dgm.labelling.archive.sent_results import ArchiveResults
+from monai_dgm.labelling.server.background import Background, errors_in_one_line
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError
 
 __all__ = ["ArchiveWatch"]
 

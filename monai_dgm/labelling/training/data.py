@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.errors import InvalidDicomError
 
-from monai_dgm.annotation.corrections import training_datalist
-from monai_dgm.annotation.labels import ImageLabel
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
-from monai_dgm.data.read import image_shape, sniff_format
 from monai_dgm.data.sources import Splits, load_splits
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.corrections import training_datalist
+from monai_dgm.labelling.labels.image_label import ImageLabel
 from monai_dgm.labelling.training.validation_set import LABELS, FixedImages, fixed_images, stable_order
+from monai_dgm.readers.read import image_shape, sniff_format
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
@@ -61,8 +61,8 @@ class TrainingData:
     Attributes:
         training: corrections and original data; their key "corrected" is 1 or 0.
         validation: the fixed images.
-        counts: of :class:`monai_dgm.annotation.corrections.Corrections`, with "trained", "replayed", "validation" and
-            "held_back" (labelled images that are not trained on because they are validated or tested on).
+        counts: of :class:`monai_dgm.labelling.labels.corrections.Corrections`, with "trained", "replayed",
+            "validation", "held_back" (labelled images that are not trained on because they are validated or tested on).
         description: in words.
     """
 
@@ -159,7 +159,7 @@ def training_data(
     """
     fixed = fixed_images(record, items, replay.validation, replay.name)
     validation = _fixed_items(fixed, items, replay)
-    twins = _same_content(items, [*replay.training, *replay.validation, *replay.test])
+    pseudo_healthy = _same_content(items, [*replay.training, *replay.validation, *replay.test])
     reserved = {_key(item) for item in validation} | {_key(item) for item in replay.test}
     patients = {item["patient_id"] for item in validation}
     kept = [
@@ -167,11 +167,11 @@ def training_data(
         for item in items
         if _key(item) not in reserved
         and item["patient_id"] not in patients
-        and not ({twin["image"] for twin in twins.get(item["image"], [])} & reserved)
+        and not ({twin["image"] for twin in pseudo_healthy.get(item["image"], [])} & reserved)
     ]
     if not kept:
         raise InputError(f"expected labelled images to train on, got none of {len(items)} that is not validated on")
-    corrected = {twin["image"] for item in kept for twin in twins.get(item["image"], [])}
+    corrected = {twin["image"] for item in kept for twin in pseudo_healthy.get(item["image"], [])}
     originals = {item["image_id"]: item for item in replay.training if _key(item) not in corrected | reserved}
     chosen = [originals[name] for name in stable_order(list(originals))[:MAX_REPLAYED]]
     training = [{**item, CORRECTED: 1} for item in kept] + [{**item, CORRECTED: 0} for item in chosen]

@@ -18,19 +18,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_dgm.annotation.labels import utc_now
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.residues.frozen_decomposer import needs_decomposer
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.background import errors_in_one_line
-from monai_dgm.labelling.models import LabellingModels
-from monai_dgm.labelling.refusals import ConflictError, UnavailableError, UnknownError
-from monai_dgm.labelling.studies import Studies
-from monai_dgm.labelling.submissions import Submissions
+from monai_dgm.labelling.labels.image_label import utc_now
+from monai_dgm.labelling.server.background import errors_in_one_line
+from monai_dgm.labelling.server.http_errors import ConflictError, UnavailableError, UnknownError
+from monai_dgm.labelling.server.models import LabellingModels
+from monai_dgm.labelling.server.studies import Studies
+from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.labelling.training.data import write_copy
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
-from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_words
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_text
 from monai_dgm.labelling.training.validation_set import MIN_LABELLED
 from monai_dgm.labelling.training.versions import ModelVersion, ModelVersions
 
@@ -173,7 +173,7 @@ class DetectorTraining:
         values: dict[str, Any] = {"id": job.id, "model": "detect_opacities", "start_ts": local_time(job.created)}
         if result is None:
             running = self.running()
-            words = progress_words(progress, job.options)
+            words = progress_text(progress, job.options)
             if not running:
                 words.append("interrupted; starting it again with the same options goes on")
             return {**values, "status": "RUNNING" if running else "STOPPED", "details": words}

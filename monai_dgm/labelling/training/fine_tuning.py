@@ -13,7 +13,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.requests import checked_number
+from monai_dgm.labelling.server.requests import checked_number
 from monai_dgm.labelling.training.data import CORRECTED
 
 __all__ = ["OPTIONS", "FineTuneOptions", "batch_mixture", "fine_tune"]

@@ -15,12 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from monai_dgm.annotation.labels import utc_now
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["JobFolder", "TrainingJob", "local_time", "progress_words"]
+__all__ = ["JobFolder", "TrainingJob", "local_time", "progress_text"]
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
 
@@ -149,7 +149,7 @@ class JobFolder:
             ) from error
 
 
-def progress_words(progress: Mapping[str, Any], options: FineTuneOptions) -> list[str]:
+def progress_text(progress: Mapping[str, Any], options: FineTuneOptions) -> list[str]:
     """How far a training is, in lines for people."""
     phase = progress.get("phase", "starting")
     if phase != "training":
@@ -160,5 +160,5 @@ def progress_words(progress: Mapping[str, Any], options: FineTuneOptions) -> lis
 
 
 def local_time(moment: str) -> str:
-    """A moment of UTC, as :func:`monai_dgm.annotation.labels.utc_now` writes it, as the platform's tasks tell it."""
+    """A UTC time of :func:`monai_dgm.labelling.labels.image_label.utc_now` in the form that MONAI Label's tasks use."""
     return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime(TIME_FORMAT)

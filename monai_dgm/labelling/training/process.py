@@ -22,10 +22,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from ignite.engine import Engine
 
-from monai_dgm.annotation.label_store import LabelStore
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError, in_one_line
+from monai_dgm.labelling.labels.label_store import LabelStore
 from monai_dgm.labelling.training.data import (
     corrected_items,
     read_counts,
@@ -35,8 +35,8 @@ from monai_dgm.labelling.training.data import (
     write_splits,
 )
 from monai_dgm.labelling.training.fine_tuning import fine_tune
-from monai_dgm.labelling.training.gate import compare, decide, detect_in, detector_of, figures_of
 from monai_dgm.labelling.training.job import JobFolder, TrainingJob
+from monai_dgm.labelling.training.promotion import compare, decide, detect_in, detector_of, metrics_of
 from monai_dgm.labelling.training.validation_set import truth_digest
 from monai_dgm.labelling.training.versions import KEPT_ASIDE, KEY, PROMOTED, ModelVersion, ModelVersions
 from monai_dgm.metrics.detection import match_detections, score_for_rate
@@ -121,13 +121,13 @@ def _store(
     place = (folder.cache, job.decomposer or None, job.device)
     after = detect_in(splits.validation, trained, *place)
     before = detect_in(splits.validation, current.weights, *place)
-    figures = {"before": figures_of(before), "after": figures_of(after)}
-    decision = decide(figures["before"], figures["after"])
-    validation = {"images": len(after), "truth": truth_digest(splits.validation), **figures, **compare(after, before)}
+    metrics = {"before": metrics_of(before), "after": metrics_of(after)}
+    decision = decide(metrics["before"], metrics["after"])
+    validation = {"images": len(after), "truth": truth_digest(splits.validation), **metrics, **compare(after, before)}
     threshold = score_for_rate(match_detections(after), FALSE_POSITIVE_RATE, LOCALISED)
     settings = {**read_model_settings(trained), "trained_on": splits.description}
     settings["score_threshold"] = threshold if threshold < float("inf") else None
-    settings["figures"] = figures["after"]
+    settings["metrics"] = metrics["after"]
     info = {
         "status": PROMOTED if decision.promoted else KEPT_ASIDE,
         "reason": decision.reason,

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm.annotation.labels import utc_now
 from monai_dgm.data.opacity_boxes import num_boxes
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["FixedImages", "draw_from_labels", "fixed_images", "stable_order", "truth_digest"]

@@ -21,11 +21,11 @@ from typing import Any
 from filelock import FileLock
 from torch import Tensor
 
-from monai_dgm.annotation.labels import utc_now
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.weights import read_model_settings, save_weights
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.refusals import ConflictError, UnknownError
+from monai_dgm.labelling.labels.image_label import utc_now
+from monai_dgm.labelling.server.http_errors import ConflictError, UnknownError
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["GIVEN", "KEPT_ASIDE", "PROMOTED", "ModelVersion", "ModelVersions"]

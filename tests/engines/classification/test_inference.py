@@ -67,7 +67,7 @@ def test_bad_files_are_listed_and_the_others_called_by_the_threshold(images: Pat
     (failed,) = told["failed"]
     assert failed["file"] == "broken.png" and str(images) not in failed["reason"]
     for image in told["images"]:
-        from monai_dgm.data.read import read_radiograph
+        from monai_dgm.readers.read import read_radiograph
 
         mean = prepare(read_radiograph(str(images / image["file"])).pixels, 32).image.mean()
         probability = float(torch.sigmoid(torch.tensor(mean)))

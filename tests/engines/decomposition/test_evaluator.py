@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.data.sources import fit_baselines
-from monai_dgm.engines.decomposition.evaluator import DecompositionFigures, DGMEvaluator, as_prediction, record_of
+from monai_dgm.engines.decomposition.evaluator import DecompositionMetrics, DGMEvaluator, as_prediction, result_of
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM
 
@@ -52,19 +52,19 @@ class Oracle(nn.Module):
         return torch.cat((normal, z - normal, torch.full_like(z, float(1 - label if self.invert else label))))
 
 
-def evaluate(dataset: RadiographDataset, network: nn.Module, **figures: object) -> DGMEvaluator:
+def evaluate(dataset: RadiographDataset, network: nn.Module, **metrics: object) -> DGMEvaluator:
     loader = DataLoader(dataset, batch_size=5)
-    evaluator = DGMEvaluator("cpu", loader, network, DecompositionFigures(dataset, num_bootstrap=3, **figures))
+    evaluator = DGMEvaluator("cpu", loader, network, DecompositionMetrics(dataset, num_bootstrap=3, **metrics))
     evaluator.run()
     return evaluator
 
 
 @pytest.fixture(scope="module")
-def perfect(dataset: RadiographDataset) -> tuple[DGMEvaluator, DecompositionFigures]:
-    figures = DecompositionFigures(dataset, fit_baselines(dataset), num_bootstrap=3)
-    evaluator = DGMEvaluator("cpu", DataLoader(dataset, batch_size=5), Oracle(dataset), figures)
+def perfect(dataset: RadiographDataset) -> tuple[DGMEvaluator, DecompositionMetrics]:
+    metrics = DecompositionMetrics(dataset, fit_baselines(dataset), num_bootstrap=3)
+    evaluator = DGMEvaluator("cpu", DataLoader(dataset, batch_size=5), Oracle(dataset), metrics)
     evaluator.run()
-    return evaluator, figures
+    return evaluator, metrics
 
 
 def test_a_dgm_and_its_decomposer_give_the_same_prediction() -> None:
@@ -80,7 +80,7 @@ def test_a_dgm_and_its_decomposer_give_the_same_prediction() -> None:
 
 def test_record_carries_the_truth_that_is_known(dataset: RadiographDataset) -> None:
     image, prediction = dataset[0]["image"], torch.rand(3, SIZE, SIZE)
-    record, truth = record_of(dataset, 0, image, prediction), dataset.truth(0)
+    record, truth = result_of(dataset, 0, image, prediction), dataset.truth(0)
     assert (record.image_id, record.patient_id) == (dataset.items[0]["image_id"], dataset.items[0]["patient_id"])
     assert (record.label, record.category, record.source) == (1, "lung_opacity", "simulated")
     assert record.probability == float(prediction[2, 0, 0])
@@ -91,13 +91,13 @@ def test_record_carries_the_truth_that_is_known(dataset: RadiographDataset) -> N
 
 def test_record_of_an_image_of_which_only_the_label_is_known(dataset: RadiographDataset) -> None:
     last = len(dataset) - 1
-    record = record_of(dataset, last, dataset[last]["image"], torch.zeros(3, SIZE, SIZE))
+    record = result_of(dataset, last, dataset[last]["image"], torch.zeros(3, SIZE, SIZE))
     assert record.true_normal is None and record.opacity_mask is None and record.lung_mask is None
     assert record.opacity_area() is None and record.source == "unknown"
     assert record.category == ("abnormal" if record.label else "normal")
 
 
-def test_perfect_decomposition_has_perfect_figures(perfect: tuple[DGMEvaluator, DecompositionFigures]) -> None:
+def test_perfect_decomposition_has_perfect_figures(perfect: tuple[DGMEvaluator, DecompositionMetrics]) -> None:
     metrics = perfect[0].state.metrics
     assert metrics["head_auc"] == 1 and metrics["normal_ssim"] == pytest.approx(1, abs=1e-3)
     assert metrics["lesion_error_reduction"] == pytest.approx(1, abs=1e-3)
@@ -108,7 +108,7 @@ def test_perfect_decomposition_has_perfect_figures(perfect: tuple[DGMEvaluator, 
 
 
 def test_every_image_is_recorded_once_and_in_order(
-    perfect: tuple[DGMEvaluator, DecompositionFigures], dataset: RadiographDataset
+    perfect: tuple[DGMEvaluator, DecompositionMetrics], dataset: RadiographDataset
 ) -> None:
     records = perfect[1].records
     assert [record.image_id for record in records] == [str(item["image_id"]) for item in dataset.items]
@@ -117,7 +117,7 @@ def test_every_image_is_recorded_once_and_in_order(
 
 
 def test_models_are_chosen_by_the_mean_of_what_labels_alone_tell(
-    perfect: tuple[DGMEvaluator, DecompositionFigures],
+    perfect: tuple[DGMEvaluator, DecompositionMetrics],
 ) -> None:
     state = perfect[0].state
     parts = [state.metrics[name] for name in ("head_auc", "residue_auc", "normal_ssim")]
@@ -146,8 +146,8 @@ def test_a_class_that_is_absent_leaves_its_figures_out(dataset: RadiographDatase
 def test_runs_in_evaluation_mode_without_gradients_whole_batch_by_whole_batch(dataset: RadiographDataset) -> None:
     network = Decomposer(2, 1).train()
     shapes: list[tuple[int, ...]] = []
-    figures = DecompositionFigures(dataset, num_bootstrap=2)
-    evaluator = DGMEvaluator("cpu", DataLoader(dataset, batch_size=5), network, figures)
+    metrics = DecompositionMetrics(dataset, num_bootstrap=2)
+    evaluator = DGMEvaluator("cpu", DataLoader(dataset, batch_size=5), network, metrics)
 
     def look(engine: DGMEvaluator) -> None:
         output = engine.state.output

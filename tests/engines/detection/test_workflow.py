@@ -27,7 +27,7 @@ from monai_dgm.engines.detection.workflow import (
 )
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import OpacityDetector
-from monai_dgm.transforms.box_augmentation import RandBoxVariation
+from monai_dgm.transforms.box_augmentation import RandBoxAugmentation
 
 SIZE = 32
 NONE = torch.zeros(0, 4)
@@ -133,7 +133,9 @@ def test_errors_of_another_kind_are_not_swallowed() -> None:
 @pytest.mark.parametrize("negative_fraction", [1.0, None, 0.5])
 def test_epochs_of_any_mixture(dataset: OpacityBoxDataset, negative_fraction: float | None) -> None:
     network = tiny()
-    step = step_of(network, batch_transforms=[RandBoxVariation(("image",))], autocast=torch.bfloat16, max_grad_norm=5.0)
+    step = step_of(
+        network, batch_transforms=[RandBoxAugmentation(("image",))], autocast=torch.bfloat16, max_grad_norm=5.0
+    )
     rows = []
     trainer = DetectionTrainer("cpu", 2, loader(dataset, negative_fraction, 3), step)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: rows.append(engine.state.output[0]))
@@ -176,8 +178,8 @@ def evaluate(dataset: OpacityBoxDataset, network: nn.Module, **others: object) -
 def test_who_knows_the_truth_has_all_of_it(dataset: OpacityBoxDataset) -> None:
     detections = evaluate(dataset, Oracle(dataset))
     assert [record.image_id for record in detections.records] == [item["image_id"] for item in dataset.items]
-    assert detections.compute()["ap"] == 1 and detections.figures is not None
-    assert detections.figures.num_positive_images == sum(dataset.has_boxes)
+    assert detections.compute()["ap"] == 1 and detections.metrics is not None
+    assert detections.metrics.num_positive_images == sum(dataset.has_boxes)
 
 
 def test_nan_while_validating_does_not_end_a_training(
@@ -198,8 +200,8 @@ def test_data_without_any_box_has_no_average_precision(dataset: OpacityBoxDatase
     items = [item for item in dataset.items if not len(item["opacity_boxes"])]
     radiographs = RadiographDataset(items, SIZE, Path(dataset.dataset.dataset._cached.path).parent)
     bare = OpacityBoxDataset(DecomposedDataset(radiographs, None, ("image",)))
-    figures = evaluate(bare, Oracle(bare)).compute()
-    assert "ap" not in figures and figures["false_positives"] == 0
+    metrics = evaluate(bare, Oracle(bare)).compute()
+    assert "ap" not in metrics and metrics["false_positives"] == 0
 
 
 def test_a_detector_finds_what_it_was_taught(dataset: OpacityBoxDataset) -> None:

@@ -25,7 +25,7 @@ from tests.decomposers import write_decomposer
 
 def test_who_needs_a_decomposer() -> None:
     assert not needs_decomposer(["image"])
-    assert needs_decomposer(["residue"]) and needs_decomposer(["image"], twin_prob=0.5)
+    assert needs_decomposer(["residue"]) and needs_decomposer(["image"], pseudo_healthy_prob=0.5)
     with pytest.raises(InputError, match="channels"):
         needs_decomposer(["saliency"])
 

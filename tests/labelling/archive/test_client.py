@@ -4,11 +4,11 @@ import logging
 
 import pytest
 
-from monai_dgm.dicom.derived import encode_dicom
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive import client as archive_client
 from monai_dgm.labelling.archive.client import ArchiveClient, StudyUIDs, checked_archive_url, is_uid, value_of
-from monai_dgm.labelling.refusals import ArchiveAwayError, TooLargeError, UnknownError, status_of
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError, status_of
 from tests.labelling.fake_archive import FakeArchive, radiograph
 
 ADDRESSES = ["ftp://a/b", "http://", "http://user:secret@host/x", "http://host/x?y=1", "http://[::1", "file:///etc"]

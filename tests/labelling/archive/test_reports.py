@@ -8,15 +8,15 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_dgm.annotation.labels import ImageLabel, LabelledBox, as_array
-from monai_dgm.annotation.placement import Placement
-from monai_dgm.dicom.derived import Algorithm
+from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.reports import SOURCE, ArchiveReports
 from monai_dgm.labelling.archive.state import ArchiveState
-from monai_dgm.labelling.archive.studies import StudyArchive
-from monai_dgm.labelling.refusals import ArchiveAwayError
-from monai_dgm.labelling.submissions import MODEL_READER, Submissions
-from tests.dicom.study import area, code, comment, corners, group, item, region, report
+from monai_dgm.labelling.dicom_objects.derived import Algorithm
+from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, as_array
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError
+from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
+from monai_dgm.transforms.placement import Placement
+from tests.labelling.dicom_objects.study import area, code, comment, corners, group, item, region, report
 from tests.labelling.fake_archive import FakeArchive, as_file, radiograph
 
 READER = "Roe^Ann"
@@ -96,7 +96,7 @@ def test_readers_are_kept_apart_and_ohif_names_nobody(fake_archive: FakeArchive,
 
 
 def test_reports_of_models_are_no_labels(fake_archive: FakeArchive, image, reports: ArchiveReports) -> None:
-    write = pytest.importorskip("monai_dgm.dicom.structured_report").write_opacity_report
+    write = pytest.importorskip("monai_dgm.labelling.dicom_objects.structured_report").write_opacity_report
     pytest.importorskip("highdicom")
     fake_archive.add(write(image, [BOX], [0.9], algorithm=Algorithm("monai-dgm", "1")))
     device = drawn(image, OTHER, person="")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from monai_dgm.labelling.analysis import RadiographAnalysis
+from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.reports import ArchiveReports
-from monai_dgm.labelling.archive.results import ArchiveResults
+from monai_dgm.labelling.archive.sent_results import ArchiveResults
 from monai_dgm.labelling.archive.state import ArchiveState
-from monai_dgm.labelling.archive.studies import StudyArchive
 from monai_dgm.labelling.archive.watch import ArchiveWatch
-from monai_dgm.labelling.models import LabellingModels
-from monai_dgm.labelling.refusals import UnavailableError
-from monai_dgm.labelling.submissions import Submissions
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.http_errors import UnavailableError
+from monai_dgm.labelling.server.models import LabellingModels
+from monai_dgm.labelling.server.submissions import Submissions
 from tests.labelling.fake_archive import PATIENT, FakeArchive, radiograph
 
 pytest.importorskip("highdicom")

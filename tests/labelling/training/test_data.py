@@ -10,7 +10,6 @@ import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from monai_dgm.data.read import image_shape, read_radiograph
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.training.data import (
     Replay,
@@ -22,6 +21,7 @@ from monai_dgm.labelling.training.data import (
     write_copy,
     write_splits,
 )
+from monai_dgm.readers.read import image_shape, read_radiograph
 from tests.labelling.trainable import SIDE, readable, true_label
 
 NOTHING = Replay([], [], [], "")

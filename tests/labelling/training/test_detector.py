@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.models import LabellingModels
-from monai_dgm.labelling.refusals import ConflictError, UnavailableError, UnknownError
-from monai_dgm.labelling.studies import StudyFolder, StudyImage
-from monai_dgm.labelling.submissions import Submissions
+from monai_dgm.labelling.server.http_errors import ConflictError, UnavailableError, UnknownError
+from monai_dgm.labelling.server.models import LabellingModels
+from monai_dgm.labelling.server.studies import StudyFolder, StudyImage
+from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.labelling.training.detector import DetectorTraining
 from tests.labelling.trainable import readable, true_label, write_detector
 from tests.labelling.training.test_process import wait_for

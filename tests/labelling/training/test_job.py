@@ -6,7 +6,7 @@ import pytest
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
-from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_words
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_text
 
 JOB = TrainingJob(FineTuneOptions(max_epochs=3), "c", "w", "", "l", "m", "r", {"an id": "/a/path"})
 
@@ -35,7 +35,7 @@ def test_no_folder_to_write_in_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_progress_in_words() -> None:
-    assert progress_words({}, JOB.options) == ["starting"]
-    assert progress_words({"phase": "comparing", "epoch": 3}, JOB.options) == ["comparing"]
-    told = progress_words({"phase": "training", "epoch": 2, "iteration": 60, "loss": 0.5}, JOB.options)
+    assert progress_text({}, JOB.options) == ["starting"]
+    assert progress_text({"phase": "comparing", "epoch": 3}, JOB.options) == ["comparing"]
+    told = progress_text({"phase": "training", "epoch": 2, "iteration": 60, "loss": 0.5}, JOB.options)
     assert told == ["epoch 2 of 3, step 60 of 150, loss 0.500"]

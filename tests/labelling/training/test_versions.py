@@ -14,7 +14,7 @@ import torch
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.refusals import ConflictError, UnknownError
+from monai_dgm.labelling.server.http_errors import ConflictError, UnknownError
 from monai_dgm.labelling.training.versions import ModelVersions
 
 SETTINGS = {"image_size": 32}

@@ -1,1 +1,0 @@
-"""DICOM in and DICOM out. Imports pydicom; nothing of ours but errors. What is written needs highdicom, too."""

@@ -1,0 +1,137 @@
+"""Acquisition scores of all images, kept, so that only new images and those of an older model are scored again."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.active_learning.image_scores import ImageScores
+from monai_dgm.labelling.active_learning.strategies import SCORES, select_images
+from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, MAX_VERSION, checked_text
+from monai_dgm.utils.sqlite import SqliteFile
+
+MAX_FEATURES = 8192
+_FORMAT = 2  # raise it when the scores mean something else: an older file is then emptied
+_NAMES = ("image_id", "model_version", *SCORES, "features", "feature_version")
+_COLUMNS, _PLACES = ", ".join(_NAMES), ", ".join("?" * len(_NAMES))
+_TABLES = {
+    "scores": f"image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL, {' REAL, '.join(SCORES)} REAL, "
+    "features BLOB, feature_version TEXT NOT NULL"
+}
+_ADVICE = "delete it, and images are scored again"
+
+
+class ScoreStore:
+    """Scores by image, the latest only.
+
+    Args:
+        path: the file; made when missing, with its folder.
+        timeout: seconds to wait for another process that writes.
+
+    Raises:
+        InputError: a file that is no such store.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
+        self._file = SqliteFile(path, _TABLES, _FORMAT, "acquisition scores", _ADVICE, renewable=True, timeout=timeout)
+        self.path = self._file.path
+
+    def put(self, scores: ImageScores | Iterable[ImageScores]) -> None:
+        """Keep the scores of one or of several images, all of them or, when it raises, none.
+
+        Raises:
+            InputError: an id or a version that is no text, a score or a feature that is not finite, or too many.
+        """
+        rows = [_as_row(item) for item in ([scores] if isinstance(scores, ImageScores) else scores)]
+        with self._file.writing() as connection:
+            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES ({_PLACES})", rows)
+
+    def get(self, image_id: str) -> ImageScores | None:
+        """The scores of an image; None where there are none."""
+        checked_text(image_id, "an image id", MAX_IMAGE_ID)
+        with self._file.reading() as connection:
+            query = f"SELECT {_COLUMNS} FROM scores WHERE image_id = ?"
+            row = connection.execute(query, (image_id,)).fetchone()
+        return None if row is None else _from_row(row)
+
+    def all(self) -> list[ImageScores]:
+        """The scores of all images, by image id."""
+        with self._file.reading() as connection:
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM scores").fetchall()
+        return sorted((_from_row(row) for row in rows), key=lambda item: item.image_id)
+
+    def missing(self, image_ids: Iterable[str], model_version: str) -> list[str]:
+        """Those of ``image_ids`` to score: first those never scored, then those that another model scored, as given."""
+        with self._file.reading() as connection:
+            known = dict(connection.execute("SELECT image_id, model_version FROM scores").fetchall())
+        wanted = list(dict.fromkeys(image_ids))
+        older = [name for name in wanted if known.get(name, model_version) != model_version]
+        return [name for name in wanted if name not in known] + older
+
+    def forget(self, image_ids: Iterable[str]) -> None:
+        """Drop the scores of images that are gone."""
+        with self._file.writing() as connection:
+            connection.executemany("DELETE FROM scores WHERE image_id = ?", [(name,) for name in image_ids])
+
+    def next_images(
+        self,
+        strategy: str = "combined",
+        n: int = 1,
+        exclude: Iterable[str] = (),
+        candidates: Iterable[str] | None = None,
+        seed: int = 0,
+        weights: Mapping[str, float] | None = None,
+    ) -> list[str]:
+        """The ``n`` images to label next, see :func:`monai_dgm.labelling.active_learning.strategies.select_images`.
+
+        Nothing is scored here: scores of an older model serve until they are replaced, and images never scored come
+        last, in random order.
+
+        Args:
+            strategy: of :data:`monai_dgm.labelling.active_learning.strategies.STRATEGIES`.
+            n: how many.
+            exclude: images that are labelled already.
+            candidates: images to choose from; all that are scored where None.
+            seed: of the random order.
+            weights: of the parts of "combined".
+
+        Raises:
+            InputError: as :func:`select_images`.
+        """
+        known = {item.image_id: item for item in self.all()}
+        labelled = set(exclude)
+        names: Sequence[str] = list(known if candidates is None else dict.fromkeys(candidates))
+        pool = [known.get(name) or ImageScores(name, "") for name in names if name not in labelled]
+        done = [known[name] for name in sorted(labelled) if name in known]
+        return select_images(pool, n, strategy, done, seed, weights)
+
+
+def _as_row(item: ImageScores) -> tuple[Any, ...]:
+    checked_text(item.image_id, "an image id", MAX_IMAGE_ID)
+    checked_text(item.model_version, "a model version", MAX_VERSION)
+    if item.feature_version:
+        checked_text(item.feature_version, "a feature version", MAX_VERSION)
+    values = [getattr(item, name) for name in SCORES]
+    for name, value in zip(SCORES, values, strict=True):
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"expected a finite {name}, got {value}")
+    blob = None
+    if item.features is not None:
+        features = np.asarray(item.features, dtype="<f4")
+        if features.ndim != 1 or not 1 <= features.size <= MAX_FEATURES or not np.isfinite(features).all():
+            raise InputError(f"expected 1 to {MAX_FEATURES} finite features, got shape {features.shape}")
+        blob = features.tobytes()
+    known = [None if value is None else float(value) for value in values]
+    return (item.image_id, item.model_version, *known, blob, item.feature_version or "")
+
+
+def _from_row(row: tuple[Any, ...]) -> ImageScores:
+    image_id, model_version, *known, blob, feature_version = row
+    features = None if blob is None else np.frombuffer(blob, dtype="<f4")
+    scores = dict(zip(SCORES, known, strict=True))
+    return ImageScores(image_id, model_version, **scores, features=features, feature_version=feature_version)

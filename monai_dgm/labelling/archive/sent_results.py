@@ -1,0 +1,215 @@
+"""What the models say of a radiograph, as objects in its study: boxes (SR), normal image, overlay (SC), saliency (SEG).
+
+Series and instances have UIDs that follow from the image, the models and the kind of object. So whoever is killed at
+whatever moment, the same object is never there twice, and what is not there yet is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.uid import UID
+
+from monai_dgm.engines.decomposition.decompose import OriginalDecomposition, to_original
+from monai_dgm.engines.overlay import draw_overlay
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.archive.archive_studies import StudyArchive
+from monai_dgm.labelling.archive.client import value_of
+from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
+from monai_dgm.labelling.dicom_objects.derived import Algorithm
+from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, RESIDUE, write_secondary_capture
+from monai_dgm.labelling.dicom_objects.segmentation import segmentation_obstacle, write_saliency_segmentation
+from monai_dgm.labelling.dicom_objects.structured_report import write_opacity_report
+from monai_dgm.labelling.labels.image_label import LabelledBox, as_array
+from monai_dgm.labelling.server.analysis import Detections, RadiographAnalysis
+from monai_dgm.labelling.server.analysis_results import shown_boxes
+from monai_dgm.labelling.server.http_errors import UnavailableError
+from monai_dgm.labelling.server.pictures import normal_picture
+from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
+
+__all__ = ["ArchiveResults", "ResultObjects", "derived_uid"]
+
+logger = logging.getLogger(__name__)
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.monai-dgm")
+_MODELS = ("decomposer", "detector", "lungs")  # what the objects depend on
+
+
+def derived_uid(*parts: str) -> str:
+    """A UID below 2.25 (PS3.5 B.2) that is the same whenever the parts are."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(parts)).int}"
+
+
+class ArchiveResults:
+    """Sends results of new radiographs to the archive.
+
+    Args:
+        analysis: of the archive's radiographs.
+        archive: the same archive.
+        submissions: labels, and the boxes that readers are shown.
+        state: what has been sent.
+    """
+
+    def __init__(
+        self, analysis: RadiographAnalysis, archive: StudyArchive, submissions: Submissions, state: ArchiveState
+    ) -> None:
+        self.analysis = analysis
+        self.archive = archive
+        self.submissions = submissions
+        self.state = state
+
+    def version(self) -> str:
+        """Of all models that the objects depend on."""
+        versions = self.analysis.models.versions()
+        return "+".join(versions[name] or f"no {name}" for name in _MODELS)
+
+    def pending(self) -> list[str]:
+        """Radiographs without label that nothing was sent of by the present models, newest study first.
+
+        Labelled ones are left as they are: after a training, nobody is to be told of them again.
+
+        Raises:
+            ArchiveAwayError: the archive does not answer.
+        """
+        if not self.analysis.models.has("decomposer"):
+            return []
+        labelled = self.submissions.labelled()
+        found = sorted(self.archive.instances(), key=lambda item: item.when, reverse=True)
+        ids = [item.uids.instance for item in found if item.uids.instance not in labelled]
+        return self.state.pending(ids, self.version())
+
+    def send_results(self, image_id: str) -> int:
+        """Compute an image's results and send what the archive does not have yet; returns how many objects.
+
+        Images that are no frontal chest radiographs, as far as their header or the chest check says, get none.
+
+        Raises:
+            UnavailableError: no decomposer, or the archive does not answer.
+            InputError: an image that cannot be read, or objects that the archive refuses.
+        """
+        version, uids = self.version(), self.archive.study_of(image_id)
+        if self.analysis.examine(image_id).remarks:
+            self.state.note_result(image_id, version, "left out")
+            return 0
+        found = self.analysis.detections(image_id)
+        boxes = shown_boxes(found, found.score_threshold)
+        self.submissions.remember(boxes, image_id, found.placement, MODEL_READER, found.version)
+        present = {str(value_of(item, "0020000E")) for item in self.archive.client.series(study=uids.study)}
+        header = self.archive.header(uids)
+        objects = ResultObjects(self.analysis, header, found, boxes, version).all()
+        missing = [item for item in objects if item.SeriesInstanceUID not in present]
+        if missing:
+            self.archive.client.store(missing, uids.study)
+        for item in objects:
+            if item.Modality == "SR":  # which is then not fetched to see whose it is
+                self.state.note_report(ReadReport(str(item.SOPInstanceUID), uids.study, None, "", "ours"))
+        self.state.note_result(image_id, version, "sent")
+        return len(missing)
+
+    def try_to_send(self, image_id: str) -> None:
+        """As :meth:`send_results`; what is wrong with this one image is noted, and does not come up again.
+
+        Raises:
+            UnavailableError: no decomposer, or the archive does not answer.
+        """
+        try:
+            self.send_results(image_id)
+        except UnavailableError:
+            raise
+        except InputError:
+            self.state.note_result(image_id, self.version(), "failed")
+        except Exception as error:  # whatever a file brings about: its message may tell a patient
+            logger.error("results of an image: %s", type(error).__name__)
+            self.state.note_result(image_id, self.version(), "failed")
+
+
+class ResultObjects:
+    """Writes the objects of one radiograph.
+
+    Args:
+        analysis: of the radiograph.
+        header: its DICOM header.
+        found: its detections.
+        boxes: those of them that are shown.
+        version: of all models.
+
+    Raises:
+        InputError: as :meth:`RadiographAnalysis.examine`.
+    """
+
+    def __init__(
+        self,
+        analysis: RadiographAnalysis,
+        header: pydicom.Dataset,
+        found: Detections,
+        boxes: tuple[LabelledBox, ...],
+        version: str,
+    ) -> None:
+        image_id = str(header.SOPInstanceUID)
+        self.header = header
+        self.boxes = boxes
+        self.key = (image_id, version)
+        self.analysis_result = analysis.examine(image_id)
+        self.decomposition = analysis.decomposition(image_id)
+        self.original = to_original(self.decomposition)
+        self.detector = Algorithm("monai-dgm opacity boxes", found.version)
+        self.decomposer = Algorithm("monai-dgm decomposition", self.analysis_result.versions[0])
+
+    def all(self) -> list[pydicom.Dataset]:
+        """All of them; no segmentation where there can be none, or nothing is salient.
+
+        Raises:
+            InputError: a header that lacks UIDs or size.
+        """
+        writers = {"boxes": self.report, "normal": self.normal, "residue": self.residue}
+        if segmentation_obstacle(self.header) is None and self.original.mask.any():
+            writers["saliency"] = self.saliency
+        return [self._named(kind, write) for kind, write in writers.items()]
+
+    def report(self, series: str) -> pydicom.Dataset:
+        """The boxes."""
+        tracking = [derived_uid(*self.key, "box", str(i)) for i in range(max(1, len(self.boxes)))]
+        scores = [np.nan if box.score is None else box.score for box in self.boxes]
+        return write_opacity_report(
+            self.header,
+            as_array(self.boxes),
+            scores,
+            algorithm=self.detector,
+            tracking_uids=tracking,
+            series_uid=series,
+        )
+
+    def normal(self, series: str) -> pydicom.Dataset:
+        """The synthesised normal image."""
+        picture = normal_picture(self.original, self.decomposition.geometry)
+        return write_secondary_capture(self.header, picture, NORMAL, algorithm=self.decomposer, series_uid=series)
+
+    def residue(self, series: str) -> pydicom.Dataset:
+        """The overlay."""
+        picture = overlay_picture(self.analysis_result.source.display, self.original, self.boxes)
+        return write_secondary_capture(self.header, picture, RESIDUE, algorithm=self.decomposer, series_uid=series)
+
+    def saliency(self, series: str) -> pydicom.Dataset:
+        """The saliency mask."""
+        mask = self.original.mask
+        return write_saliency_segmentation(self.header, mask, algorithm=self.decomposer, series_uid=series)
+
+    def _named(self, kind: str, write: Callable[[str], pydicom.Dataset]) -> pydicom.Dataset:
+        dataset = write(derived_uid(*self.key, kind, "series"))
+        uid = UID(derived_uid(*self.key, kind, "instance"))
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        return dataset
+
+
+def overlay_picture(
+    display: NDArray[np.uint8], original: OriginalDecomposition, boxes: tuple[LabelledBox, ...]
+) -> NDArray[np.uint8]:
+    """Saliency heat of the residue and the boxes over the radiograph, RGB, without the strip of words below it."""
+    scores = np.array([box.score or 0.0 for box in boxes], dtype=np.float32)
+    picture = draw_overlay(display, original.heat, as_array(boxes), scores)
+    return np.asarray(picture.crop((0, 0, display.shape[1], display.shape[0])))

@@ -1,0 +1,143 @@
+"""A radiograph as Digital X-Ray Image for presentation (PS3.3 A.26), as detectors write it.
+
+For simulated radiographs, so that an archive can be tried without a patient in it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import (
+    PYDICOM_IMPLEMENTATION_UID,
+    UID,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+)
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.dicom_objects.derived import SOFTWARE, UTF8, check_text
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "radiographs.monai-dgm")
+_VIEWS = {"PA": ("272479007", "postero-anterior"), "AP": ("272460009", "antero-posterior")}  # CID 4010
+_SEXES = ("M", "F", "O")
+
+
+@dataclass(frozen=True)
+class ExaminedPatient:
+    """Whose radiograph it is.
+
+    Args:
+        patient_id: 1 to 64 characters.
+        sex: "M", "F" or "O".
+        age: years, 0 to 999.
+    """
+
+    patient_id: str
+    sex: str = "O"
+    age: int = 0
+
+    def __post_init__(self) -> None:
+        check_text("patient id", self.patient_id)
+        if self.sex not in _SEXES or not 0 <= self.age <= 999:
+            raise InputError("patient: expected a sex of M, F, O and an age of 0 to 999 years")
+
+
+def write_digital_xray(
+    pixels: NDArray[np.uint16],
+    patient: ExaminedPatient,
+    key: str,
+    *,
+    view: str = "PA",
+    pixel_spacing: tuple[float, float] = (1.0, 1.0),
+    date: str = "20260101",
+) -> pydicom.Dataset:
+    """A chest radiograph, MONOCHROME2, uncompressed.
+
+    Args:
+        pixels: uint16 (rows, cols), bright = dense.
+        patient: whose.
+        key: of the examination; the same one gives the same UIDs.
+        view: "PA" or "AP".
+        pixel_spacing: (row, column) distance of pixel centres in mm, at the detector and in the patient.
+        date: of study and image, YYYYMMDD.
+
+    Returns:
+        Data set with file meta information, ready to be saved or stored.
+
+    Raises:
+        InputError: other pixels, or another view.
+    """
+    if pixels.dtype != np.uint16 or pixels.ndim != 2 or not pixels.size:
+        raise InputError(f"digital x-ray: expected pixels uint16 (rows, cols), got {pixels.dtype} {pixels.shape}")
+    if view not in _VIEWS:
+        raise InputError(f"digital x-ray: expected a view of {', '.join(_VIEWS)}, got another")
+    image = pydicom.Dataset()
+    image.SpecificCharacterSet = UTF8
+    image.SOPClassUID = DigitalXRayImageStorageForPresentation
+    for level in ("Study", "Series", "SOP"):
+        setattr(image, f"{level}InstanceUID", UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{key}/{level}').int}"))
+    _add_patient(image, patient, date)
+    _add_analysis_result(image, view, pixel_spacing)
+    _add_pixels(image, pixels)
+    if not hasattr(image, "original_encoding"):  # pydicom 2
+        image.is_little_endian, image.is_implicit_VR = True, False
+    image.file_meta = FileMetaDataset()
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.file_meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
+    return image
+
+
+def _add_patient(image: pydicom.Dataset, patient: ExaminedPatient, date: str) -> None:
+    image.PatientID, image.PatientName = patient.patient_id, f"Simulated^{patient.patient_id}"
+    image.PatientSex, image.PatientAge, image.PatientBirthDate = patient.sex, f"{patient.age:03d}Y", ""
+    image.StudyID, image.AccessionNumber, image.ReferringPhysicianName = "1", "", ""
+    image.StudyDescription, image.SeriesDescription = "Chest radiograph, simulated", "Chest"
+    for what in ("Study", "Series", "Acquisition", "Content"):
+        setattr(image, f"{what}Date", date)
+        setattr(image, f"{what}Time", "090000")
+
+
+def _add_analysis_result(image: pydicom.Dataset, view: str, pixel_spacing: tuple[float, float]) -> None:
+    image.Modality, image.PresentationIntentType = "DX", "FOR PRESENTATION"
+    image.SeriesNumber, image.InstanceNumber = 1, 1
+    image.Manufacturer, image.ManufacturerModelName = SOFTWARE, "simulator"
+    image.DeviceSerialNumber, image.SoftwareVersions = "none", "1"
+    image.ImageType = ["DERIVED", "PRIMARY", ""]
+    image.BodyPartExamined, image.ViewPosition, image.ImageLaterality = "CHEST", view, "U"
+    image.PatientOrientation = ["L", "F"]
+    image.AnatomicRegionSequence = [_code("51185008", "SCT", "Chest")]
+    image.ViewCodeSequence = [_code(_VIEWS[view][0], "SCT", _VIEWS[view][1])]
+    image.ViewCodeSequence[0].ViewModifierCodeSequence = []
+    image.AcquisitionContextSequence = []
+    image.DetectorType, image.PositionerType = "DIRECT", "NONE"
+    spacing = [f"{value:.10g}" for value in pixel_spacing]
+    image.ImagerPixelSpacing, image.PixelSpacing = spacing, list(spacing)
+    image.PixelSpacingCalibrationType = "GEOMETRY"
+    image.PixelSpacingCalibrationDescription = "simulated"
+    image.BurnedInAnnotation, image.LossyImageCompression = "NO", "00"
+
+
+def _add_pixels(image: pydicom.Dataset, pixels: NDArray[np.uint16]) -> None:
+    image.Rows, image.Columns = pixels.shape
+    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+    image.BitsAllocated = image.BitsStored = 16
+    image.HighBit, image.PixelRepresentation = 15, 0
+    image.PixelIntensityRelationship, image.PixelIntensityRelationshipSign = "LOG", 1
+    image.RescaleIntercept, image.RescaleSlope, image.RescaleType = "0", "1", "US"
+    image.PresentationLUTShape = "IDENTITY"
+    image.WindowCenter, image.WindowWidth = "32768", "65536"
+    image.PixelData = pixels.astype("<u2").tobytes()
+    image["PixelData"].VR = "OW"
+
+
+def _code(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item

@@ -1,0 +1,74 @@
+"""Regions of a structured report as boxes (PS3.3 C.18.6), and where Cornerstone puts them on oblong pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from monai_dgm.readers.dicom import pixel_spacing
+
+AREAS = {"POLYLINE", "ELLIPSE", "CIRCLE"}
+
+
+class NoBox(Exception):
+    """A region that gives no box; the message says why."""
+
+
+def box_of_graphic(graphic_type: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The box (4,) [xmin, ymin, xmax, ymax] around a region.
+
+    Args:
+        graphic_type: "POLYLINE" of corners, "ELLIPSE" of the ends of its major and then its minor axis, or "CIRCLE" of
+            its centre and a point on it.
+        points: (N, 2) columns and rows.
+
+    Raises:
+        NoBox: another type or number of points, or a line.
+    """
+    if graphic_type == "CIRCLE" and len(points) == 2:
+        radius = float(np.hypot(*(points[1] - points[0])))
+        low, high = points[0] - radius, points[0] + radius
+    elif graphic_type == "ELLIPSE" and len(points) == 4:
+        half_axes = (points[[1, 3]] - points[[0, 2]]) / 2
+        reach = np.sqrt((half_axes**2).sum(axis=0))
+        low, high = points.mean(axis=0) - reach, points.mean(axis=0) + reach
+    elif graphic_type == "POLYLINE":
+        if len(np.unique(points, axis=0)) < 3:
+            raise NoBox("a line, which is no area")
+        low, high = points.min(axis=0), points.max(axis=0)
+    else:
+        raise NoBox(f"{graphic_type[:16]} of {len(points)} points")
+    return np.concatenate([low, high])
+
+
+def inside_image(box: NDArray[np.float64], source: pydicom.Dataset | None) -> NDArray[np.float64]:
+    """A box (4,) without what lies outside the image; as it is where the image is not at hand.
+
+    Raises:
+        NoBox: nothing is left.
+    """
+    if source is not None and source.get("Rows") and source.get("Columns"):
+        box = np.clip(box, 0, np.tile([float(source.Columns), float(source.Rows)], 2))
+    if (box[:2] >= box[2:]).any():
+        raise NoBox("no area within the image")
+    return box
+
+
+def unstretch(points: NDArray[np.float64], source: pydicom.Dataset) -> NDArray[np.float64]:
+    """Columns and rows (N, 2) of what was drawn, from those that Cornerstone wrote with the two spacings swapped.
+
+    ``worldToImageCoords`` divides what runs along a row by the distance of rows, and the other way round; the renderer
+    does not. The first pixel's centre is where both agree.
+    """
+    row, column = pixel_spacing(source) or (1.0, 1.0)
+    return (points - 0.5) * [row / column, column / row] + 0.5
+
+
+def is_stretched(source: pydicom.Dataset | None) -> bool:
+    """Whether swapped spacings move the image's far corner by half a pixel or more."""
+    if source is None:
+        return False
+    row, column = pixel_spacing(source) or (1.0, 1.0)
+    far = max(int(source.get("Rows") or 0), int(source.get("Columns") or 0))
+    return (max(row / column, column / row) - 1) * far >= 0.5

@@ -1,0 +1,129 @@
+"""The saliency mask as a DICOM Segmentation (PS3.3 A.51), where the radiograph has a place in the patient.
+
+OHIF lays a segmentation over its image by their places in the patient, and waits for ever on one whose image has none,
+as nearly all radiographs do. So there are segmentations only of images with Image Position and Orientation (Patient),
+Frame of Reference UID and Pixel Spacing; of all others the overlay as Secondary Capture has to do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.dicom_objects.derived import (
+    Algorithm,
+    copy_identity,
+    known_sop_class,
+    load_highdicom,
+    new_object,
+    source_header,
+)
+from monai_dgm.readers.dicom import pixel_spacing
+
+SERIES_NUMBER = 9103
+_CATEGORY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+_TYPE = Code("112001", "DCM", "Opacity")
+_FAMILY = Code("123110", "DCM", "Artificial Intelligence")
+_COLOUR = [43802, 53279, 41885]  # CIELab as 16-bit integers (C.10.7.1.1): orange
+
+
+def segmentation_obstacle(source: pydicom.Dataset) -> str | None:
+    """Why there can be no segmentation of this image, in one line; None where there can be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
+        missing = [
+            keyword
+            for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6))
+            if _numbers(source, keyword, count) is None
+        ]
+        if not UID(str(source.get("FrameOfReferenceUID") or "")).is_valid:
+            missing.append("FrameOfReferenceUID")
+        if pixel_spacing(source, ("PixelSpacing",)) is None:
+            missing.append("PixelSpacing")
+        if missing:
+            return f"the image has no place in the patient: it lacks {', '.join(missing)}"
+        axes = np.array(_numbers(source, "ImageOrientationPatient", 6)).reshape(2, 3)
+        if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
+            return (
+                "the image has no place in the patient: its ImageOrientationPatient are no perpendicular unit vectors"
+            )
+    return None
+
+
+def write_saliency_segmentation(
+    source: pydicom.Dataset, mask: NDArray[np.bool_], *, algorithm: Algorithm, series_uid: str | None = None
+) -> pydicom.Dataset:
+    """A binary segmentation of one segment, *saliency*, in the study of the radiograph.
+
+    Args:
+        source: the radiograph; only its header is used.
+        mask: bool (rows, cols) over its pixels, True inside.
+        algorithm: what made the mask.
+        series_uid: series to add to; a new one by default.
+
+    Returns:
+        Data set with file meta information, ready to be saved or stored.
+
+    Raises:
+        InputError: highdicom is not installed, :func:`segmentation_obstacle` of the source, another shape of the mask
+            than the source's, an empty mask (a segmentation without frames is none), or an unknown SOP class.
+    """
+    obstacle = segmentation_obstacle(source)
+    if obstacle is not None:
+        raise InputError(f"segmentation: {obstacle}")
+    header = source_header(source)
+    if mask.shape != (header.Rows, header.Columns):
+        raise InputError(f"segmentation: expected a mask of {header.Rows} x {header.Columns}, got {mask.shape}")
+    if not mask.any():
+        raise InputError("segmentation: expected a mask with at least one pixel, it is empty")
+    hd = load_highdicom("DICOM segmentations")
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"):
+        setattr(header, keyword, source.get(keyword))
+    header.SliceThickness = "1"  # a projection has none, and highdicom asks for one
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with known_sop_class(header):
+            segmentation = _segmentation(hd, header, np.asarray(mask, dtype=bool), algorithm, series_uid)
+    copy_identity(source, segmentation)
+    return segmentation
+
+
+def _segmentation(
+    hd: Any, header: pydicom.Dataset, mask: NDArray[np.bool_], algorithm: Algorithm, series_uid: str | None
+) -> pydicom.Dataset:
+    segment = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="saliency, not for diagnosis",
+        segmented_property_category=_CATEGORY,
+        segmented_property_type=_TYPE,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=algorithm.name, family=_FAMILY, version=algorithm.version
+        ),
+    )
+    segment.RecommendedDisplayCIELabValue = _COLOUR
+    segmentation: pydicom.Dataset = hd.seg.Segmentation(
+        source_images=[header],
+        pixel_array=mask,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[segment],
+        content_label="SALIENCY",
+        content_description="Saliency, not for diagnosis",
+        **new_object(algorithm, SERIES_NUMBER, "saliency", series_uid),
+    )
+    return segmentation
+
+
+def _numbers(source: pydicom.Dataset, keyword: str, count: int) -> list[float] | None:
+    try:
+        values = [float(value) for value in source.get(keyword) or ()]
+    except (TypeError, ValueError):
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None

@@ -1,0 +1,213 @@
+"""Opacity boxes as a DICOM Structured Report, TID 1500 (PS3.16), that viewers show and OHIF lets a reader edit.
+
+OHIF turns a measurement group into an editable rectangle when its tracking identifier is
+``Cornerstone3DTools@^0.1.0:RectangleROI``, its region is an SCOORD POLYLINE of the corners top left, top right, bottom
+right, bottom left and top left again, and it holds no NUM without an SCOORD below it. What the reader sees beside the
+rectangle is the comment (121106, DCM), so label and score stand there. Coordinates are columns and rows of the image,
+(0, 0) is the outer corner of the first pixel (PS3.3 C.18.6.1.1): those of our boxes.
+
+No opacity is said in so many words, since a report without any group says nothing, and cannot be told from one whose
+regions were lost: one group without region that evaluates opacity (112001, DCM) as absent (272519000, SCT). Where it
+names a reader, that is the confirmed negative; without one, the model's. OHIF 3.13 fails to open an *Imaging
+Measurement Report* with such a group, but shows documents of other titles as text: this one is a *Diagnostic imaging
+study*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import ArrayLike, NDArray
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.dicom_objects.derived import (
+    SOFTWARE,
+    Algorithm,
+    check_text,
+    copy_identity,
+    known_sop_class,
+    load_highdicom,
+    new_object,
+    new_uid,
+    source_header,
+)
+
+RECTANGLE = "Cornerstone3DTools@^0.1.0:RectangleROI"
+NO_OPACITY = "monai-dgm:NoOpacity"
+OPACITY = Code("112001", "DCM", "Opacity")
+ABSENT = Code("272519000", "SCT", "Absent")
+COMMENT = Code("121106", "DCM", "Comment")
+TITLE = Code("126000", "DCM", "Imaging Measurement Report")
+TITLE_WITHOUT_BOXES = Code("18748-4", "LN", "Diagnostic imaging study")
+PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
+SERIES_NUMBER = 9101
+NO_OPACITY_WORDS = "no opacity"
+# uuid5 of the DNS name space and "monai-dgm": the same for every installation and model
+DEVICE_UID = "2.25.188968940098349719432593703859418639037"
+
+
+def write_opacity_report(
+    source: pydicom.Dataset,
+    boxes: ArrayLike,
+    scores: ArrayLike | None = None,
+    *,
+    algorithm: Algorithm,
+    reader: str | None = None,
+    label: str = "opacity",
+    tracking_uids: Sequence[str] | None = None,
+    series_uid: str | None = None,
+) -> pydicom.Dataset:
+    """A Comprehensive SR (88.33) of the opacity boxes of one radiograph, in the study of the radiograph.
+
+    Args:
+        source: the radiograph; only its header is used. Optional attributes may be missing.
+        boxes: (N, 4) in its pixels; parts outside the image are cut off. None at all: the report says *no opacity*.
+        scores: (N,) in [0, 1], NaN where there is none; shown with two digits.
+        algorithm: model that found the boxes, or whose boxes the reader saw.
+        reader: who answers for the boxes, at most 63 characters; None marks them as a model's prediction.
+        label: words before each score.
+        tracking_uids: (N,) one a box, when they continue boxes of an earlier report.
+        series_uid: series to add to; a new one by default.
+
+    Returns:
+        Data set with file meta information, ready to be saved or stored.
+
+    Raises:
+        InputError: highdicom is not installed, the source lacks UIDs or size, its SOP class is unknown, a box that is
+            none or lies outside the image, scores or UIDs that do not fit.
+    """
+    hd = load_highdicom("DICOM structured reports")
+    header = source_header(source)
+    corners = _inside(boxes, header.Rows, header.Columns)
+    comments = _comments(scores, len(corners), label)
+    uids = _tracking_uids(tracking_uids, max(1, len(corners)))
+    observers = _observers(hd, algorithm, reader)
+    found_by = None if reader else algorithm
+    with known_sop_class(header):
+        groups = [
+            _box_group(hd, header, box, comment, uid, found_by)
+            for box, comment, uid in zip(corners, comments, uids, strict=bool(len(corners)))
+        ]
+        content = hd.sr.MeasurementReport(
+            observation_context=observers,
+            procedure_reported=PROCEDURE,
+            title=TITLE if groups else TITLE_WITHOUT_BOXES,
+            imaging_measurements=groups or [_absence_group(hd, uids[0], found_by)],
+            referenced_images=[header],
+        )
+        report = _document(hd, header, content, algorithm, series_uid)
+    copy_identity(source, report)
+    return report
+
+
+def format_comment(label: str, score: float) -> str:
+    """The words beside a box: ``opacity 0.87``, or ``opacity`` for a score of NaN."""
+    return label if np.isnan(score) else f"{label} {score:.2f}"
+
+
+def _inside(boxes: ArrayLike, rows: int, cols: int) -> NDArray[np.float64]:
+    array = np.asarray(boxes, dtype=np.float64)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"opacity report: expected boxes of shape (N, 4), got {array.shape}")
+    if not np.isfinite(array).all() or (array[:, :2] >= array[:, 2:]).any():
+        raise InputError("opacity report: expected finite boxes with xmin < xmax and ymin < ymax")
+    clipped = np.clip(array, 0, [cols, rows, cols, rows])
+    outside = (clipped[:, :2] >= clipped[:, 2:]).any(axis=1)
+    if outside.any():
+        raise InputError(
+            f"opacity report: box {int(np.flatnonzero(outside)[0])} lies outside the image of {cols} x {rows} pixels"
+        )
+    return clipped
+
+
+def _comments(scores: ArrayLike | None, count: int, label: str) -> list[str]:
+    check_text("label of a box", label)
+    if scores is None:
+        return [label] * count
+    values = np.asarray(scores, dtype=np.float64)
+    if values.shape != (count,) or not np.all(np.isnan(values) | ((values >= 0) & (values <= 1))):
+        raise InputError(f"opacity report: expected {count} scores in [0, 1] or NaN, got shape {values.shape}")
+    return [format_comment(label, float(score)) for score in values]
+
+
+def _tracking_uids(uids: Sequence[str] | None, count: int) -> list[str]:
+    if uids is None:
+        return [new_uid() for _ in range(count)]
+    if len(uids) != count or len(set(uids)) != count or not all(UID(uid).is_valid for uid in uids):
+        raise InputError(f"opacity report: expected {count} different valid tracking UIDs, got {len(uids)}")
+    return list(uids)
+
+
+def _box_group(
+    hd: Any, header: pydicom.Dataset, box: NDArray[np.float64], comment: str, uid: str, algorithm: Algorithm | None
+) -> Any:
+    xmin, ymin, xmax, ymax = box
+    region = hd.sr.ImageRegion(
+        graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
+        graphic_data=np.array([[xmin, ymin], [xmax, ymin], [xmax, ymax], [xmin, ymax], [xmin, ymin]]),
+        source_image=hd.sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID),
+    )
+    group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(uid=uid, identifier=RECTANGLE),
+        referenced_region=region,
+        finding_type=OPACITY,
+        algorithm_id=_algorithm_id(hd, algorithm),
+    )
+    return _with_comment(hd, group, comment)
+
+
+def _absence_group(hd: Any, uid: str, algorithm: Algorithm | None) -> Any:
+    group = hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(uid=uid, identifier=NO_OPACITY),
+        algorithm_id=_algorithm_id(hd, algorithm),
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(name=OPACITY, value=ABSENT)],
+    )
+    return _with_comment(hd, group, NO_OPACITY_WORDS)
+
+
+def _algorithm_id(hd: Any, algorithm: Algorithm | None) -> Any:
+    return None if algorithm is None else hd.sr.AlgorithmIdentification(algorithm.name, algorithm.version)
+
+
+def _with_comment(hd: Any, group: Any, comment: str) -> Any:
+    item = hd.sr.TextContentItem(COMMENT, comment, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS)
+    group[0].ContentSequence.append(item)
+    return group
+
+
+def _document(hd: Any, header: pydicom.Dataset, content: Any, algorithm: Algorithm, series_uid: str | None) -> Any:
+    return hd.sr.ComprehensiveSR(
+        evidence=[header],
+        content=content,
+        is_complete=True,
+        **new_object(algorithm, SERIES_NUMBER, "opacity boxes", series_uid),
+    )
+
+
+def _observers(hd: Any, algorithm: Algorithm, reader: str | None) -> Any:
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=DEVICE_UID,
+        name=SOFTWARE,
+        manufacturer_name=SOFTWARE,
+        model_name=algorithm.name,
+        serial_number=algorithm.version,
+    )
+    person = None
+    if reader is not None:
+        check_text("reader", reader, longest=63)
+        # a caret marks what comes before it as the family name, in place of a name typed wrongly
+        name = reader if "^" in reader else f"{reader}^"
+        person = hd.sr.ObserverContext(
+            Code("121006", "DCM", "Person"), hd.sr.PersonObserverIdentifyingAttributes(name=name)
+        )
+    return hd.sr.ObservationContext(
+        observer_person_context=person,
+        observer_device_context=hd.sr.ObserverContext(Code("121007", "DCM", "Device"), device),
+    )

@@ -1,0 +1,134 @@
+"""Labels as training data: the consensus of each image's readers in the place of what its data set says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.consensus import IOU_THRESHOLD, MIN_AGREEMENT, Consensus, consensus_of
+from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, as_array
+from monai_dgm.labelling.labels.matching import pair_boxes
+from monai_dgm.metrics.detection_matching import box_overlaps
+
+LABEL_SOURCE = "readers"
+SAME_PIXELS = 1.0  # a model's box whose edges all moved by less was left as it was
+PAIR_IOU = 0.1  # below this, a reader's box is another one, not the model's moved
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What readers' labels give to train on.
+
+    Attributes:
+        datalist: an item an image, in the order of the data set: its own item with the readers' "opacity_boxes"
+            float32 (N, 4) in original pixels, "category", "label" (0 normal, 1 abnormal), "label_source" "readers",
+            "agreement" float64 (N,) and "num_readers".
+        left_out: (image id, why) of labelled images that are not in it.
+        counts: "images", "with_boxes", "no_finding", "boxes", "dropped_boxes" (drawn by too few readers), "disputed",
+            "unusable", "labels", "readers".
+    """
+
+    datalist: list[dict[str, Any]]
+    left_out: list[tuple[str, str]]
+    counts: dict[str, int]
+
+
+def training_datalist(
+    labels: Iterable[ImageLabel],
+    datalist: Sequence[dict[str, Any]],
+    weights: Mapping[str, float] | None = None,
+    iou: float = IOU_THRESHOLD,
+    min_agreement: float = MIN_AGREEMENT,
+) -> Corrections:
+    """The labelled images of a data set with the consensus of their readers, see
+    :mod:`monai_dgm.labelling.labels.consensus`.
+
+    A confirmed negative has no opacity; that does not make it normal: it stays "other_abnormal" where the data set says
+    so, and is "normal" else. Disputed images, labels of different sizes of one image, and labels of images that the
+    data set does not have are left out and counted.
+
+    Args:
+        labels: of any number of images, one a reader and image.
+        datalist: items with "image_id", and more that is carried along.
+        weights: by reader, 1 for those not named.
+        iou, min_agreement: of the consensus.
+
+    Raises:
+        InputError: a reader with two labels of one image, or a number out of range.
+    """
+    by_image: dict[str, list[ImageLabel]] = {}
+    for label in labels:
+        by_image.setdefault(label.image_id, []).append(label)
+    known = {item["image_id"] for item in datalist}
+    left_out = [(name, "not among the images of the data set") for name in sorted(by_image.keys() - known)]
+    items: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter()
+    for item in datalist:
+        given = by_image.get(item["image_id"], [])
+        if len({label.size for label in given}) > 1:
+            left_out.append((item["image_id"], "its labels are of images of different sizes"))
+        elif given:
+            consensus = consensus_of(given, weights, iou, min_agreement)
+            counts[consensus.status] += 1
+            counts["dropped_boxes"] += len(consensus.dropped)
+            if consensus.status == "disputed":
+                left_out.append((item["image_id"], "its readers disagree"))
+            else:
+                items.append(_corrected(item, consensus))
+    everyone = [label for given in by_image.values() for label in given]
+    return Corrections(items, left_out, _counted(counts, items, left_out, everyone))
+
+
+def _counted(
+    counts: Counter[str], items: Sequence[dict[str, Any]], left_out: Sequence[Any], labels: Sequence[ImageLabel]
+) -> dict[str, int]:
+    return {
+        "images": len(items),
+        "with_boxes": counts["boxes"],
+        "no_finding": counts["no_finding"],
+        "boxes": sum(len(item["opacity_boxes"]) for item in items),
+        "dropped_boxes": counts["dropped_boxes"],
+        "disputed": counts["disputed"],
+        "unusable": len(left_out) - counts["disputed"],
+        "labels": len(labels),
+        "readers": len({label.reader for label in labels}),
+    }
+
+
+def _corrected(item: dict[str, Any], consensus: Consensus) -> dict[str, Any]:
+    category = OPACITY if len(consensus.boxes) else "normal"
+    if not len(consensus.boxes) and item.get("category") == "other_abnormal":
+        category = "other_abnormal"
+    return {
+        **item,
+        "opacity_boxes": consensus.boxes,
+        "category": category,
+        "label": int(category != "normal"),
+        "label_source": LABEL_SOURCE,
+        "agreement": consensus.agreement,
+        "num_readers": len(consensus.readers),
+        "opacity_mask": None,  # of what the data set said before
+    }
+
+
+def count_edits(label: ImageLabel) -> dict[str, int]:
+    """What a reader did with the model's boxes: "kept", "moved", "deleted" and "added".
+
+    A model's box and a reader's are one when they are paired (largest sum of IoU, each above 0.1); it is kept when no
+    edge moved by a pixel or more.
+
+    Raises:
+        InputError: a label that does not say what it started from.
+    """
+    if label.model_boxes is None:
+        raise InputError("expected a label that started from a model's boxes, got one without")
+    ours, models = label.boxes_array, as_array(label.model_boxes)
+    pairs = pair_boxes(box_overlaps(ours, models), PAIR_IOU)
+    kept = sum(bool(np.abs(ours[i] - models[j]).max() < SAME_PIXELS) for i, j in pairs)
+    found = len(pairs)
+    return {"kept": kept, "moved": found - kept, "deleted": len(models) - found, "added": len(ours) - found}

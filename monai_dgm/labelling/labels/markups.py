@@ -1,0 +1,277 @@
+"""Boxes as 3D Slicer's markups JSON and back.
+
+Written as MONAI Label's Slicer panel loads them: a box is an ROI of the type Box in LPS mm, at the radiograph's plane.
+Slicer reads and writes ``orientation`` row by row, its columns being the ROI's axes. What the panel sends back is every
+ROI node of the scene, so :func:`markups_to_boxes` has to sort it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.image_label import FAR, MAX_BOXES, OPACITY, LabelledBox, as_array
+from monai_dgm.labelling.labels.json_input import parse_json, shown
+from monai_dgm.metrics.detection_matching import box_overlaps
+from monai_dgm.transforms.placement import Placement
+
+SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+MAX_DOCUMENT_BYTES = 2_000_000  # an ROI with its display properties takes 3 kB
+MAX_MARKUPS = 500
+MIN_SIDE = 1.0  # pixels: a click that never became a box
+SAME_IOU = 0.7
+UNTOUCHED_IOU = 0.98
+STRAY_NAMES = ("SAM2 ROI", "Scribbles ROI")  # prompts that the panel makes for itself
+_FLIP = np.array([-1.0, -1.0, 1.0])  # RAS to LPS
+_LABEL_AND_SCORE = re.compile(r"(.*?)\s*(?:\b(1(?:\.0*)?|0?\.\d+|0))?")
+
+
+@dataclass(frozen=True)
+class MarkupsReading:
+    """What a markups document says about one radiograph.
+
+    Attributes:
+        boxes: in pixels of the original, clipped to it.
+        empty: the document holds nothing that someone could have meant as a finding: a confirmed negative.
+        ignored: what was left out, and why; one line each.
+        problems: what could not be understood, one line each. The reader meant something by it: do not store the rest
+            as if that had been all.
+    """
+
+    boxes: tuple[LabelledBox, ...]
+    empty: bool
+    ignored: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def status(self) -> str | None:
+        """ "boxes", "no_finding", or None where the document leaves it open."""
+        if self.problems:
+            return None
+        return "boxes" if self.boxes else "no_finding" if self.empty else None
+
+
+def boxes_to_markups(boxes: Sequence[LabelledBox], placement: Placement, depth: float = 1.0) -> dict[str, Any]:
+    """A markups document with an ROI a box; the control point's label carries finding and score, "lung opacity 0.87".
+
+    Args:
+        boxes: in pixels of the original.
+        placement: of the radiograph as the viewer shows it.
+        depth: thickness of the ROIs in mm; Slicer draws none where it is 0.
+
+    Returns:
+        plain values for :func:`json.dumps`.
+
+    Raises:
+        InputError: more boxes than a label may have.
+    """
+    if len(boxes) > MAX_BOXES:
+        raise InputError(f"expected at most {MAX_BOXES} boxes, got {len(boxes)}")
+    return {"@schema": SCHEMA, "markups": [_roi(number, box, placement, depth) for number, box in enumerate(boxes, 1)]}
+
+
+def _roi(number: int, box: LabelledBox, placement: Placement, depth: float) -> dict[str, Any]:
+    xmin, ymin, xmax, ymax = box.box
+    center = placement.to_world([[(xmin + xmax) / 2, (ymin + ymax) / 2]])[0].tolist()
+    along_x, along_y, _ = placement.spacing
+    orientation = _axes(placement).ravel().tolist()
+    name = (box.label or OPACITY).replace("_", " ")
+    label = name if box.score is None else f"{name} {box.score:.2f}"
+    point = {"id": "1", "label": label, "description": "", "associatedNodeID": "", "position": center}
+    point |= {"orientation": orientation, "selected": True, "locked": False, "visibility": True}
+    return {
+        "type": "ROI",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "locked": False,
+        "fixedNumberOfControlPoints": False,
+        "labelFormat": "%N-%d",
+        "lastUsedControlPointNumber": 1,
+        "name": f"{label} ({number})",
+        "roiType": "Box",
+        "center": center,
+        "orientation": orientation,
+        "size": [(xmax - xmin) * along_x, (ymax - ymin) * along_y, depth],
+        "insideOut": False,
+        "controlPoints": [{**point, "positionStatus": "defined"}],
+    }
+
+
+def _axes(placement: Placement) -> NDArray[np.float64]:
+    """Orthonormal axes (3, 3) as columns: the image's own, turned to what Slicer gives an ROI, which does not matter
+    for the box."""
+    x_axis, y_axis = (placement.affine[:3, axis] / placement.spacing[axis] for axis in (0, 1))
+    if abs(float(x_axis @ y_axis)) > 1e-4:
+        raise InputError("expected a radiograph whose rows and columns are at right angles, got a sheared one")
+    y_axis = y_axis - (x_axis @ y_axis) * x_axis
+    y_axis /= np.linalg.norm(y_axis)
+    # both turned by 180 degrees: with identity placement this is the [-1,0,0, 0,-1,0, 0,0,1] that Slicer itself writes
+    return np.column_stack([-x_axis, -y_axis, np.cross(x_axis, y_axis)]) + 0.0
+
+
+def markups_to_boxes(
+    document: str | bytes,
+    placement: Placement,
+    model_boxes: Sequence[LabelledBox] | None = None,
+    findings: Sequence[str] = (OPACITY,),
+) -> MarkupsReading:
+    """Read a markups document that a reader submitted.
+
+    - An ROI, also a rotated one, gives the axis-aligned box around its corners projected on the radiograph. What
+      reaches outside is cut off; what lies outside altogether, has no finite centre and size, or is below one pixel
+      is a problem.
+    - An ROI without control points and without size is a stray node: the panel's "SAM2 ROI" after it was reset, under
+      whatever name. It is left out. So are ROIs named after the panel's prompts ("SAM2 ROI", "Scribbles ROI") and
+      markups of other types, but a document with nothing but these is no confirmed negative.
+    - Nodes of earlier runs are still in the scene. Of boxes that overlap with an IoU of 0.7 or more one stays: one
+      that a reader moved rather than one equal to one of ``model_boxes`` (IoU 0.98), and of the rest the last.
+    - A document with nothing in it, or stray nodes without size only, is a confirmed negative.
+    - A control point's label gives finding and score when it names one of the ``findings``; other text is not kept.
+
+    Args:
+        document: JSON text, or bytes in UTF-8.
+        placement: of the radiograph as the viewer shows it.
+        model_boxes: the boxes that the reader started from, in pixels of the original.
+        findings: names that a label may have.
+
+    Raises:
+        InputError: no markups document, one too large, or one of more than 500 markups.
+    """
+    values = parse_json(document, "markups", MAX_DOCUMENT_BYTES, allow_nan=True)
+    if not isinstance(values, dict) or not isinstance(values.get("markups"), list):
+        raise InputError('markups: expected a document of 3D Slicer with a list "markups"')
+    if len(values["markups"]) > MAX_MARKUPS:
+        raise InputError(f"markups: expected at most {MAX_MARKUPS} markups, got {len(values['markups'])}")
+    reading = _read_all(values["markups"], placement, findings)
+    boxes, repeated = without_repeats(reading.boxes, model_boxes or ())
+    if len(boxes) > MAX_BOXES:
+        raise InputError(f"markups: expected at most {MAX_BOXES} boxes, got {len(boxes)}")
+    more = (f"{repeated} of {len(reading.boxes)} boxes left out, they repeat another one",) if repeated else ()
+    return replace(reading, boxes=boxes, ignored=reading.ignored + more)
+
+
+def _read_all(markups: Sequence[Any], placement: Placement, findings: Sequence[str]) -> MarkupsReading:
+    found: list[LabelledBox] = []
+    ignored: list[str] = []
+    problems: list[str] = []
+    empty = True
+    for place, markup in enumerate(markups):
+        try:
+            reason, blank = _left_out(markup)
+            empty = empty and blank
+            if reason:
+                ignored.append(f"markup {place}: {reason}")
+            else:
+                found.append(_read_roi(markup, placement, findings))
+        except InputError as error:
+            problems.append(f"markup {place}: {error}")
+    return MarkupsReading(tuple(found), empty and not problems, tuple(ignored), tuple(problems))
+
+
+def without_repeats(
+    boxes: Sequence[LabelledBox], model_boxes: Sequence[LabelledBox] = (), iou: float = SAME_IOU
+) -> tuple[tuple[LabelledBox, ...], int]:
+    """Boxes without those that repeat another one, in their order, and how many those were.
+
+    Boxes that are none of the ``model_boxes`` (IoU below 0.98) go before those that are, and within each the last
+    before the first; one whose IoU with one before it is ``iou`` or more is left out.
+    """
+    if len(boxes) < 2:
+        return tuple(boxes), 0
+    array = as_array(boxes)
+    overlap = box_overlaps(array, array)
+    untouched = np.zeros(len(boxes), dtype=bool)
+    if len(model_boxes):
+        untouched = box_overlaps(array, as_array(model_boxes)).max(axis=1) >= UNTOUCHED_IOU
+    kept: list[int] = []
+    for place in sorted(range(len(boxes)), key=lambda place: (untouched[place], -place)):
+        if not kept or overlap[place, kept].max() < iou:
+            kept.append(place)
+    return tuple(boxes[place] for place in sorted(kept)), len(boxes) - len(kept)
+
+
+def _left_out(markup: Any) -> tuple[str, bool]:
+    """(why a markup is no box of the reader, or "" ; whether it can be taken for nothing at all)."""
+    if not isinstance(markup, dict):
+        raise InputError(f"expected an object, got {shown(markup)}")
+    kind = markup.get("type")
+    if kind != "ROI":
+        known = kind in ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve", "Plane")
+        return f"of the type {kind if known else 'unknown'}, only ROIs are read", False
+    points = markup.get("controlPoints") or []
+    if not isinstance(points, list):
+        raise InputError(f"expected controlPoints as a list, got {shown(points)}")
+    if not points and markup.get("size") in (None, [0, 0, 0]):
+        return "an ROI that was never placed", True
+    names = [markup.get("name"), *(point.get("label") for point in points if isinstance(point, dict))]
+    if any(isinstance(name, str) and name.startswith(STRAY_NAMES) for name in names):
+        return "a prompt of the panel, not a finding", False
+    return "", False
+
+
+def _read_roi(markup: dict[str, Any], placement: Placement, findings: Sequence[str]) -> LabelledBox:
+    system, unit = markup.get("coordinateSystem", "LPS"), markup.get("coordinateUnits", "mm")
+    if system not in ("LPS", "RAS", 0, 1):  # old files have Slicer's own numbers
+        raise InputError("expected the coordinate system LPS or RAS, got another")
+    if unit not in ("mm", ["mm", "mm", "mm"]):
+        raise InputError("expected coordinates in mm, got another unit")
+    center, size = _vector(markup, "center", 3), _vector(markup, "size", 3)
+    axes = _vector(markup, "orientation", 9).reshape(3, 3) if markup.get("orientation") else np.eye(3)
+    if (size < 0).any() or not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3):
+        raise InputError("expected a size of at least 0 and an orientation of three axes at right angles")
+    if system in ("RAS", 0):
+        center, axes = center * _FLIP, axes * _FLIP[:, None]
+    corners = center + (np.array(list(itertools.product((-0.5, 0.5), repeat=3))) * size) @ axes.T
+    box = clipped_box(placement.to_pixels(corners), placement)
+    label, score = _read_label(markup, findings)
+    return LabelledBox(box, label, score)
+
+
+def clipped_box(corners: NDArray[np.float64], placement: Placement) -> tuple[float, float, float, float]:
+    """The axis-aligned box around corners (N, 2) in pixels, without what lies outside the radiograph.
+
+    Raises:
+        InputError: corners that are not finite, or less than one pixel a side is left.
+    """
+    limit = np.array([placement.cols, placement.rows], dtype=np.float64)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()) or (high <= 0).any() or (low >= limit).any():
+        raise InputError("expected a box that touches the radiograph, got one outside")
+    low, high = np.maximum(low, 0.0), np.minimum(high, limit)
+    if (high - low < MIN_SIDE).any():
+        sides = " x ".join(f"{side:.3g}" for side in high - low)
+        raise InputError(f"expected a box of at least {MIN_SIDE:g} pixel a side within the radiograph, got {sides}")
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _vector(markup: dict[str, Any], key: str, length: int) -> NDArray[np.float64]:
+    values = markup.get(key)
+    if not isinstance(values, list) or len(values) != length:
+        raise InputError(f"expected {key} as {length} numbers, got {shown(values)}")
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        raise InputError(f"expected {key} as {length} numbers, got something else")
+    if not all(abs(value) < FAR for value in values):
+        raise InputError(f"expected {key} as finite numbers, got NaN, infinity or a number that is too large")
+    return np.array(values, dtype=np.float64)
+
+
+def _read_label(markup: dict[str, Any], findings: Sequence[str]) -> tuple[str | None, float | None]:
+    points = markup.get("controlPoints") or [{}]
+    text = points[0].get("label") if isinstance(points[0], dict) else None
+    match = _LABEL_AND_SCORE.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= 200 else None
+    if match is None:
+        return None, None
+    name = "_".join(match[1].lower().split())
+    if name not in findings:
+        return None, None
+    return name, None if match[2] is None else float(match[2])

@@ -1,0 +1,209 @@
+"""Answers to inference requests: figures for whoever asks, and the one file that a viewer loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dgm.engines.decomposition.decompose import Decomposition, to_original
+from monai_dgm.engines.decomposition.outputs import normal_levels, overlay_png, saliency_levels
+from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.image_label import OPACITY, LabelledBox, make_boxes
+from monai_dgm.labelling.labels.markups import boxes_to_markups
+from monai_dgm.labelling.server.analysis import AnalysisResult, Detections, RadiographAnalysis
+from monai_dgm.labelling.server.requests import checked_choice, checked_number, known_name
+from monai_dgm.labelling.server.study_placement import plane_nifti
+from monai_dgm.metrics.burden import ResidueBurden, model_spacing, residue_burden
+from monai_dgm.transforms.saliency import ThresholdRule
+
+__all__ = ["MAPS", "THRESHOLDS", "Answer", "classify", "decompose", "detect", "image_nifti", "shown_boxes"]
+
+THRESHOLDS = ("otsu", "li", "quantile", "fixed")
+MAPS = ("saliency", "heat", "lungs", "normal", "residue", "overlay")
+FIXED_THRESHOLD = 0.1  # in units of the [-1, 1] scale
+RESIDUE_STEP = 2.0**-12
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Result of an inference.
+
+    Attributes:
+        params: plain values that JSON can hold.
+        name: of the file, whose suffix tells a viewer what to do with it; None without file.
+        content: of the file.
+    """
+
+    params: dict[str, Any]
+    name: str | None = None
+    content: bytes = b""
+
+
+def decompose(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any]) -> Answer:
+    """Take a radiograph apart.
+
+    Options: "map" of :data:`MAPS`, what the file holds: "saliency" (the mask as a label), "heat" (0 to 255), "lungs"
+    (mask), "normal" or "residue" (the image) as NIfTI where the radiograph lies, or "overlay" as PNG. "threshold" of
+    :data:`THRESHOLDS` or a number; "fixed" takes "fixed_threshold".
+
+    Raises:
+        InputError: an option that there is not, or as :meth:`RadiographAnalysis.examine`.
+    """
+    chosen = checked_choice(params, "map", MAPS, "saliency")
+    threshold = threshold_of(params)
+    analysis_result, decomposition = analysis.examine(image_id), analysis.decomposition(image_id, threshold)
+    burden = burden_of(analysis_result, decomposition)
+    values = {
+        **_common(analysis_result),
+        "severity": burden.total.as_dict()["salient_share"],
+        "burden": burden.as_dict(),
+        "mean_abs_residue": round(decomposition.mean_abs_residue, 6),
+        "saliency_threshold": round(decomposition.saliency.threshold, 6),
+        "saliency_area_fraction": round(decomposition.saliency_area_fraction, 6),
+        "map": chosen,
+        "label_names": {chosen: 1} if chosen in ("saliency", "lungs") else {},
+    }
+    name, content = output_file(chosen, analysis_result, decomposition)
+    return Answer(values, name, content)
+
+
+def detect(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any]) -> Answer:
+    """Opacity boxes as a markups document that 3D Slicer loads, "opacities.json"; without boxes there is no file, for
+    Slicer takes an empty one for an error.
+
+    Option: "score_threshold" in [0, 1]; that of the training where it is not given.
+
+    Raises:
+        InputError: as :func:`decompose`.
+    """
+    found = analysis.detections(image_id)
+    threshold = checked_number(params, "score_threshold", 0.0, 1.0, found.score_threshold)
+    boxes = shown_boxes(found, threshold)
+    values = {
+        "boxes": [box.as_dict() for box in boxes],
+        "box_source": found.source,
+        "score_threshold": threshold,
+        "model_version": found.version,
+        "rows": found.placement.rows,
+        "cols": found.placement.cols,
+        "label_names": {OPACITY: 1},
+        "disclaimer": DISCLAIMER,
+    }
+    if not boxes:
+        return Answer(values)
+    document = json.dumps(boxes_to_markups(boxes, found.placement), allow_nan=False)
+    return Answer(values, "opacities.json", document.encode("utf-8"))
+
+
+def classify(analysis: RadiographAnalysis, image_id: str) -> Answer:
+    """Abnormality probability of the decomposer's head, and what the classifier says, null without one.
+
+    A classifier is of opacities or of abnormality; the latter's probability stands beside the head's.
+
+    Raises:
+        InputError: as :meth:`RadiographAnalysis.examine`.
+    """
+    task, probability, version = analysis.class_probability(image_id) or (None, 0.0, None)
+    known = {name: round(probability, 6) if task == name else None for name in ("opacity", "abnormality")}
+    values = {
+        **_common(analysis.examine(image_id)),
+        "opacity_probability": known["opacity"],
+        "classifier_abnormality_probability": known["abnormality"],
+        "classifier_version": version,
+    }
+    return Answer(values)
+
+
+def shown_boxes(found: Detections, threshold: float) -> tuple[LabelledBox, ...]:
+    """The boxes of score ``threshold`` or more, as labels have them."""
+    kept = found.scores >= threshold
+    boxes = found.boxes[kept].astype(np.float64).round(3)
+    return make_boxes(boxes, [OPACITY] * int(kept.sum()), [round(float(s), 4) for s in found.scores[kept]])
+
+
+def image_nifti(analysis: RadiographAnalysis, image_id: str) -> bytes:
+    """A radiograph as NIfTI of one channel, bright = dense, where its labels lie: what viewers are served.
+
+    Whole numbers stay whole (int16 or int32), others become float32. No patient data go along.
+
+    Raises:
+        InputError: as :meth:`RadiographAnalysis.view`.
+    """
+    view = analysis.view(image_id)
+    pixels: NDArray[Any] = view.radiograph.pixels
+    low, high = float(pixels.min()), float(pixels.max())
+    if (pixels == np.rint(pixels)).all() and low >= -(2**31) and high < 2**31:
+        pixels = pixels.astype(np.int16 if low >= -(2**15) and high < 2**15 else np.int32)
+    return plane_nifti(pixels, view.placement)
+
+
+def threshold_of(params: Mapping[str, Any]) -> ThresholdRule | float:
+    """The saliency threshold that a request asks for.
+
+    Raises:
+        InputError: none that there is.
+    """
+    given = params.get("threshold")
+    if isinstance(given, (int, float)) or (isinstance(given, str) and given[:1].isdigit()):
+        return checked_number(params, "threshold", 0.0, 2.0, FIXED_THRESHOLD)
+    rule = checked_choice(params, "threshold", THRESHOLDS, "otsu")
+    if rule == "fixed":
+        return checked_number(params, "fixed_threshold", 0.0, 2.0, FIXED_THRESHOLD)
+    return rule  # type: ignore[return-value]
+
+
+def burden_of(analysis_result: AnalysisResult, decomposition: Decomposition) -> ResidueBurden:
+    """Residue burden over the lungs, over the whole image where none are known."""
+    prepared = analysis_result.prepared
+    spacing = model_spacing(prepared.geometry)
+    return residue_burden(decomposition.residue, decomposition.saliency.mask, prepared.lung_mask, spacing)
+
+
+def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decomposition) -> tuple[str, bytes]:
+    """(file name, content) of one of :data:`MAPS`.
+
+    Raises:
+        UnknownError: another name.
+        InputError: lungs of a radiograph in which none were found.
+    """
+    known_name(name, MAPS, "a map")
+    original, placement = to_original(decomposition), analysis_result.placement
+    if name == "overlay":
+        return "overlay.png", overlay_png(decomposition, original, analysis_result.source)
+    if name == "saliency":
+        plane: NDArray[Any] = original.mask.astype(np.uint8)
+    elif name == "heat":
+        plane = saliency_levels(original)
+    elif name == "residue":
+        plane = (np.rint(original.residue / RESIDUE_STEP) * RESIDUE_STEP).astype(np.float32) + np.float32(0)
+    elif name == "normal":
+        levels = normal_levels(original, decomposition.geometry, analysis_result.source)
+        plane = levels.astype(np.int32) if levels.dtype == np.uint16 else levels
+    else:
+        mask = analysis_result.prepared.lung_mask
+        if mask is None:
+            raise InputError("map: expected lungs, but there is no lung segmentor, or it found none")
+        plane = (decomposition.geometry.map_to_original(mask) >= 0.5).astype(np.uint8)
+    return f"{name}.nii.gz", plane_nifti(plane, placement)
+
+
+def _common(analysis_result: AnalysisResult) -> dict[str, Any]:
+    decomposer, lungs = analysis_result.versions
+    found = analysis_result.prepared.lung_mask is not None
+    return {
+        "abnormality_probability": round(analysis_result.probability, 6),
+        "model_version": decomposer,
+        "lung_mask_source": (lungs if found else f"{lungs}, found none") if lungs else "none, the whole image counts",
+        "looks_like_chest": analysis_result.looks_like_chest,
+        "chest_score": analysis_result.chest_score,
+        "remarks": list(analysis_result.remarks),
+        "rows": analysis_result.placement.rows,
+        "cols": analysis_result.placement.cols,
+        "disclaimer": DISCLAIMER,
+    }

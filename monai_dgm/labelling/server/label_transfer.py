@@ -1,0 +1,180 @@
+"""Labels out of the server and into it: COCO, the RSNA challenge's CSV, and our own JSON. Image ids, no names or paths.
+
+The exported consensus follows :mod:`monai_dgm.labelling.labels.consensus`: images whose readers disagree, or whose
+labels are of images of different sizes, are left out and counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from monai_dgm.data.rsna import parse_boxes
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.consensus import consensus_of
+from monai_dgm.labelling.labels.image_label import ImageLabel, checked_reader
+from monai_dgm.labelling.labels.label_io import coco_of, labels_of_rsna, parse_coco, rsna_csv_of
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.http_errors import TooLargeError, UnavailableError, UnknownError
+from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.submissions import Submissions
+from monai_dgm.readers.read import image_shape
+
+__all__ = ["EXPORTS", "IMPORTS", "Export", "Imported", "export_labels", "keep_all", "parse_labels"]
+
+EXPORTS = ("coco", "rsna", "json")
+IMPORTS = ("coco", "rsna")
+CONSENSUS, EVERYONE = "consensus", "all"  # in the place of a reader's name
+MAX_IMPORT_BYTES = 4_000_000  # the challenge's own label file has 1.6 MB
+_NAMES = {
+    "coco": ("labels-coco.json", "application/json"),
+    "rsna": ("labels-rsna.csv", "text/csv; charset=utf-8"),
+    "json": ("labels.json", "application/json"),
+}
+
+
+@dataclass(frozen=True)
+class Export:
+    """Labels as a file.
+
+    Attributes:
+        name: of the file.
+        media_type: of its content.
+        content: bytes.
+        images: number of images in it.
+        left_out: ids of images without consensus, sorted.
+    """
+
+    name: str
+    media_type: str
+    content: bytes
+    images: int
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of an import: images in it, labels that are new, and those that were there already."""
+
+    images: int
+    added: int
+    unchanged: int
+
+
+def export_labels(submissions: Submissions, form: str, readers: str = CONSENSUS) -> Export:
+    """The current labels as a file.
+
+    Args:
+        submissions: of the server.
+        form: "coco", "rsna" or "json" (``{"labels": [...]}`` as :meth:`ImageLabel.as_dict` writes them, and
+            "left_out", ids of images without consensus).
+        readers: "consensus", "all" (every reader's own; COCO and RSNA's CSV hold one label an image), or one reader.
+
+    Raises:
+        UnknownError: another form, or a reader without labels.
+        InputError: several labels of one image in a form that holds one.
+    """
+    known_name(form, EXPORTS, "a form")
+    who = checked_reader(readers)
+    by_image = {name: submissions.of_image(name) for name in sorted(submissions.labelled())}
+    left_out: tuple[str, ...] = ()
+    if who == CONSENSUS:
+        agreed = {name: consensus_label(labels) for name, labels in by_image.items()}
+        left_out = tuple(name for name, label in agreed.items() if label is None)
+        chosen = [label for label in agreed.values() if label is not None]
+    else:
+        everything = [label for labels in by_image.values() for label in sorted(labels, key=lambda one: one.reader)]
+        chosen = [label for label in everything if who in (EVERYONE, label.reader)]
+        if who != EVERYONE and not chosen:
+            raise UnknownError("readers: expected consensus, all, or a reader who has labels, got another")
+    name, media_type = _NAMES[form]
+    content = _written(form, chosen, left_out).encode("utf-8")
+    return Export(name, media_type, content, len({label.image_id for label in chosen}), left_out)
+
+
+def consensus_label(labels: Sequence[ImageLabel]) -> ImageLabel | None:
+    """The consensus of an image's readers as of the latest of their labels; None where there is none."""
+    if len({label.size for label in labels}) != 1:
+        return None
+    found = consensus_of(labels)
+    if found.status == "disputed":
+        return None
+    return replace(found.as_label(), time=max(label.time for label in labels))
+
+
+def parse_labels(
+    document: bytes, form: str, reader: str, size_of: Callable[[str], tuple[int, int]]
+) -> list[ImageLabel]:
+    """The labels of an imported file, all of them checked.
+
+    Args:
+        document: content of the file.
+        form: "coco" or "rsna".
+        reader: whose labels they are to be.
+        size_of: (rows, cols) of a radiograph by its id; raises for one that there is not.
+
+    Raises:
+        UnknownError: another form, or an image that is not among the studies.
+        TooLargeError: more bytes than are read.
+        InputError: a reader that cannot be one, or what the file says is wrong, of another size than the radiograph, or
+            outside it.
+    """
+    known_name(form, IMPORTS, "a form")
+    who = checked_reader(reader)
+    if who in (CONSENSUS, EVERYONE):
+        raise InputError(
+            f"reader: expected another name than {CONSENSUS} or {EVERYONE}, which stand for several readers"
+        )
+    if len(document) > MAX_IMPORT_BYTES:
+        raise TooLargeError(f"labels: expected at most {MAX_IMPORT_BYTES} bytes, got {len(document)}")
+    if form == "rsna":
+        boxes = parse_boxes(document, "labels")
+        return labels_of_rsna("labels", boxes, {name: size_of(name) for name in boxes}, who)
+    labels = parse_coco(document, "labels", MAX_IMPORT_BYTES, who)
+    for label in labels:
+        if size_of(label.image_id) != label.size:
+            raise InputError("labels: expected images of the size of the radiographs, got one of another size")
+    if not labels:
+        raise InputError("labels: expected at least one image, got none")
+    return labels
+
+
+def size_in(analysis: RadiographAnalysis, image_id: str) -> tuple[int, int]:
+    """(rows, cols) of a radiograph: of its header in a folder, for thousands may be asked for.
+
+    Raises:
+        InputError: as :meth:`RadiographAnalysis.placement`.
+    """
+    path = analysis.studies.find(image_id).path
+    if path is None:
+        placement = analysis.placement(image_id)
+        return placement.rows, placement.cols
+    try:
+        return image_shape(path)
+    except (InputError, OSError):  # whose message names the file
+        raise InputError("labels: expected radiographs that can be read, got an image that cannot") from None
+
+
+def keep_all(labels: Sequence[ImageLabel], submissions: Submissions) -> Imported:
+    """Keep labels that were checked; one that says what its reader's latest one says adds nothing.
+
+    Raises:
+        UnavailableError: the disk takes no more; the same import once more adds the rest.
+    """
+    added = 0
+    for place, label in enumerate(labels):
+        try:
+            added += submissions.keep(label).label.time == label.time
+        except OSError as error:
+            reason = f"{place} of {len(labels)} labels were stored, then the disk failed ({error.strerror})"
+            raise UnavailableError(f"labels: {reason}; the same import once more adds the rest") from None
+    return Imported(len(labels), added, len(labels) - added)
+
+
+def _written(form: str, labels: Sequence[ImageLabel], left_out: Sequence[str]) -> str:
+    if form == "rsna":
+        return rsna_csv_of(labels)
+    values: dict[str, Any] = {"labels": [label.as_dict() for label in labels], "left_out": list(left_out)}
+    return json.dumps(coco_of(labels) if form == "coco" else values, ensure_ascii=False, allow_nan=False)

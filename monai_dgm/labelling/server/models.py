@@ -1,0 +1,185 @@
+"""The models of a labelling server: found in the bundles' folders, loaded when first wanted, each with its version."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from monai_dgm.engines.classification.classifier import load_classifier
+from monai_dgm.engines.decomposition.decompose import Decompose
+from monai_dgm.engines.detection.inference import DecomposedDetector, load_detector
+from monai_dgm.engines.files import describe_model
+from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
+from monai_dgm.engines.residues.decomposed_network import DecomposedNetwork
+from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
+from monai_dgm.engines.weights import find_weights, read_model_settings
+from monai_dgm.errors import InputError, in_one_line
+from monai_dgm.labelling.server.http_errors import UnavailableError
+
+__all__ = ["BUNDLES", "LabellingModels", "Loaded"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# what a model is called here -> the bundle that trains it
+BUNDLES: dict[str, str] = {
+    "decomposer": "dgm",
+    "detector": "opacity_detection",
+    "classifier": "opacity_classification",
+    "lungs": "lung_segmentation",
+}
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[T]):
+    """A model that is ready.
+
+    Attributes:
+        model: in evaluation mode.
+        settings: of its training, from the JSON file beside the weights.
+        version: what labels and results call it: name and the first digits of the SHA-256 of its weights.
+    """
+
+    model: T
+    settings: Mapping[str, Any]
+    version: str
+
+
+class LabellingModels:
+    """Decomposer, opacity detector, opacity classifier and lung segmentor, as far as there are weights of them.
+
+    Args:
+        bundles_dir: folder of the bundles; weights are taken from ``<bundle>/models/``.
+        paths: of weights, in the place of a bundle's, by the names of :data:`BUNDLES`.
+        device: where they run.
+
+    Raises:
+        InputError: a name in ``paths`` that there is not, a file that is not there, or a device that is none.
+    """
+
+    def __init__(
+        self,
+        bundles_dir: str | os.PathLike[str],
+        paths: Mapping[str, str | os.PathLike[str]] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        try:
+            self.device = torch.device(device)
+        except RuntimeError:
+            raise InputError(f"device: expected one such as cpu or cuda:0, got {device}") from None
+        self.paths = {name: Path(find_weights(Path(bundles_dir) / b / "models")) for name, b in BUNDLES.items()}
+        for name, path in (paths or {}).items():
+            if name not in BUNDLES or not Path(path).is_file():
+                raise InputError(f"{name}: expected the weights of one of {', '.join(BUNDLES)}, no such file: {path}")
+            self.paths[name] = Path(path)
+        self._lock = threading.RLock()
+        self._loaded: dict[str, Loaded[Any]] = {}
+        self._left_out = {name for name in ("classifier", "detector") if name not in (paths or {})} - self._fitting()
+        for name in self._left_out:
+            logger.warning("%s: left out, it needs the decomposer that it was trained with", name)
+
+    def _fitting(self) -> set[str]:
+        """What sees no residues, or those of the decomposer that it was trained with, or is not there to be asked."""
+        fitting = set()
+        for name in ("classifier", "detector"):
+            try:
+                if self.paths[name].is_file() and self.paths["decomposer"].is_file():
+                    check_decomposer(read_model_settings(self.paths[name]), self.paths["decomposer"])
+            except InputError:
+                continue
+            fitting.add(name)
+        return fitting
+
+    def has(self, name: str) -> bool:
+        """Whether there are weights of a model; a bundle's own that need another decomposer do not count."""
+        return name not in self._left_out and self.paths[name].is_file()
+
+    def advice(self, name: str) -> str:
+        """How to get a model that is missing, in one line."""
+        bundle = BUNDLES[name]
+        command = f"python -m monai.bundle run training --config_file bundles/{bundle}/configs/train.json"
+        return f"there is no trained {name} in bundles/{bundle}/models; train one: {command}"
+
+    def decompose(self) -> Loaded[Decompose]:
+        """The decomposer.
+
+        Raises:
+            UnavailableError: no weights, or some that cannot be used; the reason with their path is logged.
+        """
+        return self._get("decomposer", self._load_decompose)
+
+    def detector(self) -> Loaded[DecomposedDetector] | None:
+        """The opacity detector, None where there is none; errors as :meth:`decompose`."""
+        return self._get("detector", self._load_detector) if self.has("detector") else None
+
+    def classifier(self) -> Loaded[DecomposedNetwork] | None:
+        """The classifier, None where there is none; errors as :meth:`decompose`."""
+        return self._get("classifier", self._load_classifier) if self.has("classifier") else None
+
+    def lungs(self) -> Loaded[LungSegmentor] | None:
+        """The lung segmentor, None where there is none; errors as :meth:`decompose`."""
+        return self._get("lungs", self._load_lungs) if self.has("lungs") else None
+
+    def versions(self) -> dict[str, str | None]:
+        """Version of each model, None where there is none. Reads the files, but does not load them."""
+        return {name: self._version(name) if self.has(name) else None for name in BUNDLES}
+
+    def replace(self, name: str, path: str | os.PathLike[str]) -> None:
+        """Take other weights from now on, as after a training."""
+        with self._lock:
+            self.paths[name] = Path(path)
+            self._left_out.discard(name)
+            self._loaded.pop(name, None)
+
+    def _get(self, name: str, load: Callable[[Mapping[str, Any]], T]) -> Loaded[T]:
+        with self._lock:
+            if name not in self._loaded:
+                if not self.has(name):
+                    raise UnavailableError(self.advice(name))
+                try:
+                    settings = read_model_settings(self.paths[name])
+                    self._loaded[name] = Loaded(load(settings), settings, self._version(name))
+                except UnavailableError:
+                    raise
+                except (InputError, ValueError, KeyError) as error:
+                    logger.error("%s cannot be used: %s", name, in_one_line(error))  # with its path
+                    raise UnavailableError(f"the {name} cannot be used; the server's log says why") from error
+            return self._loaded[name]
+
+    def _version(self, name: str) -> str:
+        loaded = self._loaded.get(name)
+        return loaded.version if loaded else f"{name}-{describe_model(self.paths[name])['sha256'][:12]}"
+
+    def _load_decompose(self, settings: Mapping[str, Any]) -> Decompose:
+        network = load_decomposer(self.paths["decomposer"], self.device)
+        return Decompose(network, int(settings["image_size"]), device=self.device)
+
+    def _residues_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The decomposer for a model that sees residues: the one that it was trained with."""
+        channels = settings.get("channels", ["image", "residue"])
+        if not needs_decomposer(channels):
+            return {"channels": channels}
+        check_decomposer(settings, self.paths["decomposer"])
+        decompose = self.decompose().model
+        return {"channels": channels, "decomposer": decompose.network, "decomposer_size": decompose.size}
+
+    def _load_detector(self, settings: Mapping[str, Any]) -> DecomposedDetector:
+        seen = self._residues_of(settings)
+        return load_detector(
+            self.paths["detector"], seen.get("decomposer"), seen.get("decomposer_size", 224), self.device
+        )
+
+    def _load_classifier(self, settings: Mapping[str, Any]) -> DecomposedNetwork:
+        residues = self._residues_of(settings)
+        return DecomposedNetwork(load_classifier(self.paths["classifier"]), **residues).to(self.device).eval()
+
+    def _load_lungs(self, settings: Mapping[str, Any]) -> LungSegmentor:
+        return load_lung_segmentor(self.paths["lungs"], self.device)

@@ -1,0 +1,132 @@
+"""Values of a request, checked before anything is done with them. Messages never repeat text that came in."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, checked_reader, checked_text
+from monai_dgm.labelling.labels.json_input import parse_json, shown
+from monai_dgm.labelling.server.http_errors import UnknownError
+
+__all__ = [
+    "anonymous_reader",
+    "checked_choice",
+    "checked_image_id",
+    "checked_new_id",
+    "checked_number",
+    "known_name",
+    "parse_params",
+    "reader_of",
+]
+
+MAX_PARAMS_BYTES = 200_000  # the panel sends a model's whole configuration, a few kB
+_NUMBER = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{0,12})?")
+_NEW_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,126}[A-Za-z0-9_-]|[A-Za-z0-9]")
+
+
+def parse_params(document: str | bytes | None) -> dict[str, Any]:
+    """The object of a ``params`` field; empty where there is none.
+
+    Raises:
+        InputError: not JSON, no object, or too long.
+    """
+    if not document:
+        return {}
+    values = parse_json(document, "params", MAX_PARAMS_BYTES)
+    if not isinstance(values, dict):
+        raise InputError(f"params: expected a JSON object, got {shown(values)}")
+    return values
+
+
+def checked_image_id(value: Any) -> str:
+    """An image id that may be looked up (it is not thereby a path): 1 to 256 characters without control characters.
+
+    Raises:
+        InputError: anything else.
+    """
+    return checked_text(value, "an image id", MAX_IMAGE_ID)
+
+
+def checked_new_id(value: Any) -> str:
+    """The id of an image to be added, which becomes a file's name: letters, digits, ``.``, ``_`` and ``-``.
+
+    Raises:
+        InputError: anything else, such as a path.
+    """
+    text = checked_image_id(value)
+    if not _NEW_ID.fullmatch(text):
+        raise InputError("expected the id of a new image as 1 to 128 letters, digits, dots, _ and -, got another")
+    return text
+
+
+def known_name(value: Any, names: Collection[str], what: str) -> str:
+    """``value`` when it is one of ``names``.
+
+    Args:
+        value: from the request.
+        names: of what there is.
+        what: for the message, "a model".
+
+    Raises:
+        UnknownError: another one.
+    """
+    if not isinstance(value, str) or value not in names:
+        raise UnknownError(f"expected {what} of {', '.join(sorted(names))}, got another")
+    return value
+
+
+def checked_choice(params: Mapping[str, Any], key: str, choices: Sequence[str], default: str) -> str:
+    """An option that is one of ``choices``; the list of all of them, as a model's configuration has it, is the default.
+
+    Raises:
+        InputError: anything else.
+    """
+    value = params.get(key)
+    if value is None or value == list(choices):
+        return default
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{key}: expected one of {', '.join(choices)}, got {shown(value)}")
+    return value
+
+
+def checked_number(params: Mapping[str, Any], key: str, low: float, high: float, default: float) -> float:
+    """An option that is a number in [low, high]; as text, too, for the panel's table of options holds nothing else.
+
+    Raises:
+        InputError: anything else.
+    """
+    value = params.get(key)
+    if value is None or value == "":
+        return default
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not numeric or not low <= value <= high:
+        raise InputError(f"{key}: expected a number from {low:g} to {high:g}, got {shown(value)}")
+    return float(value)
+
+
+def anonymous_reader(client_id: Any) -> str:
+    """The reader where nobody has to log in: what the panel is set to call itself, "anonymous" where it says nothing.
+
+    Raises:
+        InputError: no text, or none that a reader may be called.
+    """
+    return "anonymous" if client_id in (None, "") else checked_reader(client_id)
+
+
+def reader_of(params: Mapping[str, Any], user: str | None) -> str:
+    """Who is reading.
+
+    Args:
+        params: of the request: "reader", else "client_id", which the panel sends.
+        user: who logged in, which then counts alone; None where nobody has to.
+
+    Raises:
+        InputError: as :func:`anonymous_reader`.
+    """
+    return checked_reader(user) if user else anonymous_reader(params.get("reader") or params.get("client_id"))

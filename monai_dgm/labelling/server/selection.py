@@ -1,0 +1,110 @@
+"""Which radiograph to read next: scores of all images, brought up to date in the background, and the choice by them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.active_learning.image_scores import ImageScores, score_image
+from monai_dgm.labelling.active_learning.score_store import ScoreStore
+from monai_dgm.labelling.active_learning.strategies import STRATEGIES
+from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.background import Background
+from monai_dgm.labelling.server.http_errors import UnavailableError
+from monai_dgm.labelling.server.requests import known_name
+
+__all__ = ["ImageSelection"]
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 2.0
+
+
+class ImageSelection:
+    """Chooses images by what is known of them; only new images, and those of an older model, are scored.
+
+    Args:
+        analysis: of the images.
+        scores: kept over restarts.
+    """
+
+    def __init__(self, analysis: RadiographAnalysis, scores: ScoreStore) -> None:
+        self.analysis = analysis
+        self.scores = scores
+        self._background = Background("scoring of images", self._run)
+
+    def model_version(self) -> str:
+        """Of the models whose scores count now."""
+        versions = self.analysis.models.versions()
+        return f"{versions['decomposer']}+{versions['detector'] or 'saliency'}"
+
+    def score(self, image_id: str) -> ImageScores:
+        """Score one image; one that cannot be read has no scores, and comes last.
+
+        Raises:
+            UnavailableError: no trained decomposer.
+        """
+        version = self.model_version()
+        try:
+            analysis_result = self.analysis.examine(image_id)
+            found, salient = self.analysis.detections(image_id), self.analysis.saliency_detections(image_id)
+            features, encoder = self.analysis.features(image_id)
+        except UnavailableError:
+            raise
+        except InputError:
+            return ImageScores(image_id, version)
+        detector, saliency = (found.boxes, found.scores), (salient.boxes, salient.scores)
+        two_models = saliency if found.source == "detector" else None
+        return score_image(image_id, version, detector, analysis_result.probability, two_models, features, encoder)
+
+    def update(self, limit: int | None = None) -> int:
+        """Score what is to be scored, at most ``limit`` images; returns how many.
+
+        Raises:
+            UnavailableError: no trained decomposer.
+        """
+        missing = self.scores.missing(self.analysis.studies.ids(), self.model_version())
+        done = 0
+        for image_id in self._background.each(missing[:limit]):
+            self.scores.put(self.score(image_id))
+            done += 1
+        return done
+
+    def start(self) -> None:
+        """Bring the scores up to date in the background, unless that is under way or no decomposer is trained."""
+        if self.analysis.models.has("decomposer"):
+            self._background.start()
+
+    def stop(self) -> None:
+        """End the work in the background after the image in hand."""
+        self._background.stop()
+
+    def next_image(
+        self, strategy: str, labelled: Iterable[str], seed: int = 0, patience: float = PATIENCE_SECONDS
+    ) -> str | None:
+        """The unlabelled image to read next; None where all are labelled.
+
+        Args:
+            strategy: one of ``monai_dgm.labelling.active_learning.strategies.STRATEGIES``.
+            labelled: images that have a label.
+            seed: of the random order.
+            patience: seconds to wait for scores that are on their way; those that are not there then do not count.
+
+        Raises:
+            UnknownError: another strategy.
+        """
+        known_name(strategy, STRATEGIES, "a strategy")
+        candidates = self.analysis.studies.ids()
+        if strategy != "random" and self.scores.missing(candidates, self.model_version()):
+            self.start()
+            self._background.wait(patience)
+        chosen = self.scores.next_images(strategy, 1, labelled, candidates, seed)
+        return chosen[0] if chosen else None
+
+    def _run(self) -> None:
+        try:
+            count = self.update()
+            logger.info("%d images scored for the choice of the next one", count)
+        except InputError as error:
+            logger.warning("images are not scored: %s", error)

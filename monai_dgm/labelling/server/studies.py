@@ -1,0 +1,221 @@
+"""Radiographs of a folder, by id: no path ever comes from outside, and what is too large is not decoded."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from monai_dgm.data.listing import SUFFIXES, list_radiographs
+from monai_dgm.errors import InputError, in_one_line
+from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
+from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
+from monai_dgm.labelling.server.requests import checked_image_id, checked_new_id
+from monai_dgm.labelling.server.rescan import Rescan
+from monai_dgm.labelling.server.study_placement import radiograph_placement
+from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
+from monai_dgm.readers.read import read_radiograph
+from monai_dgm.transforms.placement import Placement
+
+__all__ = ["MAX_FILE_BYTES", "Studies", "StudyFolder", "StudyImage", "image_id_of", "read_checked"]
+
+MAX_FILE_BYTES = 200_000_000  # the largest radiographs, 60 megapixels of 16 bits, take 120 MB
+SEPARATOR = "__"
+
+
+@dataclass(frozen=True)
+class StudyImage:
+    """One radiograph.
+
+    Attributes:
+        image_id: see :func:`image_id_of`; the SOP Instance UID in an archive.
+        stamp: size in bytes and time of change in ns; another one is another image. (0, 0) in an archive, whose
+            instances do not change.
+        path: of the file, within the folder; None in an archive.
+        study, series: UIDs in an archive, None in a folder.
+    """
+
+    image_id: str
+    stamp: tuple[int, int]
+    path: Path | None = None
+    study: str | None = None
+    series: str | None = None
+
+
+class Studies(Protocol):
+    """Radiographs by id, wherever they are: :class:`StudyFolder`, or an archive."""
+
+    max_bytes: int
+    left_out: int
+
+    def ids(self) -> list[str]:
+        """The ids of all radiographs, sorted."""
+
+    def refresh(self) -> None:
+        """Look at them now."""
+
+    def find(self, image_id: str) -> StudyImage:
+        """A radiograph by its id."""
+
+    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
+        """A radiograph, and the place of its plane in the patient."""
+
+    def add(self, image_id: str, content: bytes, suffix: str) -> None:
+        """Add a radiograph."""
+
+
+def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
+    """A radiograph as our reader returns it. Messages say "image" where the file's path would be.
+
+    Raises:
+        TooLargeError: a file of more than ``max_bytes``.
+        InputError: no radiograph, more pixels than are decoded, or a file that is damaged.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise TooLargeError(f"image: expected a file of at most {max_bytes} bytes, got {size}")
+        return read_radiograph(path, max_pixels)
+    except TooLargeError:
+        raise
+    except InputError as error:
+        raise InputError(in_one_line(error).replace(str(path), "image")) from None
+    except OSError as error:
+        raise InputError(f"image: cannot be read ({error.strerror})") from None
+
+
+def image_id_of(relative: str | os.PathLike[str]) -> str:
+    """Id of a file from its path below the folder, so that it stays when others come: ``a/b.png`` is ``a__b``."""
+    name = Path(relative).as_posix()
+    known = sorted(SUFFIXES, key=len, reverse=True)
+    suffix = next((suffix for suffix in known if name.lower().endswith(suffix)), "")
+    return (name[: -len(suffix)] if suffix else name).replace("/", SEPARATOR)
+
+
+class StudyFolder:
+    """Radiographs (DICOM, PNG, JPEG, NIfTI) of a folder and its subfolders. Safe with several threads.
+
+    Hidden files and folders are left out; so are links that lead out of the folder, and files that have one id
+    (``x.png`` and ``x.dcm``): whose label a label would be is not to be guessed.
+
+    Args:
+        root: the folder; made when missing.
+        max_bytes: of a file, compared before it is opened.
+        max_pixels: of an image, compared before it is decoded.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], max_bytes: int = MAX_FILE_BYTES, max_pixels: float = MAX_PIXELS
+    ) -> None:
+        self.root = Path(root).resolve()
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.max_bytes = max_bytes
+        self.max_pixels = max_pixels
+        self.left_out = 0
+        self._lock = threading.Lock()
+        self._index: dict[str, Path] = {}
+        self._rescan = Rescan()
+
+    def ids(self) -> list[str]:
+        """The ids of all radiographs, sorted; new files are seen after a few seconds."""
+        with self._lock:
+            if self._rescan.due:
+                self._scan()
+            return sorted(self._index)
+
+    def refresh(self) -> None:
+        """Look at the folder now."""
+        with self._lock:
+            self._scan()
+
+    def find(self, image_id: str) -> StudyImage:
+        """A radiograph by its id.
+
+        Raises:
+            InputError: no id.
+            UnknownError: there is no such radiograph (any more).
+        """
+        name = checked_image_id(image_id)
+        with self._lock:
+            if name not in self._index and self._rescan.due:
+                self._scan()
+            path = self._index.get(name)
+        try:
+            if path is None or not path.resolve().is_relative_to(self.root):  # again: it may have become a link
+                raise FileNotFoundError
+            state = path.stat()
+        except OSError:
+            raise UnknownError("image: there is none of that id") from None
+        return StudyImage(name, (state.st_size, state.st_mtime_ns), path)
+
+    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
+        """A radiograph, and the place of its plane in the patient.
+
+        Raises:
+            UnknownError: as :meth:`find`.
+            InputError: as :func:`read_checked`.
+        """
+        path = self.find(image_id).path
+        assert path is not None
+        radiograph = read_checked(path, self.max_bytes, self.max_pixels)
+        return radiograph, radiograph_placement(path, radiograph)
+
+    def add(self, image_id: str, content: bytes, suffix: str) -> None:
+        """Add a radiograph, when it can be read.
+
+        Args:
+            image_id: letters, digits, ``.``, ``_`` and ``-``.
+            content: of the file.
+            suffix: of its name, one of those of radiographs.
+
+        Raises:
+            ConflictError: there is a radiograph of that id.
+            InputError: an id that is none for a file, another suffix, or content that is no radiograph.
+        """
+        name = checked_new_id(image_id)
+        ending = suffix.lower()
+        if ending not in SUFFIXES:
+            raise InputError(f"file: expected a name that ends in {' '.join(SUFFIXES)}, got another")
+        if image_id_of(name + ending) != name:
+            raise InputError("expected the id of a new image without the suffix of a file")
+        if len(content) > self.max_bytes:
+            raise TooLargeError(f"file: expected at most {self.max_bytes} bytes, got {len(content)}")
+        handle, partial = tempfile.mkstemp(prefix=".partial-", suffix=ending, dir=self.root)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            read_checked(Path(partial), self.max_bytes, self.max_pixels)
+            with self._lock:
+                self._scan()
+                if name in self._index:
+                    raise ConflictError("image: there is one of that id")
+                os.chmod(partial, 0o644)
+                os.link(partial, self.root / f"{name}{ending}")  # fails where there is one, unlike a rename
+                self._scan()
+        except FileExistsError:
+            raise ConflictError("image: there is one of that id") from None
+        finally:
+            os.unlink(partial)
+
+    def _scan(self) -> None:
+        try:
+            paths = [Path(item["image"]) for item in list_radiographs(self.root)]
+        except InputError:  # none yet
+            paths = []
+        inside = [path for path in paths if path.resolve().is_relative_to(self.root)]
+        names = [image_id_of(path.relative_to(self.root)) for path in inside]
+        counts = Counter(names)
+        usable = {
+            name: path
+            for name, path in zip(names, inside, strict=True)
+            if counts[name] == 1 and 0 < len(name) <= MAX_IMAGE_ID and name.isprintable()
+        }
+        self._index = usable
+        self.left_out = len(paths) - len(usable)
+        self._rescan.done()

@@ -1,0 +1,154 @@
+"""What readers submit, kept: one label an image and reader, the boxes they were shown, and what is labelled so far."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, LabelledBox
+from monai_dgm.labelling.labels.label_store import LabelStore
+from monai_dgm.labelling.labels.markups import MarkupsReading, boxes_to_markups, markups_to_boxes
+from monai_dgm.transforms.placement import Placement
+
+__all__ = ["MODEL_READER", "Submissions", "Submitted", "label_of_reading"]
+
+MODEL_READER = "model"  # boxes computed for nobody in particular, as by batch inference
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A label that was kept.
+
+    Attributes:
+        label: as stored.
+        number: of the reader's submissions for the image.
+        ignored: what of the document was left out, one line each.
+    """
+
+    label: ImageLabel
+    number: int
+    ignored: tuple[str, ...]
+
+
+def label_of_reading(
+    reading: MarkupsReading, image_id: str, placement: Placement, reader: str, source: str, shown: ImageLabel | None
+) -> ImageLabel:
+    """The label that a markups document stands for.
+
+    Args:
+        reading: of the document.
+        image_id: the radiograph.
+        placement: its size.
+        reader: who submitted it.
+        source: the way it came.
+        shown: the model's boxes that the reader started from.
+
+    Raises:
+        InputError: something in the document cannot be understood, or it leaves open what it says: storing the rest
+            would say that the reader meant no more than that.
+    """
+    if reading.problems:
+        more = f" (and {len(reading.problems) - 1} more)" if len(reading.problems) > 1 else ""
+        raise InputError(f"label: {reading.problems[0]}{more}; nothing was stored")
+    if reading.status is None:
+        reason = reading.ignored[0] if reading.ignored else "no box"
+        raise InputError(f"label: expected boxes, or an empty list for no finding, got {reason}; nothing was stored")
+    known = shown is not None and shown.size == (placement.rows, placement.cols)
+    return ImageLabel(
+        image_id=image_id,
+        size=(placement.rows, placement.cols),
+        status=reading.status,
+        boxes=tuple(LabelledBox(box.box, box.label or OPACITY, box.score) for box in reading.boxes),
+        reader=reader,
+        source=source,
+        model_boxes=shown.boxes if known and shown is not None else None,
+        model_version=shown.model_version if known and shown is not None else None,
+    )
+
+
+class Submissions:
+    """Labels and shown boxes below one folder. Safe with several threads; one server at a time sees its own at once.
+
+    Args:
+        folder: ``labels/`` and ``predictions/`` are made in it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.labels = LabelStore(Path(folder) / "labels")
+        self.predictions = LabelStore(Path(folder) / "predictions")
+        self.damaged: list[str] = []
+        self._lock = threading.Lock()
+        self._current: dict[str, dict[str, ImageLabel]] = {}
+        for label in self.labels.list(bad=self.damaged):
+            self._current.setdefault(label.image_id, {})[label.reader] = label
+
+    def submit(
+        self, document: str | bytes, image_id: str, placement: Placement, reader: str, source: str = "slicer"
+    ) -> Submitted:
+        """Read a markups document and keep it as the reader's label of the image.
+
+        Raises:
+            InputError: a document that is none, or as :func:`label_of_reading`; nothing is stored then.
+        """
+        shown = self.shown(image_id, reader)
+        reading = markups_to_boxes(document, placement, None if shown is None else shown.boxes)
+        return self.keep(label_of_reading(reading, image_id, placement, reader, source, shown), reading.ignored)
+
+    def keep(self, label: ImageLabel, ignored: Sequence[str] = ()) -> Submitted:
+        """Keep a label that came in another way."""
+        number = self.labels.put(label)
+        current = self.labels.get(label.image_id, label.reader) or label  # the older one where both say the same
+        with self._lock:
+            self._current.setdefault(label.image_id, {})[label.reader] = current
+        return Submitted(current, number, tuple(ignored))
+
+    def remember(
+        self, boxes: Sequence[LabelledBox], image_id: str, placement: Placement, reader: str, version: str
+    ) -> None:
+        """Note the model's boxes that a reader is shown."""
+        size = (placement.rows, placement.cols)
+        status = "boxes" if boxes else "no_finding"
+        kept = ImageLabel(image_id, size, status, tuple(boxes), reader, "model", model_version=version)
+        self.predictions.put(kept)
+
+    def shown(self, image_id: str, reader: str) -> ImageLabel | None:
+        """The model's boxes that the reader was shown last, or those computed for nobody in particular."""
+        try:
+            found = self.predictions.get(image_id, reader)
+            return found or self.predictions.get(image_id, MODEL_READER)
+        except InputError:  # damaged by hand: as if it were not there
+            return None
+
+    def of_image(self, image_id: str) -> list[ImageLabel]:
+        """The current label of each reader, the latest last."""
+        with self._lock:
+            found = list(self._current.get(image_id, {}).values())
+        return sorted(found, key=lambda label: label.time)
+
+    def labelled(self) -> set[str]:
+        """The images that have a label."""
+        with self._lock:
+            return set(self._current)
+
+    def markups(self, image_id: str, placement: Placement) -> bytes | None:
+        """The latest label of an image as a markups document for 3D Slicer; None where there is none, or of another
+        size."""
+        found = self.of_image(image_id)
+        if not found or found[-1].size != (placement.rows, placement.cols):
+            return None
+        return json.dumps(boxes_to_markups(found[-1].boxes, placement), allow_nan=False).encode("utf-8")
+
+    def describe(self, image_id: str) -> dict[str, Any]:
+        """Who labelled an image, and how: plain values for JSON."""
+        return {
+            "readers": [
+                {"reader": label.reader, "status": label.status, "boxes": len(label.boxes), "time": label.time}
+                for label in self.of_image(image_id)
+            ]
+        }

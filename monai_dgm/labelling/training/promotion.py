@@ -1,0 +1,141 @@
+"""Whether a newly trained detector may take the place of the one that is served: it must not lose on fixed images.
+
+The figure is the paper's AP, the mean of the average precisions at IoU 0.40:0.05:0.75. A higher one wins; of two equal
+ones that at IoU 0.40 decides, and a detector that is equal in both does not lose. There is no tolerance. How sure the
+difference is (paired bootstrap over patients) is noted, but decides nothing: with few images it could decide nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from monai_dgm.data.opacity_boxes import OpacityBoxDataset, collate_boxes
+from monai_dgm.engines.detection.workflow import DetectionEvaluator, OpacityDetections
+from monai_dgm.engines.residues.frozen_decomposer import (
+    check_decomposer,
+    decomposed_dataset,
+    load_decomposer,
+    needs_decomposer,
+)
+from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.metrics.comparison import paired_differences
+from monai_dgm.metrics.detection import (
+    IOU_THRESHOLDS,
+    MAX_DETECTIONS,
+    DetectionResult,
+    detection_metric_set,
+    detection_metrics,
+    match_detections,
+)
+from monai_dgm.networks.detector import OpacityDetector
+
+__all__ = ["Decision", "compare", "decide", "detect_in", "detector_of", "metrics_of"]
+
+FIGURES = ("ap", "ap40", "ap50", "froc_mean")
+EQUAL = 1e-9
+Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the new model is promoted, and why in words."""
+
+    promoted: bool
+    reason: str
+
+
+def decide(before: Figures, after: Figures) -> Decision:
+    """The rule of the module.
+
+    Args:
+        before: "ap" and "ap40" of the model that is served, None where undefined.
+        after: of the new one.
+    """
+    values = [before.get("ap"), after.get("ap"), before.get("ap40"), after.get("ap40")]
+    if any(value is None or not math.isfinite(value) for value in values):
+        return Decision(False, "the validation images have no opacity box to compare the models by")
+    for name, words in (("ap", "AP"), ("ap40", "equal AP, AP at IoU 0.40")):
+        old, new = float(before[name] or 0.0), float(after[name] or 0.0)
+        if abs(new - old) > EQUAL:
+            wins = new > old
+            return Decision(wins, f"{words} {new:.4f} {'beats' if wins else 'is below'} {old:.4f} of the current model")
+    return Decision(True, f"AP {float(after['ap'] or 0.0):.4f}, equal to that of the current model")
+
+
+def detector_of(weights: str | os.PathLike[str]) -> OpacityDetector:
+    """The detector of a file of weights, in evaluation mode, sized as the JSON file beside it says.
+
+    Raises:
+        InputError: no such file, or one of another network.
+    """
+    settings = read_model_settings(weights)
+    network = OpacityDetector(
+        in_channels=len(settings.get("channels", ["image", "residue"])),
+        backbone=settings.get("backbone", "resnet50"),
+        image_size=int(settings["image_size"]),
+        width=settings.get("width", 1.0),
+        fpn_channels=settings.get("fpn_channels", 256),
+    )
+    return load_weights(network, weights).eval()  # type: ignore[return-value]
+
+
+def detect_in(
+    items: Sequence[dict[str, Any]],
+    weights: str | os.PathLike[str],
+    cache_dir: str | os.PathLike[str],
+    decomposer_path: str | os.PathLike[str] | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int = 16,
+) -> list[DetectionResult]:
+    """What a detector finds in images whose boxes are known, in the order of ``items``.
+
+    Args:
+        items: of a datalist, with "opacity_boxes".
+        weights: of the detector, its settings beside them.
+        cache_dir: of prepared radiographs and residues.
+        decomposer_path: that the detector was trained with, where it sees residues.
+        device: where both run.
+        batch_size: radiographs at once.
+
+    Raises:
+        InputError: files that cannot be used, another decomposer, or boxes that are not finite.
+    """
+    settings = read_model_settings(weights)
+    channels, decomposer = settings.get("channels", ["image", "residue"]), None
+    if needs_decomposer(channels) and decomposer_path is not None:
+        check_decomposer(settings, decomposer_path)
+        decomposer = load_decomposer(decomposer_path, device)
+    size = int(settings["image_size"])
+    radiographs = decomposed_dataset(items, channels, size, cache_dir, decomposer, decomposer_path, device)
+    dataset = OpacityBoxDataset(radiographs)
+    detections = OpacityDetections(dataset)
+    loader: DataLoader = DataLoader(dataset, batch_size, collate_fn=collate_boxes)
+    DetectionEvaluator(device, loader, detector_of(weights).to(device), detections, strict=True).run()
+    return detections.records
+
+
+def metrics_of(records: Sequence[DetectionResult]) -> Figures:
+    """The figures that versions are told apart by; None where they are not defined."""
+    metrics = detection_metrics(records, 0)
+    return {name: _finite(metrics.row(name).value) for name in FIGURES}
+
+
+def compare(
+    after: Sequence[DetectionResult], before: Sequence[DetectionResult], num_bootstrap: int = 500
+) -> dict[str, float | None]:
+    """Difference of AP (after - before) with its 95 % interval by patient: "difference", "low", "high"."""
+    matched = [match_detections(records, IOU_THRESHOLDS, MAX_DETECTIONS) for records in (after, before)]
+    sets = [detection_metric_set(one) for one in matched]
+    found = paired_differences(sets[0], sets[1], list(matched[0].patients), num_bootstrap)["ap"]
+    return {name: _finite(getattr(found, name)) for name in ("difference", "low", "high")}
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None

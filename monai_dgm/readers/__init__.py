@@ -1,0 +1,4 @@
+"""Reads radiographs from DICOM, NIfTI, PNG and JPEG files: one array, bright = dense, and what the file says of it.
+
+Of this package it imports `errors` alone; everything else may import it.
+"""

@@ -1,0 +1,70 @@
+"""What every reader returns: one radiograph as an array, with the little that is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dgm.errors import InputError
+
+MAX_PIXELS = 64_000_000  # decoded by default: more than any detector has, and 256 MB as float32
+MAX_SIDE = 65_535  # pixels; the largest that DICOM's Rows and Columns can say
+MIN_SIDE = 16  # anything smaller is no radiograph
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One radiograph as read from a file.
+
+    Args:
+        pixels: float32 (rows, cols), y downwards, x to the right, bright = dense, in the file's own intensity scale.
+        pixel_spacing: (row, column) distance of pixel centres in mm, or None where unknown.
+        format: "dicom", "png", "jpeg" or "nifti".
+        modality: DICOM Modality such as "DX" or "CR", or None.
+        body_part: DICOM Body Part Examined, or None.
+        view: DICOM View Position such as "PA" or "AP", or None.
+        bits: bits that the file stores for a pixel.
+        valid: bool (rows, cols), False on DICOM padding; None when every pixel counts.
+    """
+
+    pixels: NDArray[np.float32]
+    pixel_spacing: tuple[float, float] | None
+    format: str
+    modality: str | None
+    body_part: str | None
+    view: str | None
+    bits: int
+    valid: NDArray[np.bool_] | None = None
+
+
+def check_shape(name: str, rows: int, cols: int, max_pixels: float) -> None:
+    """Refuse, before anything is decoded, an image too large to be one or too small to hold one.
+
+    Raises:
+        InputError: ``rows`` x ``cols`` above ``max_pixels``, or a side below 16.
+    """
+    if rows * cols > max_pixels:
+        raise InputError(f"{name}: expected at most {max_pixels:.0f} pixels, got {rows} x {cols}")
+    if min(rows, cols) < MIN_SIDE:
+        raise InputError(f"{name}: expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {rows} x {cols}")
+
+
+def check_pixels(name: str, pixels: NDArray[np.float32]) -> None:
+    """Refuse pixels that no intensity range can be taken from.
+
+    Raises:
+        InputError: NaN or infinity, or no contrast.
+    """
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{name}: expected finite pixel values, got NaN or infinity")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not low < high:
+        raise InputError(f"{name}: no contrast: expected a radiograph, all pixels are {low:g}")
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, shortened; its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return (lines[0][:160] if lines else "") or type(error).__name__

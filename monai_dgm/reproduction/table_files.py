@@ -1,0 +1,247 @@
+"""Tables 4 to 7 as CSV, a row a cell with everything that is known of it, and as LaTeX in the paper's layout."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_dgm.reproduction.dataset_info import DatasetInfo
+from monai_dgm.reproduction.job_record import JobRecord
+from monai_dgm.reproduction.paper_values import PAPER_SIZES, paper_value
+from monai_dgm.reproduction.result_tables import Difference, ResultRow, Results, ResultTable, positive_class_name
+from monai_dgm.reproduction.test_predictions import TestPredictions
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["HEADINGS", "TITLES", "percent", "percent_interval", "place", "size_name", "write_csv", "write_latex"]
+
+TITLES = {
+    4: "Normal against abnormal, by method",
+    5: "Normal against abnormal, with and without residue",
+    6: "Lung opacity, with and without residue",
+    7: "Detection of lung opacities, with and without residue",
+}
+HEADINGS = {
+    "sensitivity": "Sen.",
+    "specificity": "Spe.",
+    "precision": "Pre.",
+    "f1": "F1",
+    "average_precision": "AP",
+    "auc": "AUC",
+    "ap": "AP",
+    "ap40": "AP40",
+    "ap50": "AP50",
+    "ap60": "AP60",
+    "ap70": "AP70",
+}
+
+
+def place(done: JobRecord) -> str:
+    """Weights of a job below the output folder; the name alone of those that were given."""
+    return Path(done.weights).name if Path(done.weights).is_absolute() else done.weights
+
+
+def percent(mean: float, sd: float = math.nan) -> str:
+    """ "84.9 ± 0.5" for 0.849 and 0.005; without the deviation for NaN, a dash for no figure."""
+    if not math.isfinite(mean):
+        return "–"
+    return f"{100 * mean:.1f}" + (f" ± {100 * sd:.1f}" if math.isfinite(sd) else "")
+
+
+def size_name(millions: float | None) -> str:
+    """ "26.5" million parameters, two digits where there are fewer than a million; empty for None."""
+    if millions is None:
+        return ""
+    return f"{millions:.1f}" if millions >= 1 else f"{millions:.2g}"
+
+
+def percent_interval(low: float, high: float) -> str:
+    """ "[83.1, 86.5]" in percent, empty where there is none."""
+    return f"[{100 * low:.1f}, {100 * high:.1f}]" if math.isfinite(low) else ""
+
+
+def write_csv(results: Results, dataset_info: DatasetInfo, folder: str | os.PathLike[str]) -> list[Path]:
+    """``table4.csv`` ... and ``differences.csv``; figures in [0, 1], the paper's (on its data only) in percent."""
+    files = []
+    for table in results.tables:
+        cells = [
+            _cell(table, row, figure, dataset_info, results.with_paper)
+            for rows in table.groups.values()
+            for row in rows
+            for figure in table.metrics
+        ]
+        files.append(_write_rows(Path(folder) / f"table{table.number}.csv", cells))
+    cells = [
+        _difference_cell(difference, figure, dataset_info)
+        for table in results.tables
+        for difference in table.differences
+        for figure in table.metrics
+    ]
+    return [*files, _write_rows(Path(folder) / "differences.csv", cells)]
+
+
+def _cell(
+    table: ResultTable, row: ResultRow, figure: str, dataset_info: DatasetInfo, with_paper: bool
+) -> dict[str, Any]:
+    own = row.summaries[figure]
+    cell = {
+        "table": table.number,
+        "method": row.row.name,
+        "channels": "+".join(row.row.channels),
+        "millions_of_parameters": "" if row.size is None else round(row.size, 3),
+        "group": row.group,
+        "metric": figure,
+        "positive_class": positive_class_name(table.number).removesuffix(" is the positive class"),
+        "mean": _plain(own.mean),
+        "sd": _plain(own.sd),
+        "low": _plain(own.low),
+        "high": _plain(own.high),
+        "num_images": own.num_images,
+        "num_patients": own.num_patients,
+        "folds": " ".join(str(one.fold) for one in row.evidence),
+        "values": " ".join(_plain(value) for value in own.values),
+        "note": own.note,
+    }
+    if with_paper:
+        printed = paper_value(table.number, row.row.paper, figure) or ("", "")
+        cell |= {"paper_row": row.row.paper, "paper_mean_percent": printed[0], "paper_sd_percent": printed[1]}
+    return {**cell, **_origin(row.evidence, dataset_info)}
+
+
+def _difference_cell(difference: Difference, figure: str, dataset_info: DatasetInfo) -> dict[str, Any]:
+    own = difference.metrics[figure]
+    return {
+        "table": difference.table,
+        "with": difference.first.row.name,
+        "without": difference.second.row.name,
+        "group": difference.group,
+        "metric": figure,
+        "value_with": _plain(own.first),
+        "value_without": _plain(own.second),
+        "difference": _plain(own.difference),
+        "low": _plain(own.low),
+        "high": _plain(own.high),
+        "p": _plain(own.p_value),
+        "test": own.test,
+        "num_images": own.num_images,
+        "num_patients": own.num_patients,
+        "folds": " ".join(map(str, difference.folds)),
+        "note": own.note,
+        **_origin((*difference.first.evidence, *difference.second.evidence), dataset_info),
+    }
+
+
+def _origin(evidence: Sequence[TestPredictions], dataset_info: DatasetInfo) -> dict[str, str]:
+    """Where a cell comes from: weights with their SHA-256, decomposers, and the data."""
+    decomposers = dict.fromkeys(str(one.done.decomposer_sha256) for one in evidence if one.done.decomposer_sha256)
+    return {
+        "checkpoints": "; ".join(f"{place(one.done)} sha256:{one.done.sha256}" for one in evidence),
+        "decomposers": "; ".join(f"sha256:{sha256}" for sha256 in decomposers),
+        "data": "; ".join(dict.fromkeys(one.tested_on for one in evidence)),
+        "manifest_sha256": dataset_info.sha256,
+    }
+
+
+def _plain(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+        if rows:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def write_latex(results: Results, dataset_info: DatasetInfo, folder: str | os.PathLike[str]) -> list[Path]:
+    """``table4.tex`` ... and ``differences.tex``, for ``\\usepackage{booktabs}``; comments say where rows come from."""
+    files = []
+    for table in results.tables:
+        for group, rows in table.groups.items():
+            name = f"table{table.number}.tex" if group == "all" else f"table{table.number}_{_slug(group)}.tex"
+            text = _latex_table(table, group, rows, dataset_info, results.with_paper)
+            files.append(_write_text(Path(folder) / name, text))
+    text = "\n".join(_latex_differences(table) for table in results.tables if table.differences)
+    return [*files, _write_text(Path(folder) / "differences.tex", text)] if text else files
+
+
+def _latex_table(
+    table: ResultTable, group: str, rows: Sequence[ResultRow], dataset_info: DatasetInfo, with_paper: bool
+) -> str:
+    sized = table.number == 4
+    heads = ["Method", *(["Size"] if sized else []), *(HEADINGS[name] for name in table.metrics), "$n$"]
+    body = []
+    for row in rows:
+        body += [f"% {place(one.done)} sha256:{one.done.sha256}; {one.tested_on}" for one in row.evidence]
+        size = [] if not sized else [size_name(row.size)]
+        own = [row.summaries[name] for name in table.metrics]
+        count = next(iter(row.summaries.values())).num_images
+        body.append(_line([_escaped(row.row.name), *size, *(percent(s.mean, s.sd) for s in own), str(count)]))
+        body.append(_line(["", *([""] if sized else []), *(_small(percent_interval(s.low, s.high)) for s in own), ""]))
+        if with_paper and row.row.paper:
+            body.append(_line(_latex_paper(table, row.row.paper, sized)))
+    words = f"{TITLES[table.number]}, {_escaped(group)} images: percent, mean $\\pm$ standard deviation over folds"
+    words += ", 95\\,\\% interval by bootstrap over patients below"
+    words += f"; {positive_class_name(table.number)}" if positive_class_name(table.number) else ""
+    head = f"% data: {dataset_info.name}; manifest sha256:{dataset_info.sha256}\n"
+    return head + _latex_frame(words, heads, body)
+
+
+def _latex_paper(table: ResultTable, name: str, sized: bool) -> list[str]:
+    size = [f"{PAPER_SIZES[name]:.1f}" if name in PAPER_SIZES else ""] if sized else []
+    cells = []
+    for figure in table.metrics:
+        printed = paper_value(table.number, name, figure)
+        cells.append("" if printed is None else f"{printed[0]:.2f} ± {printed[1]:.2f}")
+    return [f"\\quad {_escaped(name)}, the paper", *size, *cells, "1000"]
+
+
+def _latex_differences(table: ResultTable) -> str:
+    heads = ["With -- without residue", "Images", *(HEADINGS[name] for name in table.metrics)]
+    body = []
+    for difference in table.differences:
+        own = [difference.metrics[name] for name in table.metrics]
+        bounds = [f"{percent_interval(d.low, d.high)}, $p$ {d.p_value:.3f}" if d.low == d.low else "" for d in own]
+        body.append(_line([_escaped(difference.second.row.name), _escaped(difference.group), *map(_signed, own)]))
+        body.append(_line(["", "", *map(_small, bounds)]))
+    words = f"{TITLES[table.number]}: paired differences in points, 95\\,\\% interval and two-sided $p$ by patient"
+    return _latex_frame(words, heads, body)
+
+
+def _signed(difference: Any) -> str:
+    return f"{100 * difference.difference:+.1f}" if math.isfinite(difference.difference) else "–"
+
+
+def _latex_frame(words: str, heads: Sequence[str], body: Sequence[str]) -> str:
+    lines = [
+        "\\begin{table}", "\\centering", f"\\caption{{{words}.}}", f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+        "\\toprule", _line(heads), "\\midrule", *body, "\\bottomrule", "\\end{tabular}", "\\end{table}", "",
+    ]  # fmt: skip
+    return "\n".join(lines).replace("±", "$\\pm$").replace("–", "--").replace("−", "$-$")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _small(text: str) -> str:
+    return f"{{\\footnotesize {text}}}" if text else ""
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in text)
+
+
+def _write_text(path: Path, text: str) -> Path:
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path

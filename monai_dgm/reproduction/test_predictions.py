@@ -1,0 +1,144 @@
+"""The scored test images of finished jobs, with the threshold of their validation images."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dgm.engines.classification.evaluation import read_scores
+from monai_dgm.engines.classification.predictions import ClassificationResult
+from monai_dgm.engines.detection.evaluation import read_detections
+from monai_dgm.engines.metric_rows import METRICS_FILE
+from monai_dgm.errors import InputError
+from monai_dgm.metrics.classification import PositiveClass, balanced_threshold, classification_metric_set
+from monai_dgm.metrics.detection import IOU_THRESHOLDS, average_precisions, match_detections
+from monai_dgm.metrics.metric_sets import MetricSet
+from monai_dgm.reproduction.job_record import JobRecord
+from monai_dgm.reproduction.jobs import Job
+
+__all__ = ["TestPredictions", "load_test_predictions", "positive_class"]
+
+Places = NDArray[np.int_]
+
+
+@dataclass(frozen=True, eq=False)
+class TestPredictions:
+    """One job's test images, in the order of their names, so that two jobs on the same images are paired.
+
+    Attributes:
+        fold: of the job.
+        done: the job's record: weights, data, command.
+        settings: of the network.
+        tested_on: the test images in words.
+        threshold: from validation; NaN for a detector.
+        image_ids, patients, sources: of each of N images.
+        select: positions of some of the images -> their figures as a function of resampling weights.
+    """
+
+    fold: int
+    done: JobRecord
+    settings: Mapping[str, Any]
+    tested_on: str
+    threshold: float
+    image_ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    sources: tuple[str, ...]
+    select: Callable[[Places], MetricSet]
+
+    def places(self, group: str) -> Places:
+        """Positions of the images of a source; of all for "all"."""
+        return np.array([i for i, source in enumerate(self.sources) if group in ("all", source)], dtype=np.int_)
+
+
+def positive_class(table: int) -> PositiveClass:
+    """NORMAL for Tables 4 and 5, as in the paper; "abnormal" is label 1, which is opacity for Table 6."""
+    return "normal" if table in (4, 5) else "abnormal"
+
+
+def load_test_predictions(root: Path, job: Job, done: JobRecord, table: int) -> TestPredictions:
+    """Read what a job left.
+
+    Args:
+        root: that the paths of ``done`` are relative to.
+        job: of a classifier, a head or a detector.
+        done: its record.
+        table: decides which class is the positive one.
+
+    Raises:
+        InputError: files that are missing, or are of other weights; a test or a validation that cannot be used.
+    """
+    metrics = _metrics(root / done.scores[1], done)
+    known = (job.fold, done, metrics["settings"], str(metrics["tested_on"]))
+    if job.kind == "detector":
+        return _detection(root, known)
+    return _classification(root, known, positive_class(table))
+
+
+def _metrics(scores: Path, done: JobRecord) -> dict[str, Any]:
+    path = scores.with_name(METRICS_FILE)
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = metrics["model"]["sha256"]
+        metrics["settings"], metrics["tested_on"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: expected the figures of {done.name} as JSON ({error})") from error
+    if found != done.sha256:
+        raise InputError(f"{path}: expected figures of weights {done.sha256[:12]}, they are of {str(found)[:12]}")
+    return metrics
+
+
+Known = tuple[int, JobRecord, Mapping[str, Any], str]
+
+
+def _classification(root: Path, known: Known, positive: PositiveClass) -> TestPredictions:
+    validation, test = (read_scores(root / name) for name in known[1].scores)
+    threshold = balanced_threshold([r.label for r in validation], [r.score for r in validation])
+    if not math.isfinite(threshold):
+        raise InputError(f"{known[1].scores[0]}: expected validation images of both labels to choose the threshold on")
+    records = _sorted(test, known[1])
+    labels = np.array([record.label for record in records])
+    scores = np.array([record.score for record in records])
+
+    def select(places: Places) -> MetricSet:
+        return classification_metric_set(labels[places], scores[places], threshold, positive)
+
+    patients, sources = tuple(r.patient_id for r in records), tuple(r.source for r in records)
+    return TestPredictions(*known, threshold, tuple(r.image_id for r in records), patients, sources, select)
+
+
+def _sorted(records: Sequence[ClassificationResult], done: JobRecord) -> list[ClassificationResult]:
+    ordered = sorted(records, key=lambda record: record.image_id)
+    _check_names([record.image_id for record in ordered], done)
+    return ordered
+
+
+def _check_names(names: Sequence[str], done: JobRecord) -> None:
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"{done.scores[1]}: expected test images that differ, got {len(set(names))} of {len(names)}")
+
+
+def _detection(root: Path, known: Known) -> TestPredictions:
+    records, sources = read_detections(root / known[1].scores[1])
+    order = sorted(range(len(records)), key=lambda i: records[i].image_id)
+    records, sources = [records[i] for i in order], [sources[i] for i in order]
+    _check_names([record.image_id for record in records], known[1])
+
+    def select(places: Places) -> MetricSet:
+        matched = match_detections([records[i] for i in places])
+
+        def metrics(weights: NDArray[np.float32]) -> Mapping[str, NDArray[np.float64]]:
+            precisions = average_precisions(matched, weights)
+            names = [f"ap{round(100 * level)}" for level in IOU_THRESHOLDS]
+            return {"ap": precisions.mean(axis=1), **dict(zip(names, precisions.T, strict=True))}
+
+        return metrics
+
+    patients = tuple(record.patient_id for record in records)
+    return TestPredictions(*known, math.nan, tuple(r.image_id for r in records), patients, tuple(sources), select)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from monai_dgm.engines.decomposition.inference import question_radiograph
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom
+from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_digital_xray
+from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, write_secondary_capture
+from monai_dgm.readers.dicom import read_dicom
+
+PATIENT = ExaminedPatient("sim-1", "F", 61)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    """uint16 (24, 32), every value once, up to the largest."""
+    return (np.arange(24 * 32) * 85).astype(np.uint16).reshape(24, 32)
+
+
+def test_our_reader_gets_the_pixels_and_what_goes_with_them(pixels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(encode_dicom(write_digital_xray(pixels, PATIENT, "one", view="AP", pixel_spacing=(0.5, 0.25))))
+    read = read_dicom(path)
+    np.testing.assert_allclose(np.corrcoef(read.pixels.ravel(), pixels.ravel())[0, 1], 1, atol=1e-6)
+    assert (read.pixel_spacing, read.modality, read.view, read.bits) == ((0.5, 0.25), "DX", "AP", 16)
+    assert question_radiograph(read) == ()
+
+
+def test_one_examination_has_one_set_of_uids(pixels: np.ndarray) -> None:
+    one, same, other = (write_digital_xray(pixels, PATIENT, key) for key in ("one", "one", "other"))
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        assert one[keyword] == same[keyword] != other[keyword]
+    assert len({one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID}) == 3
+    assert encode_dicom(one) == encode_dicom(same)
+
+
+def test_results_can_be_derived_from_it(pixels: np.ndarray) -> None:
+    from monai_dgm.labelling.dicom_objects.derived import Algorithm
+
+    image = write_digital_xray(pixels, PATIENT, "one")
+    capture = write_secondary_capture(image, np.zeros((24, 32), np.uint8), NORMAL, algorithm=Algorithm("a", "1"))
+    assert capture.StudyInstanceUID == image.StudyInstanceUID and capture.PatientID == "sim-1"
+
+
+def test_what_is_no_radiograph_is_refused(pixels: np.ndarray) -> None:
+    for wrong in (pixels.astype(np.float32), pixels[None], pixels[:0]):
+        with pytest.raises(InputError):
+            write_digital_xray(wrong, PATIENT, "one")
+    with pytest.raises(InputError):
+        write_digital_xray(pixels, PATIENT, "one", view="LL")
+    for patient in (("", "F", 1), ("a\\b", "F", 1), ("a", "female", 1), ("a", "F", -1)):
+        with pytest.raises(InputError):
+            ExaminedPatient(*patient)
+
+
+@pytest.mark.slow
+def test_dciodvfy_has_nothing_to_say(pixels: np.ndarray, tmp_path: Path) -> None:
+    program = shutil.which("dciodvfy")
+    if program is None:
+        pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
+    path = tmp_path / "x.dcm"
+    path.write_bytes(encode_dicom(write_digital_xray(pixels, PATIENT, "one")))
+    done = subprocess.run([program, str(path)], capture_output=True, text=True, check=False)
+    assert "Error" not in done.stderr and "DXImageForPresentation" in done.stderr + done.stdout
+    assert pydicom.dcmread(io.BytesIO(path.read_bytes())).PatientAge == "061Y"
