@@ -41,9 +41,9 @@ from monai_dgm.labelling.labels.image_label import ImageLabel, make_boxes
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.studies import StudyFolder, image_id_of
-from monai_dgm.labelling.training.data import TrainingData, corrected_items, write_splits
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions, fine_tune
 from monai_dgm.labelling.training.promotion import detect_in, metrics_of
+from monai_dgm.labelling.training.training_data import TrainingData, corrected_items, write_splits
 from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.readers.read import image_shape
 from monai_dgm.report.learning_curves import draw_curves, table_of

@@ -31,14 +31,14 @@ from monai_dgm.labelling.active_learning.score_store import ScoreStore
 from monai_dgm.labelling.labels.image_label import OPACITY, LabelledBox
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import Answer
-from monai_dgm.labelling.server.batch import Batches
+from monai_dgm.labelling.server.background import Batches
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError
 from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
+from monai_dgm.labelling.server.ohif_files import ViewerFiles
 from monai_dgm.labelling.server.requests import checked_image_id, known_name
 from monai_dgm.labelling.server.selection import ImageSelection
 from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
-from monai_dgm.labelling.server.viewer_files import ViewerFiles
-from monai_dgm.labelling.training.detector import DetectorTraining
+from monai_dgm.labelling.training.detector_training import DetectorTraining
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 
 from monai_dgm.engines.weights import save_weights
+from monai_dgm.labelling.archive.archive_client import ArchiveClient
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
-from monai_dgm.labelling.archive.cache import DicomCache
-from monai_dgm.labelling.archive.client import ArchiveClient
-from monai_dgm.labelling.server import rescan
+from monai_dgm.labelling.archive.instance_cache import DicomCache
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.studies import StudyFolder
@@ -85,5 +84,5 @@ def fake_archive() -> Iterator[FakeArchive]:
 @pytest.fixture
 def study_archive(fake_archive: FakeArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyArchive:
     """Studies of the archive, looked at anew each time."""
-    monkeypatch.setattr(rescan, "RESCAN_SECONDS", 0.0)
+    monkeypatch.setattr("monai_dgm.labelling.server.studies.RESCAN_SECONDS", 0.0)
     return StudyArchive(ArchiveClient(fake_archive.url), DicomCache(tmp_path / "cache", 100_000_000))

@@ -40,9 +40,9 @@ def open_studies(settings: Any) -> Studies:
     """
     if not is_archive(settings.studies):
         return StudyFolder(settings.studies)
+    from monai_dgm.labelling.archive.archive_client import ArchiveClient
     from monai_dgm.labelling.archive.archive_studies import StudyArchive
-    from monai_dgm.labelling.archive.cache import DicomCache
-    from monai_dgm.labelling.archive.client import ArchiveClient
+    from monai_dgm.labelling.archive.instance_cache import DicomCache
 
     user, password = platform.MONAI_LABEL_DICOMWEB_USERNAME, platform.MONAI_LABEL_DICOMWEB_PASSWORD
     client = ArchiveClient(settings.studies, (user, password or "") if user else None)
@@ -56,10 +56,10 @@ def make_watch(app: Any) -> Any:
     """The watch over the app's archive; None for studies of a folder."""
     if not is_archive(app.settings.studies):
         return None
+    from monai_dgm.labelling.archive.archive_state import ArchiveState
+    from monai_dgm.labelling.archive.archive_watcher import ArchiveWatch
     from monai_dgm.labelling.archive.reports import ArchiveReports
     from monai_dgm.labelling.archive.sent_results import ArchiveResults
-    from monai_dgm.labelling.archive.state import ArchiveState
-    from monai_dgm.labelling.archive.watch import ArchiveWatch
 
     studies, state = app.analysis.studies, ArchiveState(app.settings.state_dir / "archive.sqlite")
     send = app.settings.get("send_results", "true").lower()

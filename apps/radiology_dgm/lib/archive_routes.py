@@ -13,7 +13,7 @@ from monailabel.endpoints.user.auth import User
 from starlette.background import BackgroundTask
 
 from lib.routes import ADMIN, ANNOTATOR, ANY_USER, app_of
-from monai_dgm.labelling.archive.proxy import READ, STORE, checked_path, own_addresses
+from monai_dgm.labelling.archive.dicomweb_paths import READ, STORE, checked_path, own_addresses
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
 
 ROUTES = [

@@ -23,8 +23,8 @@ from monailabel.interfaces.exception import MONAILabelException
 
 from lib import archive_routes, exchange_routes, routes, training_routes, viewer_routes
 from monai_dgm.errors import InputError, in_one_line
-from monai_dgm.labelling.server.guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.server.http_errors import ForbiddenError, answer_to, status_of
+from monai_dgm.labelling.server.request_guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.server.studies import MAX_FILE_BYTES
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
 
-from monai_dgm.labelling.training.detector import DetectorTraining
+from monai_dgm.labelling.training.detector_training import DetectorTraining
 from monai_dgm.labelling.training.fine_tuning import OPTIONS
 
 

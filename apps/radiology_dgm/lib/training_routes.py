@@ -11,7 +11,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.http_errors import UnknownError
 from monai_dgm.labelling.server.requests import known_name
-from monai_dgm.labelling.training.detector import DetectorTraining
+from monai_dgm.labelling.training.detector_training import DetectorTraining
 
 ROUTES = [
     ("GET DELETE", "/train/?"),

@@ -7,13 +7,12 @@ import threading
 import pydicom
 
 from monai_dgm.errors import InputError, in_one_line
-from monai_dgm.labelling.archive.cache import DicomCache
-from monai_dgm.labelling.archive.client import ArchiveClient, StudyUIDs, is_uid
-from monai_dgm.labelling.archive.index import ArchivedInstance, ArchiveIndex
+from monai_dgm.labelling.archive.archive_client import ArchiveClient, StudyUIDs, is_uid
+from monai_dgm.labelling.archive.instance_cache import DicomCache
+from monai_dgm.labelling.archive.instance_index import ArchivedInstance, ArchiveIndex
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, ForbiddenError, UnknownError
 from monai_dgm.labelling.server.requests import checked_image_id
-from monai_dgm.labelling.server.rescan import Rescan
-from monai_dgm.labelling.server.studies import StudyImage, read_checked
+from monai_dgm.labelling.server.studies import Rescan, StudyImage, read_checked
 from monai_dgm.labelling.server.study_placement import radiograph_placement
 from monai_dgm.readers.dicom import read_header
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import pydicom
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.archive.archive_client import StudyUIDs
+from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
-from monai_dgm.labelling.archive.client import StudyUIDs
-from monai_dgm.labelling.archive.index import ArchiveIndex
-from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
+from monai_dgm.labelling.archive.instance_index import ArchiveIndex
 from monai_dgm.labelling.dicom_objects.opacity_report import (
     OpacityReport,
     ReportedOpacity,

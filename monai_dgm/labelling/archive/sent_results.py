@@ -18,9 +18,9 @@ from pydicom.uid import UID
 from monai_dgm.engines.decomposition.decompose import OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import draw_overlay
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.archive.archive_client import value_of
+from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
-from monai_dgm.labelling.archive.client import value_of
-from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
 from monai_dgm.labelling.dicom_objects.derived import Algorithm
 from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, RESIDUE, write_secondary_capture
 from monai_dgm.labelling.dicom_objects.segmentation import segmentation_obstacle, write_saliency_segmentation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,32 @@ from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
 from monai_dgm.labelling.server.requests import checked_image_id, checked_new_id
-from monai_dgm.labelling.server.rescan import Rescan
 from monai_dgm.labelling.server.study_placement import radiograph_placement
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.placement import Placement
 
-__all__ = ["MAX_FILE_BYTES", "Studies", "StudyFolder", "StudyImage", "image_id_of", "read_checked"]
+__all__ = ["MAX_FILE_BYTES", "Rescan", "Studies", "StudyFolder", "StudyImage", "image_id_of", "read_checked"]
 
 MAX_FILE_BYTES = 200_000_000  # the largest radiographs, 60 megapixels of 16 bits, take 120 MB
 SEPARATOR = "__"
+RESCAN_SECONDS = 5.0
+
+
+class Rescan:
+    """When to list a folder or an archive again, since others may have changed it. Not safe with several threads."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the last listing is older than :data:`RESCAN_SECONDS`, or there was none yet."""
+        return self._last is None or time.monotonic() - self._last >= RESCAN_SECONDS
+
+    def done(self) -> None:
+        """A listing has just ended."""
+        self._last = time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from monai.bundle import ConfigWorkflow
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.requests import checked_number
-from monai_dgm.labelling.training.data import CORRECTED
+from monai_dgm.labelling.training.training_data import CORRECTED
 
 __all__ = ["OPTIONS", "FineTuneOptions", "batch_mixture", "fine_tune"]
 
@@ -88,7 +88,7 @@ def overrides(
     Args:
         weights: to start from; the network is as the JSON file beside them says.
         options: of the training.
-        splits: file of :func:`monai_dgm.labelling.training.data.write_splits`.
+        splits: file of :func:`monai_dgm.labelling.training.training_data.write_splits`.
     """
     settings = read_model_settings(weights)
     steps = options.max_epochs * options.epoch_length
@@ -149,7 +149,7 @@ def fine_tune(
         **{name: str(value) if isinstance(value, Path) else value for name, value in (others or {}).items()},
     }
     workflow = ConfigWorkflow(str(config_file), workflow_type="train", logging_file=False, run_id="training")
-    imports = ["$import monai_dgm.labelling.training.data as training_data"]
+    imports = ["$import monai_dgm.labelling.training.training_data as training_data"]
     imports += ["$import monai_dgm.labelling.training.fine_tuning as fine_tuning"]
     workflow.parser.update({"imports": [*workflow.parser["imports"], *imports], **given})
     workflow.initialize()

@@ -26,19 +26,19 @@ from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.labels.label_store import LabelStore
-from monai_dgm.labelling.training.data import (
+from monai_dgm.labelling.training.fine_tuning import fine_tune
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob
+from monai_dgm.labelling.training.model_versions import KEPT_ASIDE, KEY, PROMOTED, ModelVersion, ModelVersions
+from monai_dgm.labelling.training.promotion import compare, decide, detect_in, detector_of, metrics_of
+from monai_dgm.labelling.training.training_data import (
     corrected_items,
+    make_training_data,
     read_counts,
     read_splits,
     replayed,
-    training_data,
     write_splits,
 )
-from monai_dgm.labelling.training.fine_tuning import fine_tune
-from monai_dgm.labelling.training.job import JobFolder, TrainingJob
-from monai_dgm.labelling.training.promotion import compare, decide, detect_in, detector_of, metrics_of
 from monai_dgm.labelling.training.validation_set import truth_digest
-from monai_dgm.labelling.training.versions import KEPT_ASIDE, KEY, PROMOTED, ModelVersion, ModelVersions
 from monai_dgm.metrics.detection import match_detections, score_for_rate
 
 __all__ = ["main", "run_job"]
@@ -88,7 +88,7 @@ def _prepare(folder: JobFolder, job: TrainingJob) -> None:
         readable = RadiographDataset(items, int(settings["image_size"]), folder.cache, skip_bad=True)
         items, counts["unusable"] = readable.items, counts["unusable"] + len(readable.bad)
     replay = replayed(job.replay or None, int(settings.get("fold") or 0), int(settings.get("seed") or 0))
-    data = training_data(items, {**counts, "damaged": len(bad)}, replay, job.record)
+    data = make_training_data(items, {**counts, "damaged": len(bad)}, replay, job.record)
     if not replay.training:
         logger.warning("no original data are replayed (setting replay): the model may forget what it was trained on")
     logger.info("%s; %d images to validate on", data.description, len(data.validation))

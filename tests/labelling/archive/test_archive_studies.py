@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.archive.archive_client import StudyUIDs
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
-from monai_dgm.labelling.archive.client import StudyUIDs
-from monai_dgm.labelling.archive.index import FOR_PROCESSING
+from monai_dgm.labelling.archive.instance_index import FOR_PROCESSING
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from monai_dgm.labelling.server.http_errors import (
     ArchiveAwayError,

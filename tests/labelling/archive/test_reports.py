@@ -8,9 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
+from monai_dgm.labelling.archive.archive_state import ArchiveState
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.reports import SOURCE, ArchiveReports
-from monai_dgm.labelling.archive.state import ArchiveState
 from monai_dgm.labelling.dicom_objects.derived import Algorithm
 from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, as_array
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_dgm.labelling.archive.archive_state import ArchiveState
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.sent_results import ArchiveResults, derived_uid
-from monai_dgm.labelling.archive.state import ArchiveState
 from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -10,9 +11,8 @@ import pytest
 from PIL import Image
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.server import rescan
 from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
-from monai_dgm.labelling.server.studies import StudyFolder, image_id_of
+from monai_dgm.labelling.server.studies import RESCAN_SECONDS, Rescan, StudyFolder, image_id_of
 
 HOSTILE = ["../a", "a.png", "/etc/passwd", "sub/c", "..", "sub__../a", "A", "a\0", "", "x" * 300, "~root", "%2e%2e/a"]
 
@@ -77,7 +77,7 @@ def test_two_files_of_one_id_are_both_left_out(folder: Path) -> None:
 
 
 def test_new_files_are_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rescan, "RESCAN_SECONDS", 0.0)
+    monkeypatch.setattr("monai_dgm.labelling.server.studies.RESCAN_SECONDS", 0.0)
     studies = StudyFolder(folder)
     before = studies.find("a").stamp
     (folder / "d.png").write_bytes(png())
@@ -125,3 +125,18 @@ def test_what_is_no_radiograph_is_not_added(folder: Path, content: bytes) -> Non
     assert str(folder) not in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(InputError, match="ends in"):
         StudyFolder(folder).add("new", png(), ".exe")
+
+
+def test_a_listing_is_due_at_first_and_then_after_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    again = Rescan()
+    assert again.due and again.due
+    again.done()
+    assert not again.due
+    now = RESCAN_SECONDS - 0.1
+    assert not again.due
+    now = RESCAN_SECONDS
+    assert again.due
+    again.done()
+    assert not again.due

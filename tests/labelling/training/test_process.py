@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.labelling.training.job import JobFolder
+from monai_dgm.labelling.training.model_versions import ModelVersions
 from monai_dgm.labelling.training.process import main
-from monai_dgm.labelling.training.versions import ModelVersions
 from tests.labelling.trainable import readable, write_job
 
 

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from monai_dgm.labelling.archive.cache import DicomCache
+from monai_dgm.labelling.archive.instance_cache import DicomCache
 
 
 def fill(cache: DicomCache, key: str, size: int = 100) -> None:

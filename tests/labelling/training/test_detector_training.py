@@ -18,7 +18,7 @@ from monai_dgm.labelling.server.http_errors import ConflictError, UnavailableErr
 from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.studies import StudyFolder, StudyImage
 from monai_dgm.labelling.server.submissions import Submissions
-from monai_dgm.labelling.training.detector import DetectorTraining
+from monai_dgm.labelling.training.detector_training import DetectorTraining
 from tests.labelling.trainable import readable, true_label, write_detector
 from tests.labelling.training.test_process import wait_for
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from monai_dgm.labelling.archive.archive_state import ArchiveState
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
+from monai_dgm.labelling.archive.archive_watcher import ArchiveWatch
 from monai_dgm.labelling.archive.reports import ArchiveReports
 from monai_dgm.labelling.archive.sent_results import ArchiveResults
-from monai_dgm.labelling.archive.state import ArchiveState
-from monai_dgm.labelling.archive.watch import ArchiveWatch
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.http_errors import UnavailableError
 from monai_dgm.labelling.server.models import LabellingModels

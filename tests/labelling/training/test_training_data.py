@@ -11,13 +11,13 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.training.data import (
+from monai_dgm.labelling.training.training_data import (
     Replay,
     corrected_items,
+    make_training_data,
     read_counts,
     read_splits,
     replayed,
-    training_data,
     write_copy,
     write_splits,
 )
@@ -92,12 +92,12 @@ def corrected(items: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[s
 
 def test_corrections_alone(items: list[dict[str, Any]], tmp_path: Path) -> None:
     found, counts = corrected(items)
-    data = training_data(found, counts, NOTHING, tmp_path / "validation.json")
+    data = make_training_data(found, counts, NOTHING, tmp_path / "validation.json")
     trained, held = ({item["image_id"] for item in part} for part in (data.training, data.validation))
     assert not trained & held and len(trained) + len(held) == len(items)
     assert data.description.endswith("corrected images alone") and all(item["corrected"] for item in data.training)
     with pytest.raises(InputError, match="expected labelled images to train on, got none"):
-        training_data(
+        make_training_data(
             [item for item in found if item["image_id"] in held], counts, NOTHING, tmp_path / "validation.json"
         )
 
@@ -105,8 +105,8 @@ def test_corrections_alone(items: list[dict[str, Any]], tmp_path: Path) -> None:
 def test_later_labels_never_reach_validation_images(items: list[dict[str, Any]], tmp_path: Path) -> None:
     few, counts = corrected(items[:12])
     record = tmp_path / "validation.json"
-    first = training_data(few, counts, NOTHING, record)
-    later = training_data(*corrected(items), NOTHING, record)
+    first = make_training_data(few, counts, NOTHING, record)
+    later = make_training_data(*corrected(items), NOTHING, record)
     held = {item["image_id"] for item in first.validation}
     assert {item["image_id"] for item in later.validation} == held
     assert not held & {item["image_id"] for item in later.training} and len(later.training) > len(first.training)
@@ -119,7 +119,7 @@ def test_original_data_beside_corrections_of_the_same_images(
     studies = [{**item, "image_id": f"study {i}"} for i, item in enumerate(items)]
     for item in studies:  # the same files in another place, under other names
         item["image"] = shutil.copy(item["image"], tmp_path / f"{item['image_id']}.png")
-    data = training_data(*corrected(studies), replay, tmp_path / "validation.json")
+    data = make_training_data(*corrected(studies), replay, tmp_path / "validation.json")
     reserved = {item["image_id"] for item in [*replay.validation, *replay.test]}
     names = {item["image_id"]: item["corrected"] for item in data.training}
     original = {item["image_id"]: f"study {i}" for i, item in enumerate(items)}
@@ -133,7 +133,7 @@ def test_original_data_beside_corrections_of_the_same_images(
 
 
 def test_what_is_written_is_what_a_training_reads(items: list[dict[str, Any]], tmp_path: Path) -> None:
-    data = training_data(*corrected(items), NOTHING, tmp_path / "validation.json")
+    data = make_training_data(*corrected(items), NOTHING, tmp_path / "validation.json")
     write_splits(tmp_path / "splits.json", data)
     splits = read_splits(tmp_path / "splits.json")
     assert splits.description == data.description and read_counts(tmp_path / "splits.json") == data.counts

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive import client as archive_client
-from monai_dgm.labelling.archive.client import ArchiveClient, StudyUIDs, checked_archive_url, is_uid, value_of
+from monai_dgm.labelling.archive import archive_client as archive_client
+from monai_dgm.labelling.archive.archive_client import ArchiveClient, StudyUIDs, checked_archive_url, is_uid, value_of
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError, status_of
 from tests.labelling.fake_archive import FakeArchive, radiograph

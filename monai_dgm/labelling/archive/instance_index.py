@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from monai_dgm.labelling.archive.client import ArchiveClient, StudyUIDs, is_uid, value_of
+from monai_dgm.labelling.archive.archive_client import ArchiveClient, StudyUIDs, is_uid, value_of
 from monai_dgm.labelling.server.http_errors import UnknownError
 
 __all__ = ["ArchiveIndex", "ArchivedInstance"]

@@ -15,7 +15,7 @@ from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.http_errors import ConflictError, UnknownError
-from monai_dgm.labelling.training.versions import ModelVersions
+from monai_dgm.labelling.training.model_versions import ModelVersions
 
 SETTINGS = {"image_size": 32}
 
@@ -97,7 +97,7 @@ def test_no_room_leaves_no_half_version(versions: ModelVersions, monkeypatch: py
 
 WRITER = """
 import sys, torch
-from monai_dgm.labelling.training.versions import ModelVersions
+from monai_dgm.labelling.training.model_versions import ModelVersions
 versions = ModelVersions(sys.argv[1])
 print("ready", flush=True)
 while True:

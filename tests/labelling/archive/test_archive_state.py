@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive.state import ArchiveState, ReadReport
+from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
 
 
 def test_what_is_done_is_kept(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ __all__ = [
     "Replay",
     "TrainingData",
     "corrected_items",
+    "make_training_data",
     "read_splits",
     "replayed",
-    "training_data",
     "write_copy",
     "write_splits",
 ]
@@ -140,7 +140,7 @@ def replayed(folder: str | os.PathLike[str] | None, fold: int = 0, seed: int = 0
     return Replay(splits.training, splits.validation, splits.test, Path(folder).resolve().name)
 
 
-def training_data(
+def make_training_data(
     items: Sequence[dict[str, Any]], counts: Mapping[str, int], replay: Replay, record: str | os.PathLike[str]
 ) -> TrainingData:
     """Corrections and original data, without any image that is validated or tested on.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_dgm.labelling.archive.proxy import checked_path, own_addresses
+from monai_dgm.labelling.archive.dicomweb_paths import checked_path, own_addresses
 from monai_dgm.labelling.server.http_errors import UnknownError
 
 INSTANCE = "studies/1.2.3/series/2.25.4/instances/5.6"

@@ -28,11 +28,11 @@ from monai_dgm.labelling.server.http_errors import ConflictError, UnavailableErr
 from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.studies import Studies
 from monai_dgm.labelling.server.submissions import Submissions
-from monai_dgm.labelling.training.data import write_copy
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_text
+from monai_dgm.labelling.training.model_versions import ModelVersion, ModelVersions
+from monai_dgm.labelling.training.training_data import write_copy
 from monai_dgm.labelling.training.validation_set import MIN_LABELLED
-from monai_dgm.labelling.training.versions import ModelVersion, ModelVersions
 
 __all__ = ["DetectorTraining"]
 

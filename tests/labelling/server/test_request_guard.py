@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.server.guard import GuardPolicy, RequestGuard, is_loopback
 from monai_dgm.labelling.server.http_errors import UnknownError
+from monai_dgm.labelling.server.request_guard import GuardPolicy, RequestGuard, is_loopback
 
 POLICY = GuardPolicy.of(
     [("GET", "/x"), ("PUT", "/y/[a-z]+")], max_body_bytes=100, uploads=("/y/image",), max_upload_bytes=200
@@ -127,5 +127,5 @@ def test_errors_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         status, answer = ask(RequestGuard(failing(KeyError("Doe^Jane")), POLICY))
     assert status == 500 and "KeyError" in answer["detail"]
-    assert "Doe" not in caplog.text + json.dumps(answer) and "test_guard.py" in caplog.text
+    assert "Doe" not in caplog.text + json.dumps(answer) and "test_request_guard.py" in caplog.text
     assert "Traceback" not in caplog.text

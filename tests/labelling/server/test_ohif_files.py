@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.labelling.server.http_errors import UnavailableError, UnknownError
-from monai_dgm.labelling.server.viewer_files import ViewerFiles
+from monai_dgm.labelling.server.ohif_files import ViewerFiles
 
 
 @pytest.fixture
