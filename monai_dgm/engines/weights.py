@@ -15,12 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from monai_dgm.errors import InputError
+from monai_dgm.networks.residue_system import ResidueSystem, build_residue_system
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
     "PAPER_SETTINGS",
     "find_weights",
     "first_line",
+    "load_residue_system",
     "load_weights",
     "read_model_settings",
     "read_state_dict",
@@ -94,6 +96,24 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     except Exception as error:  # a file may hold anything; the user needs the one line
         raise InputError(f"{path}: expected {expected}, got: {first_line(error)}") from error
     return network
+
+
+def load_residue_system(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ResidueSystem:
+    """The residue system of a file of weights, as the settings beside it describe it, in evaluation mode.
+
+    Args:
+        path: ``.pt`` or ``.safetensors``, with its settings in the ``.json`` file of the same name.
+        device: where to put it.
+
+    Raises:
+        InputError: when the file is missing, its settings name no residue system, or the weights belong to another one.
+    """
+    try:
+        network = build_residue_system(read_model_settings(path))
+    except ValueError as error:
+        raise InputError(f"{Path(path).with_suffix('.json')}: {error}") from error
+    load_weights(network, path)
+    return network.to(device).eval()
 
 
 def read_state_dict(

@@ -1,4 +1,4 @@
-"""Writes the inference network whenever validation finds it better than before."""
+"""Writes the weights of the inference network whenever validation finds it better than before."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from torch import nn
 
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.handlers.history import TrainingHistory
-from monai_dgm.networks.decomposer import Decomposer
-from monai_dgm.networks.dgm import DGM
+from monai_dgm.networks.residue_system import ResidueSystem
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["ModelSaver"]
@@ -26,11 +25,11 @@ logger = logging.getLogger(__name__)
 class ModelSaver:
     """Attached to the validator: keeps the best model and logs validation.
 
-    MONAI's own saver does not write aside, and saves the network that is trained, not the one that infers.
+    MONAI's own saver writes into the file in place, and saves the network that is trained, not the one for inference.
 
     Args:
-        dgm: the network to save (its moving average, where there is one); of a DGM, the weights of its
-            :class:`Decomposer`.
+        network: the network to save (its moving average, where there is one). One that has an ``inference_network()``,
+            as the DGM has, is saved as that.
         path: ``.pt`` or ``.safetensors``, replaced as a whole.
         history: gets ``validation/<figure>``.
         settings: written beside the weights as JSON, so that inference knows the network's size.
@@ -38,13 +37,13 @@ class ModelSaver:
 
     def __init__(
         self,
-        dgm: nn.Module,
+        network: nn.Module,
         path: str | os.PathLike[str],
         history: TrainingHistory,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = dict(settings or {})
-        self.dgm = dgm
+        self.network = network
         self.path = Path(path)
         self.history = history
         self.trainer: Engine | None = None
@@ -65,8 +64,14 @@ class ModelSaver:
             metrics = {f"validation/{k}": v for k, v in state.metrics.items() if isinstance(v, float | int)}
             self.history.add(self.trainer, metrics)
         if state.best_metric_epoch == state.epoch:
+            network: Any = self.network
+            if hasattr(network, "inference_network"):
+                network = network.inference_network()
+            settings = self.settings
+            if isinstance(network, ResidueSystem):
+                own = {"architecture": network.architecture, "network_settings": network.network_settings()}
+                settings = {**own, **settings}
             with atomic_write(self.path.with_suffix(".json")) as partial:
-                partial.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
-            network = Decomposer.from_dgm(self.dgm) if isinstance(self.dgm, DGM) else self.dgm
+                partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
             save_weights(network.state_dict(), self.path)
             logger.info("saved %s: best %s so far, %.4f", self.path, state.key_metric_name, state.best_metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,24 +12,21 @@ from torch import Tensor, nn
 
 from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
 from monai_dgm.networks.dgm import DGM, check_image_size
+from monai_dgm.networks.residue_system import ResidueSystem
 
 __all__ = [
-    "OUTPUT_CHANNELS",
     "Decomposer",
     "bake_upsampling",
     "decomposer_state_dict",
     "dgm_state_dict",
-    "split_prediction",
 ]
 
-OUTPUT_CHANNELS = ("normal", "residue", "abnormality_probability")
 
-
-class Decomposer(nn.Module):
+class Decomposer(ResidueSystem, architecture="decomposer"):
     """Decomposes radiographs; no joint decoder, no discriminator, upsampling kernels folded once and stored.
 
-    The output is one tensor, as a MONAI bundle's network has it; :data:`OUTPUT_CHANNELS` names its channels and
-    :func:`split_prediction` takes it apart. TorchScript and ONNX export give the same numbers.
+    The output is that of every :class:`monai_dgm.networks.residue_system.ResidueSystem`. TorchScript and ONNX exports
+    give the same numbers.
 
     Args:
         base_width, num_res_blocks, normal_skips, residue_skips: as in :class:`monai_dgm.networks.dgm.DGM`.
@@ -39,7 +37,7 @@ class Decomposer(nn.Module):
     ) -> None:
         super().__init__()
         dgm = DGM(1, base_width, num_res_blocks, False, normal_skips, residue_skips)
-        self._take(dgm, lambda part: part)  # nobody else has it
+        self._take(dgm, lambda part: part)  # no copies: nothing else holds these parts
 
     @classmethod
     def from_dgm(cls, dgm: DGM) -> Decomposer:
@@ -55,6 +53,13 @@ class Decomposer(nn.Module):
         self.normal_decoder = bake_upsampling(own(dgm.normal_decoder))
         self.residue_decoder = bake_upsampling(own(dgm.residue_decoder))
         self.abnormality_head = own(dgm.abnormality_head)
+        settings = dgm.network_settings()
+        self._network_settings = {name: settings[name] for name in inspect.signature(Decomposer).parameters}
+
+    @torch.jit.unused
+    def network_settings(self) -> dict[str, Any]:
+        """The arguments of this class, as JSON values."""
+        return dict(self._network_settings)
 
     def forward(self, image: Tensor) -> Tensor:
         """Decompose.
@@ -76,15 +81,6 @@ class Decomposer(nn.Module):
         residue = self.residue_decoder(residue_features, image)
         probability = torch.sigmoid(self.abnormality_head(residue_features[-1]))
         return torch.cat((normal, residue, probability[:, :, None, None].expand_as(normal)), dim=1)
-
-
-def split_prediction(prediction: Tensor) -> dict[str, Tensor]:
-    """(B, 3, S, S) of :class:`Decomposer` -> ``normal``, ``residue`` (B, 1, S, S), ``abnormality_probability`` (B,)."""
-    return {
-        "normal": prediction[:, 0:1],
-        "residue": prediction[:, 1:2],
-        "abnormality_probability": prediction[:, 2, 0, 0],
-    }
 
 
 def bake_upsampling(module: nn.Module) -> Any:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_dgm.networks.blocks import AdaptiveResidualBlock, ResidualBlock, UpsampleConv2d, make_norm
+
+if TYPE_CHECKING:
+    from monai_dgm.networks.decomposer import Decomposer
 
 __all__ = ["DGM", "AbnormalityHead", "Decoder", "Encoder", "JointDecoder"]
 
@@ -166,6 +171,8 @@ class DGM(nn.Module):
     ) -> None:
         super().__init__()
         size = {"base_width": base_width, "num_res_blocks": num_res_blocks}
+        skips = {"normal_skips": normal_skips, "residue_skips": residue_skips}
+        self._settings = {"in_channels": in_channels, **size, "joint_decoder": joint_decoder, **skips}
         self.normal_encoder = Encoder("instance", in_channels, **size)
         self.residue_encoder = Encoder("none", in_channels, **size)
         self.normal_decoder = Decoder(in_channels, **size, skip_connections=normal_skips)
@@ -173,6 +180,16 @@ class DGM(nn.Module):
         self.joint_decoder = JointDecoder(in_channels, **size) if joint_decoder else None
         self.abnormality_head = AbnormalityHead(8 * base_width)
         self.apply(_initialise)
+
+    def network_settings(self) -> dict[str, Any]:
+        """The arguments of this class, as JSON values."""
+        return dict(self._settings)
+
+    def inference_network(self) -> Decomposer:
+        """A copy of what inference needs: the network without D_J, in evaluation mode."""
+        from monai_dgm.networks.decomposer import Decomposer  # it is built from a DGM
+
+        return Decomposer.from_dgm(self)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Decompose radiographs.

@@ -15,7 +15,7 @@ from monai.bundle.utils import DEFAULT_HANDLERS_ID
 
 from monai_dgm.handlers.history import read_history
 from monai_dgm.losses.objective import ObjectiveWeights
-from monai_dgm.networks.decomposer import split_prediction
+from monai_dgm.networks.residue_system import split_prediction
 from tests.bundles.small_trainings import Tiny, check_commands, check_components, check_train_workflow
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from monai.data import load_net_with_metadata
 
 import monai_dgm
 from monai_dgm.engines.weights import load_weights, read_model_settings, save_weights
-from monai_dgm.networks.decomposer import OUTPUT_CHANNELS, Decomposer
+from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.networks.residue_system import OUTPUT_CHANNELS
 from tests.bundles.small_trainings import files
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ import pytest
 import torch
 from ignite.engine import Engine, State
 
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import load_residue_system, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.handlers.model_saver import ModelSaver
-from monai_dgm.networks.decomposer import Decomposer, split_prediction
+from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM
+from monai_dgm.networks.residue_system import split_prediction
 
 SETTINGS = {"image_size": 32, "base_width": 2, "num_res_blocks": 1, "normal_skips": True, "residue_skips": False}
 
@@ -53,7 +54,8 @@ def test_saved_network_gives_what_the_dgm_gives(tmp_path: Path, history: Trainin
     Validator(ModelSaver(dgm, path, history, SETTINGS))(1, 0.5)
     settings = read_model_settings(path)
     assert {name: settings[name] for name in SETTINGS} == SETTINGS
-    network = load_weights(Decomposer(2, 1, True, False), path).eval()
+    network = load_residue_system(path)  # by the settings beside it
+    assert isinstance(network, Decomposer)
     image = torch.rand(2, 1, 32, 32) * 2 - 1
     with torch.no_grad():
         parts, outputs = split_prediction(network(image)), dgm(image)
@@ -93,7 +95,8 @@ def test_a_failed_write_leaves_the_last_model_whole(
     path = tmp_path / "model.pt"
     validate = Validator(ModelSaver(make_dgm(), path, history, SETTINGS))
     validate(1, 0.1)
-    before = path.read_bytes()
+    before, settings = path.read_bytes(), json.loads((tmp_path / "model.json").read_text())
+    assert settings.items() >= SETTINGS.items() and settings["architecture"] == "decomposer"
 
     def full(_: object, partial: Path) -> None:
         Path(partial).write_bytes(b"half")
@@ -104,7 +107,7 @@ def test_a_failed_write_leaves_the_last_model_whole(
         validate(2, 0.2)
     assert path.read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.json", "model.pt"]
-    assert json.loads((tmp_path / "model.json").read_text()) == SETTINGS
+    assert json.loads((tmp_path / "model.json").read_text()) == settings
 
 
 def test_another_network_is_saved_as_it_is(tmp_path: Path, history: TrainingHistory) -> None:

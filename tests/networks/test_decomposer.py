@@ -15,14 +15,13 @@ from torch import Tensor
 
 from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
 from monai_dgm.networks.decomposer import (
-    OUTPUT_CHANNELS,
     Decomposer,
     bake_upsampling,
     decomposer_state_dict,
     dgm_state_dict,
-    split_prediction,
 )
 from monai_dgm.networks.dgm import DGM
+from monai_dgm.networks.residue_system import OUTPUT_CHANNELS, split_prediction
 
 SETTINGS = [
     {},

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from monai_dgm.errors import InputError
-from monai_dgm.networks.decomposer import split_prediction
+from monai_dgm.networks.residue_system import split_prediction
 from monai_dgm.transforms.geometry import DARKEST, RadiographGeometry, prepare_radiograph
 from monai_dgm.transforms.saliency import Saliency, ThresholdRule, compute_saliency, saliency_to_boxes
 

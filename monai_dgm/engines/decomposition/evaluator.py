@@ -17,17 +17,23 @@ from monai_dgm.data.sources import Baselines
 from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, standard_groups
 from monai_dgm.metrics.decomposition import evaluate_decomposition
 from monai_dgm.metrics.groups import origin_of
+from monai_dgm.networks.residue_system import join_prediction
 
-__all__ = ["DGMEvaluator", "DecompositionMetrics", "as_prediction", "result_of"]
+__all__ = ["DecompositionEvaluator", "DecompositionMetrics", "as_prediction", "result_of"]
 
 
 def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
-    """Outputs of a DGM (dictionary) or of a Decomposer (tensor) as (B, 3, S, S): normal, residue, probability."""
+    """The output of a residue system (tensor), or of its training network (dictionary), as (B, 3, S, S).
+
+    Args:
+        outputs: the tensor as it is; or ``normal`` and ``residue`` (B, 1, S, S), and ``abnormality_logit`` (B, 1) where
+            the network has one.
+    """
     if isinstance(outputs, Tensor):
         return outputs
-    normal = outputs["normal"]
-    probability = torch.sigmoid(outputs["abnormality_logit"].float())[:, :, None, None].expand_as(normal)
-    return torch.cat((normal.float(), outputs["residue"].float(), probability), dim=1)
+    logit = outputs.get("abnormality_logit")
+    probability = None if logit is None else torch.sigmoid(logit.float())
+    return join_prediction(outputs["normal"], outputs["residue"], probability)
 
 
 def result_of(dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor) -> DecompositionResult:
@@ -92,7 +98,7 @@ class DecompositionMetrics(Metric):
         self.records = []
 
     def update(self, output: Sequence[Tensor]) -> None:
-        """Take in images, predictions and indices of a batch of :class:`DGMEvaluator`."""
+        """Take in images, predictions and indices of a batch of :class:`DecompositionEvaluator`."""
         for image, prediction, index in zip(*output, strict=True):
             self.records.append(result_of(self.dataset, int(index), image, prediction))
 
@@ -118,13 +124,13 @@ def _score_of(metrics: dict[str, float]) -> float:
     return metrics["decomposition_score"]
 
 
-class DGMEvaluator(Evaluator):
-    """Runs a DGM or a Decomposer over a data set of radiographs.
+class DecompositionEvaluator(Evaluator):
+    """Runs a residue system, or the network that is trained for one, over a data set of radiographs.
 
     Args:
         device: where the network is.
         val_data_loader: yields ``image`` (B, 1, S, S) and ``index`` (B,), in the order of the data set.
-        network: DGM or Decomposer; used in evaluation mode, full precision.
+        network: its output is as :func:`as_prediction` takes it; used in evaluation mode, full precision.
         figures: computed at the end of a run; ``decomposition_score`` is the key metric.
         val_handlers: Ignite or MONAI handlers.
         inferer: calls the network; by default on the whole image.

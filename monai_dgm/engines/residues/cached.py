@@ -22,7 +22,7 @@ from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.decomposition.decompose import content
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.networks.decomposer import split_prediction
+from monai_dgm.networks.residue_system import split_prediction
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.utils.atomic import atomic_write
 

@@ -17,9 +17,9 @@ from monai_dgm.data.decomposed import DecomposedDataset, check_channels
 from monai_dgm.data.sources import Splits
 from monai_dgm.engines.files import describe_model, weights_sha256
 from monai_dgm.engines.residues.cached import cached_residues
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import load_residue_system, read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.networks.residue_system import ResidueSystem
 
 __all__ = [
     "announce_decomposer",
@@ -43,18 +43,15 @@ def needs_decomposer(channels: Sequence[str], pseudo_healthy_prob: float = 0.0) 
     return "residue" in check_channels(channels) or pseudo_healthy_prob > 0
 
 
-def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Decomposer:
-    """The frozen decomposer of a file of weights, in evaluation mode, sized as the JSON file beside it says.
+def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ResidueSystem:
+    """The frozen residue system of a file of weights, as the JSON file beside it describes it, in evaluation mode.
 
     Raises:
         InputError: no such file, or one of another network.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected the weights of a decomposer (bundles/dgm trains one), there are none")
-    settings = read_model_settings(path)
-    names = ("base_width", "num_res_blocks", "normal_skips", "residue_skips")
-    network = Decomposer(**{name: settings[name] for name in names})
-    return load_weights(network, path).to(device).eval().requires_grad_(False)  # type: ignore[return-value]
+    return load_residue_system(path, device).requires_grad_(False)
 
 
 def decomposer_sha256(path: str | os.PathLike[str], channels: Sequence[str]) -> str | None:

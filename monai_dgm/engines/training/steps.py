@@ -1,7 +1,8 @@
-"""One alternation of the GAN: update encoders, decoders and head, then the discriminator (paper, section 5.1)."""
+"""Training steps: what all of them share, and the DGM's (generator, then discriminator; paper, section 5.1)."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,13 +15,13 @@ from monai_dgm.losses.adversarial import discriminator_adversarial_loss, r1_pena
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 
-__all__ = ["AdversarialStep", "frozen", "step_report", "unwrapped"]
+__all__ = ["AdversarialStep", "TrainingStep", "frozen", "step_report", "unwrapped"]
 
 BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 def frozen(module: nn.Module) -> Callable[..., Any]:
-    """``module`` as a function whose parameters get no gradient while its input does: a frozen copy without copying."""
+    """``module`` as a function whose input gets gradients and whose parameters get none; nothing is copied."""
     state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
     return lambda *args: functional_call(module, state, args)
 
@@ -31,7 +32,7 @@ def unwrapped(network: nn.Module) -> Any:
 
 
 def step_report(terms: dict[str, Tensor], outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What handlers see of a step: terms (``total`` as ``loss``), and the images they are of, all detached."""
+    """What handlers get of a step, all detached: loss terms by name (``total`` as ``loss``), and the step's images."""
     report = {name: term.detach() for name, term in terms.items()}
     report["loss"] = report.pop("total")
     shown = ("normal", "residue", "abnormality_logit")
@@ -40,17 +41,68 @@ def step_report(terms: dict[str, Tensor], outputs: dict[str, Tensor], batch: dic
     return report
 
 
-class AdversarialStep:
-    """Alternating generator and discriminator steps on one batch; the fakes are computed once and used for both.
+class TrainingStep(ABC):
+    """One optimiser step of every network that is trained, on one batch. Each system has a step of its own.
+
+    :class:`monai_dgm.engines.training.trainer.ResidueTrainer` calls it and knows no more of it than this class says.
+
+    Args:
+        network: the network that is trained (possibly wrapped for distributed training).
+        batch_transforms: applied to a batch on the device, in order (augmentation, superimposed opacities).
+        autocast: dtype of autocast, e.g. ``torch.bfloat16``, or None for full precision.
+        max_grad_norm: clip the norm of all gradients of a network, None for no clipping.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batch_transforms: Sequence[BatchTransform] = (),
+        autocast: torch.dtype | None = None,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        self.network = network
+        self.batch_transforms = tuple(batch_transforms)
+        self.autocast = autocast
+        self.max_grad_norm = max_grad_norm
+
+    @abstractmethod
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Train on one batch.
+
+        Args:
+            batch: ``image`` (B, 1, S, S) in [-1, 1] and ``label`` (B,) on the networks' device.
+
+        Returns:
+            a report as :func:`step_report` makes it.
+        """
+
+    def transform(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Apply the batch transforms."""
+        for transform in self.batch_transforms:
+            batch = transform(batch)
+        return batch
+
+    def amp(self, device: torch.device) -> torch.autocast:
+        """The autocast context of the step."""
+        return torch.autocast(device.type, dtype=self.autocast, enabled=self.autocast is not None)
+
+    def clip(self, module: nn.Module) -> Tensor:
+        """Clip the gradients of ``module`` and return their norm as it was."""
+        norm = nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+        if self.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(module.parameters(), self.max_grad_norm, norm)
+        return norm.detach()
+
+
+class AdversarialStep(TrainingStep):
+    """DGM: alternating generator and discriminator steps on one batch; the fakes are computed once and used for both.
 
     Args:
         network: the DGM (possibly wrapped for distributed training).
         discriminator: D.
         generator_optimizer, discriminator_optimizer: of their parameters.
         objective: weighs the terms of the generator's loss.
-        batch_transforms: applied to a batch on the device, in order (variation, superimposed opacities).
-        autocast: dtype of autocast, e.g. ``torch.bfloat16``, or None for full precision.
-        max_grad_norm: clip the norm of all gradients of a network, None for no clipping.
+        batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
         r1_weight: weight of the R1 penalty on D; 0 in the paper.
     """
 
@@ -66,14 +118,11 @@ class AdversarialStep:
         max_grad_norm: float | None = None,
         r1_weight: float = 0.0,
     ) -> None:
-        self.network = network
+        super().__init__(network, batch_transforms, autocast, max_grad_norm)
         self.discriminator = discriminator
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.objective = objective
-        self.batch_transforms = tuple(batch_transforms)
-        self.autocast = autocast
-        self.max_grad_norm = max_grad_norm
         self.r1_weight = r1_weight
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -94,16 +143,6 @@ class AdversarialStep:
         terms, outputs = self._generator_step(batch)
         scores = self._discriminator_step(real, outputs["normal"].detach())
         return {**step_report(terms, outputs, batch), **scores}
-
-    def transform(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Apply the batch transforms."""
-        for transform in self.batch_transforms:
-            batch = transform(batch)
-        return batch
-
-    def amp(self, device: torch.device) -> torch.autocast:
-        """The autocast context of the step."""
-        return torch.autocast(device.type, dtype=self.autocast, enabled=self.autocast is not None)
 
     def _generator_step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         self.discriminator.requires_grad_(False)
@@ -156,10 +195,3 @@ class AdversarialStep:
             report[f"real_score_{i}"] = on_real.detach().float().mean()
             report[f"fake_score_{i}"] = on_fake.detach().float().mean()
         return report
-
-    def clip(self, module: nn.Module) -> Tensor:
-        """Clip the gradients of ``module`` and return their norm as it was."""
-        norm = nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
-        if self.max_grad_norm is not None:
-            nn.utils.clip_grads_with_norm_(module.parameters(), self.max_grad_norm, norm)
-        return norm.detach()

@@ -11,10 +11,10 @@ from monai.engines import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from monai_dgm.engines.training.steps import AdversarialStep
+from monai_dgm.engines.training.steps import TrainingStep
 from monai_dgm.engines.training.warm_up import ResidueWarmUp
 
-__all__ = ["DGMTrainer", "prepare_dgm_batch", "resumable", "step_output"]
+__all__ = ["ResidueTrainer", "prepare_training_batch", "resumable", "step_output"]
 
 
 def resumable(device: torch.device | str, train_data_loader: DataLoader) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def resumable(device: torch.device | str, train_data_loader: DataLoader) -> dict
     return {"device": device, "epoch_length": length, "non_blocking": device.type == "cuda", "decollate": False}
 
 
-def prepare_dgm_batch(
+def prepare_training_batch(
     batch: dict[str, Tensor],
     device: torch.device,
     non_blocking: bool = False,
@@ -61,23 +61,23 @@ def prepare_dgm_batch(
 
 
 def step_output(engine: Engine) -> dict[str, Tensor]:
-    """What the latest step of a :class:`DGMTrainer` put out."""
+    """What the latest step of a :class:`ResidueTrainer` put out."""
     output: Any = engine.state.output
     return output if isinstance(output, dict) else output[0]
 
 
-class DGMTrainer(Trainer):
-    """Trains a DGM and its discriminator, alternating between them on every batch.
+class ResidueTrainer(Trainer):
+    """Trains the network of a residue system with its training step, such as the DGM and its discriminator.
 
     Args:
         device: where the networks are.
         max_epochs: epochs in all.
         train_data_loader: yields ``image`` and ``label``; see :class:`monai_dgm.data.sampler.BalancedBatchSampler`.
-        step: the alternation.
-        warm_up: takes its place in the first iterations, if any.
+        step: what is done with a batch, e.g. :class:`monai_dgm.engines.training.steps.AdversarialStep`.
+        warm_up: replaces ``step`` in the first iterations, if given.
         num_real: images at the end of each batch that only the discriminator sees.
         handlers: Ignite or MONAI handlers.
-        prepare_batch: by default :func:`prepare_dgm_batch`.
+        prepare_batch: by default :func:`prepare_training_batch`.
 
     ``engine.state.output`` is a list of one dictionary: ``loss`` and every named term (scalars), and the images of the
     step. MONAI's trackers look for such a list (``from_engine(["loss"], first=True)``); :func:`step_output` takes the
@@ -89,10 +89,10 @@ class DGMTrainer(Trainer):
         device: torch.device | str,
         max_epochs: int,
         train_data_loader: DataLoader,
-        step: AdversarialStep,
+        step: TrainingStep,
         num_real: int = 0,
         handlers: Sequence[Any] | None = None,
-        prepare_batch: Callable[..., dict[str, Tensor]] = prepare_dgm_batch,
+        prepare_batch: Callable[..., dict[str, Tensor]] = prepare_training_batch,
         warm_up: ResidueWarmUp | None = None,
     ) -> None:
         self.step = step

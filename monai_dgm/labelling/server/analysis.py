@@ -23,7 +23,7 @@ from monai_dgm.engines.overlay import display_levels
 from monai_dgm.labelling.server.http_errors import UnavailableError
 from monai_dgm.labelling.server.models import LabellingModels, Loaded
 from monai_dgm.labelling.server.studies import Studies, StudyImage
-from monai_dgm.networks.decomposer import split_prediction
+from monai_dgm.networks.residue_system import split_prediction
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.placement import Placement
 from monai_dgm.transforms.saliency import ThresholdRule

@@ -13,8 +13,9 @@ from torch import nn
 from monai_dgm.engines.decomposition.abnormality_head import abnormality_probability, load_abnormality_network
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
-from monai_dgm.networks.decomposer import Decomposer, split_prediction
+from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM
+from monai_dgm.networks.residue_system import split_prediction
 
 SIZE = {"base_width": 2, "num_res_blocks": 1}
 

@@ -14,7 +14,12 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.data.sources import fit_baselines
-from monai_dgm.engines.decomposition.evaluator import DecompositionMetrics, DGMEvaluator, as_prediction, result_of
+from monai_dgm.engines.decomposition.evaluator import (
+    DecompositionEvaluator,
+    DecompositionMetrics,
+    as_prediction,
+    result_of,
+)
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM
 
@@ -52,17 +57,19 @@ class Oracle(nn.Module):
         return torch.cat((normal, z - normal, torch.full_like(z, float(1 - label if self.invert else label))))
 
 
-def evaluate(dataset: RadiographDataset, network: nn.Module, **metrics: object) -> DGMEvaluator:
+def evaluate(dataset: RadiographDataset, network: nn.Module, **metrics: object) -> DecompositionEvaluator:
     loader = DataLoader(dataset, batch_size=5)
-    evaluator = DGMEvaluator("cpu", loader, network, DecompositionMetrics(dataset, num_bootstrap=3, **metrics))
+    evaluator = DecompositionEvaluator(
+        "cpu", loader, network, DecompositionMetrics(dataset, num_bootstrap=3, **metrics)
+    )
     evaluator.run()
     return evaluator
 
 
 @pytest.fixture(scope="module")
-def perfect(dataset: RadiographDataset) -> tuple[DGMEvaluator, DecompositionMetrics]:
+def perfect(dataset: RadiographDataset) -> tuple[DecompositionEvaluator, DecompositionMetrics]:
     metrics = DecompositionMetrics(dataset, fit_baselines(dataset), num_bootstrap=3)
-    evaluator = DGMEvaluator("cpu", DataLoader(dataset, batch_size=5), Oracle(dataset), metrics)
+    evaluator = DecompositionEvaluator("cpu", DataLoader(dataset, batch_size=5), Oracle(dataset), metrics)
     evaluator.run()
     return evaluator, metrics
 
@@ -97,7 +104,9 @@ def test_record_of_an_image_of_which_only_the_label_is_known(dataset: Radiograph
     assert record.category == ("abnormal" if record.label else "normal")
 
 
-def test_perfect_decomposition_has_perfect_figures(perfect: tuple[DGMEvaluator, DecompositionMetrics]) -> None:
+def test_perfect_decomposition_has_perfect_figures(
+    perfect: tuple[DecompositionEvaluator, DecompositionMetrics],
+) -> None:
     metrics = perfect[0].state.metrics
     assert metrics["head_auc"] == 1 and metrics["normal_ssim"] == pytest.approx(1, abs=1e-3)
     assert metrics["lesion_error_reduction"] == pytest.approx(1, abs=1e-3)
@@ -108,7 +117,7 @@ def test_perfect_decomposition_has_perfect_figures(perfect: tuple[DGMEvaluator, 
 
 
 def test_every_image_is_recorded_once_and_in_order(
-    perfect: tuple[DGMEvaluator, DecompositionMetrics], dataset: RadiographDataset
+    perfect: tuple[DecompositionEvaluator, DecompositionMetrics], dataset: RadiographDataset
 ) -> None:
     records = perfect[1].records
     assert [record.image_id for record in records] == [str(item["image_id"]) for item in dataset.items]
@@ -117,7 +126,7 @@ def test_every_image_is_recorded_once_and_in_order(
 
 
 def test_models_are_chosen_by_the_mean_of_what_labels_alone_tell(
-    perfect: tuple[DGMEvaluator, DecompositionMetrics],
+    perfect: tuple[DecompositionEvaluator, DecompositionMetrics],
 ) -> None:
     state = perfect[0].state
     parts = [state.metrics[name] for name in ("head_auc", "residue_auc", "normal_ssim")]
@@ -147,9 +156,9 @@ def test_runs_in_evaluation_mode_without_gradients_whole_batch_by_whole_batch(da
     network = Decomposer(2, 1).train()
     shapes: list[tuple[int, ...]] = []
     metrics = DecompositionMetrics(dataset, num_bootstrap=2)
-    evaluator = DGMEvaluator("cpu", DataLoader(dataset, batch_size=5), network, metrics)
+    evaluator = DecompositionEvaluator("cpu", DataLoader(dataset, batch_size=5), network, metrics)
 
-    def look(engine: DGMEvaluator) -> None:
+    def look(engine: DecompositionEvaluator) -> None:
         output = engine.state.output
         shapes.append(tuple(output["pred"].shape))
         assert not network.training and not output["pred"].requires_grad
