@@ -10,7 +10,7 @@ import pytest
 import torch
 from ignite.engine import Engine, State
 
-from monai_dgm.engines.weights import load_residue_system, read_model_settings
+from monai_dgm.engines.weights import load_residue_system, load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.handlers.model_saver import ModelSaver
