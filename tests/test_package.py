@@ -41,7 +41,12 @@ BASE = {"errors", "utils"}
 
 # Import name -> name of the distribution, where they differ.
 DISTRIBUTION = {"PIL": "pillow", "ignite": "pytorch-ignite", "skimage": "scikit-image", "sklearn": "scikit-learn"}
-DISTRIBUTION |= {"yaml": "pyyaml", "openjpeg": "pylibjpeg-openjpeg", "jpeg_ls": "pyjpegls"}
+DISTRIBUTION |= {
+    "yaml": "pyyaml",
+    "lazy_loader": "lazy-loader",
+    "openjpeg": "pylibjpeg-openjpeg",
+    "jpeg_ls": "pyjpegls",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -143,6 +148,23 @@ def test_every_module_can_be_imported() -> None:
 
 def test_importing_the_package_is_light() -> None:
     script = "import sys, monai_dgm; sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
+PUBLIC = ("networks", "losses", "transforms", "data", "metrics", "engines", "handlers", "readers")
+
+
+@pytest.mark.parametrize("part", PUBLIC)
+def test_public_names_can_be_imported(part: str) -> None:
+    folder = importlib.import_module(f"monai_dgm.{part}")
+    assert folder.__all__ and len(set(folder.__all__)) == len(folder.__all__)
+    for name in folder.__all__:
+        assert getattr(folder, name) is not None and name in dir(folder)
+
+
+@pytest.mark.parametrize("part", PUBLIC)
+def test_importing_a_part_is_light(part: str) -> None:
+    script = f"import sys, monai_dgm.{part}; sys.exit(any(name in sys.modules for name in ('torch', 'monai')))"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 

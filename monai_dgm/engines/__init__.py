@@ -1,4 +1,8 @@
-"""Training, evaluation and inference, a folder for each subject, and what these share.
+"""Engines: training, evaluation and inference of each kind of model, and the weights they read and write.
 
-May import everything but labelling, handlers and reproduction.
+May import data, losses, metrics, networks, readers, report and transforms.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,35 @@
+from .burden import residue_burden as residue_burden
+from .case_results import DecompositionResult as DecompositionResult
+from .case_results import MetricRow as MetricRow
+from .classification import ClassificationMetrics as ClassificationMetrics
+from .classification import classification_metrics as classification_metrics
+from .comparison import PairedDifference as PairedDifference
+from .comparison import paired_differences as paired_differences
+from .decomposition import evaluate_decomposition as evaluate_decomposition
+from .delong import delong_test as delong_test
+from .detection import DetectionMetrics as DetectionMetrics
+from .detection import detection_metrics as detection_metrics
+from .detection_matching import DetectionResult as DetectionResult
+from .froc import FrocCurve as FrocCurve
+from .froc import froc_curve as froc_curve
+from .intervals import Interval as Interval
+from .intervals import patient_weights as patient_weights
+
+__all__ = [
+    "ClassificationMetrics",
+    "DecompositionResult",
+    "DetectionMetrics",
+    "DetectionResult",
+    "FrocCurve",
+    "Interval",
+    "MetricRow",
+    "PairedDifference",
+    "classification_metrics",
+    "delong_test",
+    "detection_metrics",
+    "evaluate_decomposition",
+    "froc_curve",
+    "paired_differences",
+    "patient_weights",
+    "residue_burden",
+]

@@ -1,0 +1,45 @@
+from .augmentation import RandMirror as RandMirror
+from .augmentation import RandRadiographAugmentation as RandRadiographAugmentation
+from .box_augmentation import RandBoxAugmentation as RandBoxAugmentation
+from .boxes import check_boxes as check_boxes
+from .boxes import rasterise_boxes as rasterise_boxes
+from .decomposed_variation import RandResidueAugmentation as RandResidueAugmentation
+from .geometry import RadiographGeometry as RadiographGeometry
+from .geometry import prepare_radiograph as prepare_radiograph
+from .load_radiograph import LoadRadiographd as LoadRadiographd
+from .lung_augmentation import RandLungAugmentation as RandLungAugmentation
+from .lungs import clean_lung_mask as clean_lung_mask
+from .lungs import lung_box as lung_box
+from .lungs import split_lungs as split_lungs
+from .placement import Placement as Placement
+from .pseudo_healthy import RandPseudoHealthy as RandPseudoHealthy
+from .pseudo_healthy import pseudo_healthy_image as pseudo_healthy_image
+from .saliency import Saliency as Saliency
+from .saliency import compute_saliency as compute_saliency
+from .saliency import saliency_to_boxes as saliency_to_boxes
+from .superimpose import RandSuperimposeOpacity as RandSuperimposeOpacity
+from .superimpose import superimpose as superimpose
+
+__all__ = [
+    "LoadRadiographd",
+    "Placement",
+    "RadiographGeometry",
+    "RandBoxAugmentation",
+    "RandLungAugmentation",
+    "RandMirror",
+    "RandPseudoHealthy",
+    "RandRadiographAugmentation",
+    "RandResidueAugmentation",
+    "RandSuperimposeOpacity",
+    "Saliency",
+    "check_boxes",
+    "clean_lung_mask",
+    "compute_saliency",
+    "lung_box",
+    "prepare_radiograph",
+    "pseudo_healthy_image",
+    "rasterise_boxes",
+    "saliency_to_boxes",
+    "split_lungs",
+    "superimpose",
+]
