@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,5 +96,5 @@ class TwinDataset(Dataset[dict[str, Any]]):
 
 def _content(geometry: RadiographGeometry, side: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Offset and shape of the radiograph within a square of another side."""
-    other = RadiographGeometry(geometry.rows, geometry.cols, side, geometry.fit)
+    other = replace(geometry, size=side)
     return other.offset, other.content_shape

@@ -1,170 +1,194 @@
-"""Stored pixel values of a DICOM data set, with whatever decoder is installed; pydicom 2.4 and 3 alike."""
+"""Stored pixel values of a greyscale DICOM image, native or compressed; pydicom 2.4 and 3 alike.
+
+Only the bits that hold the value count, whatever the transfer syntax: older files keep overlays, or rubbish, in the
+others (PS3.5 8.1.1). A codestream says itself how many bits its samples have, which need not be those of the cells.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID
 
+from monai_dgm.dicom.codestream import MissingDecoder, Samples, decode_codestream
+from monai_dgm.dicom.data_set import BIG_ENDIAN, EXPLICIT, IMPLICIT, PixelData
+from monai_dgm.dicom.image_pixel import ImagePixel
 from monai_dgm.dicom.radiograph import check_shape
+from monai_dgm.dicom.rle import DamagedRLE, decode_rle
 from monai_dgm.dicom.stream import stream_shape
 from monai_dgm.errors import InputError
 
+__all__ = ["NEEDED", "decode_pixels", "syntax_name", "used_bits"]
+
 _HEAD_BYTES = 1 << 20  # where a compressed stream says its size
-JPEG_BASELINE, JPEG_EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
-JPEG_LOSSLESS, JPEG_LOSSLESS_SV1 = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
-JPEG_LS, JPEG_LS_NEAR = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
-JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
-_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _BIG_ENDIAN)
+_NATIVE = (IMPLICIT, EXPLICIT, BIG_ENDIAN)
+ENCAPSULATED_UNCOMPRESSED, RLE = "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.5"
+_JPEG = "1.2.840.10008.1.2.4."
+JPEG_BASELINE, JPEG_EXTENDED = f"{_JPEG}50", f"{_JPEG}51"
+JPEG_LOSSLESS, JPEG_LOSSLESS_SV1 = f"{_JPEG}57", f"{_JPEG}70"
+JPEG_LS, JPEG_LS_NEAR = f"{_JPEG}80", f"{_JPEG}81"
+JPEG_2000_LOSSLESS, JPEG_2000 = f"{_JPEG}90", f"{_JPEG}91"
+HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K = f"{_JPEG}201", f"{_JPEG}202", f"{_JPEG}203"
 # packages that decode what numpy cannot; pylibjpeg-libjpeg does too, but is GPL
-_NEEDED = {
+NEEDED = {
     JPEG_BASELINE: "Pillow",
     JPEG_EXTENDED: "python-gdcm",
+    f"{_JPEG}53": "Pillow",  # spectral selection and full progression, both retired
+    f"{_JPEG}55": "Pillow",
     JPEG_LOSSLESS: "python-gdcm",
     JPEG_LOSSLESS_SV1: "python-gdcm",
     JPEG_LS: "pyjpegls",
     JPEG_LS_NEAR: "pyjpegls",
     JPEG_2000_LOSSLESS: "pylibjpeg-openjpeg",
     JPEG_2000: "pylibjpeg-openjpeg",
-    str(RLELossless): "pydicom",
+    HTJ2K_LOSSLESS: "pylibjpeg-openjpeg",
+    HTJ2K_RPCL: "pylibjpeg-openjpeg",
+    HTJ2K: "pylibjpeg-openjpeg",
+}
+# compressions of still images that no decoder of ours reads, which pydicom 2 does not know by name
+_NOT_READ = {
+    f"{_JPEG}110": "JPEG XL Lossless",
+    f"{_JPEG}111": "JPEG XL JPEG Recompression",
+    f"{_JPEG}112": "JPEG XL",
+    f"{_JPEG}92": "JPEG 2000 Part 2 Lossless",
+    f"{_JPEG}93": "JPEG 2000 Part 2",
+    "1.2.840.10008.1.20": "Papyrus 3",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+_NAMES = {
+    HTJ2K_LOSSLESS: "High-Throughput JPEG 2000 (Lossless Only)",
+    HTJ2K_RPCL: "High-Throughput JPEG 2000 with RPCL Options (Lossless Only)",
+    HTJ2K: "High-Throughput JPEG 2000",
+    ENCAPSULATED_UNCOMPRESSED: "Encapsulated Uncompressed Explicit VR Little Endian",
 }
 
 
-def decode_pixels(name: str, dataset: pydicom.Dataset, max_pixels: float) -> NDArray[Any]:
-    """Stored values (rows, cols) of a single greyscale image, bits above Bits Stored removed.
+def decode_pixels(name: str, image: ImagePixel, data: PixelData, max_pixels: float) -> NDArray[Any]:
+    """Pixel cells (rows, cols) of a single greyscale image, as integers; see :func:`used_bits`.
 
     Args:
         name: file, for messages.
-        dataset: with a transfer syntax in ``file_meta`` and a checked header.
+        image: the checked header.
+        data: the element Pixel Data.
         max_pixels: limit for what a compressed stream declares.
 
     Raises:
-        InputError: damaged, of another size than the header says, or no decoder; names file and transfer syntax.
+        InputError: damaged, cut short, of another size than the header says, or no decoder; names file and transfer
+            syntax.
     """
-    syntax = dataset.file_meta.TransferSyntaxUID
-    rows, cols = int(dataset.Rows), int(dataset.Columns)
-    if syntax in _PLAIN:
-        return _used_bits(dataset, _plain_pixels(name, dataset))
-    if syntax not in _NEEDED:
-        raise InputError(f"{name}: expected a transfer syntax of still images, got {syntax.name[:80]!r}")
-    _check_stream(name, dataset, max_pixels)
-    try:
-        pixels = np.asarray(dataset.pixel_array)
-    except Exception as error:  # every decoder has its own exceptions for damaged streams
-        other = _decode_with_gdcm(name, dataset) if syntax == JPEG_EXTENDED else None
-        if other is None:
-            raise InputError(f"{name}: {_why(dataset, syntax)}") from error
-        pixels = other
-    if pixels.shape != (rows, cols):
-        raise InputError(f"{name}: expected {rows} x {cols} pixels as its header says, got {pixels.shape}")
-    return pixels
+    syntax = image.syntax
+    if syntax in _NATIVE:
+        if data.is_compressed:
+            raise InputError(f"{name}: expected a transfer syntax of compressed images, got {UID(syntax).name}")
+        return _native_pixels(name, image, data.value, data.vr)
+    if syntax in _NOT_READ:
+        raise InputError(f"{name}: no installed package decodes its pixel data ({_NOT_READ[syntax]})")
+    if syntax not in NEEDED and syntax not in (RLE, ENCAPSULATED_UNCOMPRESSED):
+        raise InputError(f"{name}: expected a transfer syntax of still images, got {UID(syntax).name[:80]!r}")
+    if not data.is_compressed:
+        if data.length == image.num_bytes:  # decompressed by a program that left the transfer syntax
+            return _native_pixels(name, image, data.value, data.vr)
+        raise InputError(
+            f"{name}: expected compressed pixel data ({syntax_name(syntax)}), got {data.length} bytes without items"
+        )
+    frame = b"".join(data.fragments)
+    if not frame:
+        raise InputError(f"{name}: expected compressed pixel data ({syntax_name(syntax)}), got no fragments")
+    if syntax == ENCAPSULATED_UNCOMPRESSED:
+        return _native_pixels(name, image, frame, data.vr)
+    cells = _rle_pixels(name, image, frame) if syntax == RLE else _codestream(name, image, data, frame, max_pixels)
+    if cells.shape != (image.rows, image.cols):
+        raise InputError(f"{name}: expected {image.rows} x {image.cols} pixels as its header says, got {cells.shape}")
+    return cells
 
 
-def _plain_pixels(name: str, dataset: pydicom.Dataset) -> NDArray[Any]:
-    # not by pydicom: its versions differ in what they do with bits above Bits Stored
-    syntax, data = dataset.file_meta.TransferSyntaxUID, dataset.PixelData
-    if dataset["PixelData"].is_undefined_length or not isinstance(data, bytes):
-        raise InputError(f"{name}: expected a transfer syntax of compressed images, got {syntax.name}")
-    bits, (rows, cols) = int(dataset.BitsAllocated), (int(dataset.Rows), int(dataset.Columns))
-    expected = rows * cols * bits // 8
+def used_bits(image: ImagePixel, cells: NDArray[Any]) -> NDArray[Any]:
+    """The values in pixel cells: only the bits from High Bit down that Bits Stored counts, with their sign.
+
+    Args:
+        image: the header.
+        cells: integers of :func:`decode_pixels`.
+    """
+    unused_above = image.allocated - 1 - image.high_bit
+    unused = image.allocated - image.stored
+    kind = "i" if image.signed else "u"
+    # two's complement of a cell, whichever type the decoder chose; numpy wraps around
+    wrapped = cells.astype(f"{kind}{image.cell_bytes}", copy=False)
+    if not unused:
+        return wrapped
+    # to the top, which drops what is above, then down, which copies the sign bit of signed values
+    return np.right_shift(np.left_shift(wrapped, unused_above), unused)
+
+
+def syntax_name(syntax: str) -> str:
+    """A transfer syntax in the words of the standard."""
+    return _NAMES.get(syntax) or _NOT_READ.get(syntax) or UID(syntax).name
+
+
+def _native_pixels(name: str, image: ImagePixel, data: bytes, vr: str) -> NDArray[Any]:
+    bits, expected = image.allocated, image.num_bytes
     if len(data) < expected:
         raise InputError(
-            f"{name}: expected {expected} bytes of pixel data ({syntax.name}, {bits} bits), got {len(data)}"
+            f"{name}: expected {expected} bytes of pixel data ({syntax_name(image.syntax)}, {bits} bits), "
+            f"got {len(data)}"
         )
-    big = syntax == _BIG_ENDIAN
-    if big and bits == 8 and dataset["PixelData"].VR == "OW":
-        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()  # two pixels a word, swapped with it
-    dtype = f"{'>' if big else '<'}{'i' if int(dataset.get('PixelRepresentation') or 0) else 'u'}{bits // 8}"
-    values = np.frombuffer(data, dtype, count=rows * cols).reshape(rows, cols)
-    return values.astype(values.dtype.newbyteorder("="))
+    big = image.syntax == BIG_ENDIAN
+    if big and bits == 8 and vr == "OW":
+        even = data + b"\0" * (len(data) % 2)
+        data = np.frombuffer(even, ">u2").astype("<u2").tobytes()  # two pixels a word, swapped with it
+    dtype = np.dtype(f"{'>' if big else '<'}{'i' if image.signed else 'u'}{image.cell_bytes}")
+    values = np.frombuffer(data, dtype, count=image.rows * image.cols).reshape(image.rows, image.cols)
+    return values.astype(dtype.newbyteorder("="))
 
 
-def _check_stream(name: str, dataset: pydicom.Dataset, max_pixels: float) -> None:
-    shape = stream_shape(bytes(dataset.PixelData[:_HEAD_BYTES]))
-    if shape is None:
-        return
-    check_shape(name, shape.rows, shape.cols, max_pixels)
-    header = f"{dataset.Rows} x {dataset.Columns}"
-    if (shape.rows, shape.cols) != (int(dataset.Rows), int(dataset.Columns)):
+def _rle_pixels(name: str, image: ImagePixel, frame: bytes) -> NDArray[Any]:
+    try:
+        return decode_rle(frame, image.rows, image.cols, image.cell_bytes)
+    except DamagedRLE as reason:
         raise InputError(
-            f"{name}: expected {header} pixels as its header says, the stream has {shape.rows} x {shape.cols}"
+            f"{name}: its pixel data cannot be decoded (RLE Lossless, {image.stored} bits): {reason}"
+        ) from None
+
+
+def _codestream(name: str, image: ImagePixel, data: PixelData, frame: bytes, max_pixels: float) -> NDArray[Any]:
+    kind = f"{syntax_name(image.syntax)}, {image.stored} bits"
+    needed = NEEDED[image.syntax]
+    shape = stream_shape(frame[:_HEAD_BYTES])
+    if shape is None:
+        raise InputError(f"{name}: its pixel data cannot be decoded ({kind}), they hold no stream of {needed}")
+    check_shape(name, shape.rows, shape.cols, max_pixels)
+    if (shape.rows, shape.cols) != (image.rows, image.cols):
+        raise InputError(
+            f"{name}: expected {image.rows} x {image.cols} pixels as its header says, "
+            f"the stream has {shape.rows} x {shape.cols}"
         )
     if shape.components != 1:
         raise InputError(f"{name}: expected a greyscale image, its stream has {shape.components} components")
-
-
-def _why(dataset: pydicom.Dataset, syntax: UID) -> str:
-    kind = f"{syntax.name}, {dataset.BitsStored} bits"
-    needed = _NEEDED[syntax]
-    if not _has_decoder(dataset, syntax):
-        return f"no installed package decodes its pixel data ({kind}), needs {needed}"
-    return f"its pixel data cannot be decoded ({kind}), the stream is damaged or {needed} cannot read it"
-
-
-def _has_decoder(dataset: pydicom.Dataset, syntax: UID) -> bool:
+    if not 2 <= shape.bits <= image.allocated:
+        raise InputError(
+            f"{name}: expected at most {image.allocated} bits a pixel as its header says, its stream has {shape.bits}"
+        )
     try:
-        from pydicom.pixels import get_decoder
-    except ImportError:  # pydicom 2
-        handlers = [h for h in pydicom.config.pixel_data_handlers if h.is_available()]
-        names = [h.__name__.rpartition(".")[2] for h in handlers if h.supports_transfer_syntax(syntax)]
-        if "pylibjpeg_handler" in names:  # it says that it supports all that its plugins might
-            from pylibjpeg.utils import get_pixel_data_decoders
-
-            if syntax not in get_pixel_data_decoders():
-                names.remove("pylibjpeg_handler")
-    else:
-        decoder = get_decoder(syntax)
-        names = list(decoder.available_plugins) if decoder.is_available else []
-    # Pillow reads eight-bit JPEG only
-    if syntax == JPEG_EXTENDED and int(dataset.BitsAllocated) > 8:
-        names = [name for name in names if "pillow" not in name]
-    return bool(names)
+        samples = decode_codestream(frame[shape.begin :], shape)
+    except MissingDecoder as package:
+        raise InputError(f"{name}: no installed package decodes its pixel data ({kind}), needs {package}") from None
+    except Exception as error:  # every decoder has its own exceptions for damaged streams
+        reason = f"the stream is damaged or {needed} cannot read it"
+        if not data.complete:
+            reason = "they are cut short"
+        raise InputError(f"{name}: its pixel data cannot be decoded ({kind}), {reason}") from error
+    return _cells_of_samples(image, samples)
 
 
-def padding_value(dataset: pydicom.Dataset, keyword: str) -> int | None:
-    """A padding element as a stored value, whichever of its two value representations it was written in."""
-    value = dataset.get(keyword)
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        return None
-    bits = int(dataset.BitsAllocated)
-    if int(dataset.get("PixelRepresentation", 0)) == 1 and number >= 1 << (bits - 1):
-        number -= 1 << bits  # written as unsigned although the pixels are signed
-    return number
+def _cells_of_samples(image: ImagePixel, samples: Samples) -> NDArray[Any]:
+    """Samples with the sign that the header or the stream gives them.
 
-
-def _decode_with_gdcm(name: str, dataset: pydicom.Dataset) -> NDArray[Any] | None:
-    """JPEG of 12 bits by GDCM itself, where it is installed: pydicom 3 does not ask it to."""
-    try:
-        import gdcm
-    except ImportError:
-        return None
-    reader = gdcm.ImageReader()
-    reader.SetFileName(name)
-    if not reader.Read():
-        return None
-    buffer = reader.GetImage().GetBuffer()
-    data = buffer.encode("utf-8", "surrogateescape") if isinstance(buffer, str) else bytes(buffer)
-    dtype = f"{'i' if int(dataset.get('PixelRepresentation', 0)) else 'u'}{int(dataset.BitsAllocated) // 8}"
-    shape = (int(dataset.Rows), int(dataset.Columns))
-    values = np.frombuffer(data, dtype)
-    return values.reshape(shape) if values.size == shape[0] * shape[1] else None
-
-
-def _used_bits(dataset: pydicom.Dataset, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Only the bits that hold the value: older files keep overlays, or rubbish, in the others (PS3.5 8.1.1)."""
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    high = int(dataset.get("HighBit") or stored - 1)
-    if stored == allocated or not stored - 1 <= high < allocated:
-        return pixels
-    padding = padding_value(dataset, "PixelPaddingValue")
-    if padding is not None and not -(1 << (stored - 1)) <= padding < 1 << stored:
-        return pixels  # padding is told by the very bits that would be removed
-    # to the top, which drops what is above, then down, which copies the sign bit of signed values
-    raised = np.left_shift(pixels, allocated - 1 - high)
-    return np.right_shift(raised, allocated - stored)
+    Encoders write the two's complement of signed values as unsigned samples of as many bits (JPEG-LS knows no sign).
+    """
+    if not image.signed or samples.signed or samples.bits >= image.stored:
+        return samples.values
+    sign = 1 << (samples.bits - 1)
+    values = samples.values.astype(np.int32)
+    return (values ^ sign) - sign

@@ -9,62 +9,34 @@ Stored values -> modality LUT or rescale -> VOI LUT or window -> polarity. What 
   the pixels between its ends, or is malformed, is not used: all modality values are. Without one, likewise.
 - Padding (C.7.5.1.1.2) takes no part in the intensity range and becomes the darkest value.
 - Pixel Intensity Relationship Sign is not used: it contradicts the polarity in real files that display well.
+- Patient Orientation turns nothing here: the pixels stay those of the file, and ``orientation`` says how to turn them.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
 
-from monai_dgm.dicom.decoders import decode_pixels, padding_value
-from monai_dgm.dicom.radiograph import MAX_PIXELS, Radiograph, check_pixels, check_shape
+from monai_dgm.dicom.data_set import BoundedFile, read_data_set, read_pixel_data
+from monai_dgm.dicom.decoders import decode_pixels, used_bits
+from monai_dgm.dicom.image_pixel import ImagePixel, read_image_pixel, single_value, whole_number
+from monai_dgm.dicom.lut import UnusableLUT, ValueTable, modality_table, voi_table
+from monai_dgm.dicom.orientation import read_kind, read_orientation
+from monai_dgm.dicom.radiograph import MAX_PIXELS, Radiograph, check_pixels
 from monai_dgm.errors import InputError
 
-try:  # pydicom 3
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-except ImportError:  # pydicom 2
-    from pydicom.pixel_data_handlers.util import apply_modality_lut, apply_voi_lut
-
-# pydicom parses an element when it is first looked at, and raises then: these are looked at in one place
-_USED = (
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "PresentationLUTShape",
-    "Modality",
-    "BodyPartExamined",
-    "ViewPosition",
-    "PixelData",
-)
 MIN_SHARE = 0.25  # of the pixels that a VOI transformation must leave between its ends to be used
+_COMPRESSED_LIMIT = 1 << 20  # bytes of compressed pixel data beside twice those of the native ones
+_BLOCK_ROWS = 512
+_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+_TEXTS = {"modality": "Modality", "body_part": "BodyPartExamined", "view": "ViewPosition"}
 
 
 def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> Radiograph:
@@ -79,36 +51,34 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
             stream that is damaged or that no installed decoder reads, no contrast; names file and expectation.
     """
     name = os.fspath(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
-        dataset = _read_dataset(name)
-        try:
-            for keyword in _USED:
-                dataset.get(keyword)
-            _check_header(name, dataset, max_pixels)
-        except InputError:
-            raise
-        except Exception as error:  # a damaged element fails only when it is looked at, in many ways
-            raise InputError(
-                f"{name}: expected a DICOM image, its header is damaged ({type(error).__name__})"
-            ) from error
-        stored = decode_pixels(name, dataset, max_pixels)
-        valid = _valid_pixels(dataset, stored)
+    with _opened(name) as stream:
+        dataset = read_data_set(name, stream)
+        image = _checked(name, dataset, stream, max_pixels)
+        data = read_pixel_data(name, stream, image.num_bytes, _COMPRESSED_LIMIT + 2 * image.num_bytes)
+        cells = decode_pixels(name, image, data, max_pixels)
+        image = replace(image, signed=image.signed or cells.dtype.kind == "i")  # JPEG 2000 says it itself
+        stored = used_bits(image, cells)
+        _check_sign(name, image, stored)
+        valid = _valid_pixels(image, cells, stored)
         if valid is not None and not valid.any():
             raise InputError(f"{name}: expected a radiograph, all pixels are padding")
-        pixels = _to_bright_dense(name, dataset, stored, valid)
+        pixels, remarks = _to_bright_dense(name, dataset, image, stored, valid)
+        orientation, turned = read_orientation(dataset)
+        remarks += (*turned, *read_kind(dataset))
+        known = {key: _text(dataset, keyword) for key, keyword in _TEXTS.items()}
+        spacing = pixel_spacing(dataset)
     if valid is not None:
         pixels[~valid] = pixels[valid].min()
     check_pixels(name, pixels)
     return Radiograph(
         pixels=pixels,
-        pixel_spacing=pixel_spacing(dataset),
+        pixel_spacing=spacing,
         format="dicom",
-        modality=_text(dataset, "Modality"),
-        body_part=_text(dataset, "BodyPartExamined"),
-        view=_text(dataset, "ViewPosition"),
-        bits=int(dataset.BitsStored),
+        bits=image.stored,
         valid=valid,
+        orientation=orientation,
+        remarks=remarks,
+        **known,
     )
 
 
@@ -119,13 +89,13 @@ def dicom_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
         InputError: not a DICOM image.
     """
     name = os.fspath(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = _read_dataset(name, stop_before_pixels=True)
-        try:
-            return int(dataset.Rows), int(dataset.Columns)
-        except Exception as error:
-            raise InputError(f"{name}: expected a DICOM image with Rows and Columns") from error
+    with _opened(name) as stream:
+        dataset = read_data_set(name, stream)
+        sides = [whole_number(name, dataset, key) for key in ("Rows", "Columns")]
+        rows, cols = sides
+        if not rows or not cols or rows < 0 or cols < 0:
+            raise InputError(f"{name}: expected a DICOM image with Rows and Columns")
+        return rows, cols
 
 
 def read_header(path: str | os.PathLike[str]) -> pydicom.Dataset:
@@ -134,111 +104,96 @@ def read_header(path: str | os.PathLike[str]) -> pydicom.Dataset:
     Raises:
         InputError: not DICOM, damaged, or deflated as a whole.
     """
+    name = os.fspath(path)
+    with _opened(name) as stream:
+        return read_data_set(name, stream)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BoundedFile]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _read_dataset(os.fspath(path), stop_before_pixels=True)
+        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
+        try:
+            stream = BoundedFile(name)
+        except OSError as error:
+            raise InputError(f"{name}: expected a readable DICOM file ({error.strerror})") from error
+        with stream:
+            yield stream
 
 
-def _read_dataset(name: str, stop_before_pixels: bool = False) -> pydicom.Dataset:
-    try:
-        meta = pydicom.filereader.read_file_meta_info(name) if _has_preamble(name) else pydicom.Dataset()
-        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            # pydicom inflates it whole while reading, without a limit
-            raise InputError(f"{name}: expected DICOM that is not deflated as a whole ({meta.TransferSyntaxUID.name})")
-        dataset = pydicom.dcmread(name, force=True, stop_before_pixels=stop_before_pixels)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{name}: expected a readable DICOM file ({error.strerror or 'cut short'})") from error
-    except Exception as error:  # pydicom's message can quote patient data: its type must do
-        raise InputError(f"{name}: expected a DICOM file, it is damaged ({type(error).__name__})") from error
-    if len(dataset) == 0:
-        raise InputError(f"{name}: expected a DICOM file, found no data elements")
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        dataset.file_meta.TransferSyntaxUID = _guess_syntax(dataset)
-    return dataset
-
-
-def _has_preamble(name: str) -> bool:
-    with open(name, "rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
-
-
-def _guess_syntax(dataset: Any) -> pydicom.uid.UID:
-    """The transfer syntax of a file that does not say: as pydicom found it while reading."""
-    if hasattr(dataset, "original_encoding"):  # pydicom 3
-        implicit, little = dataset.original_encoding
-    else:
-        implicit, little = dataset.read_implicit_vr, dataset.read_little_endian
-    if implicit:
-        return ImplicitVRLittleEndian
-    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-
-
-def _check_header(name: str, dataset: pydicom.Dataset, max_pixels: float) -> None:
-    if "PixelData" not in dataset:
+def _checked(name: str, dataset: pydicom.Dataset, stream: BoundedFile, max_pixels: float) -> ImagePixel:
+    place = stream.tell()
+    if stream.read(4) not in _PIXEL_DATA:
+        if single_value(name, dataset, "DirectoryRecordSequence") is not None:
+            raise InputError(f"{name}: expected a DICOM image, it is a directory of others (DICOMDIR)")
         raise InputError(f"{name}: expected a DICOM image, it has no Pixel Data (7FE0,0010)")
-    missing = [key for key in ("Rows", "Columns", "BitsAllocated", "BitsStored") if dataset.get(key) in (None, "")]
-    if missing:
-        raise InputError(f"{name}: expected a DICOM image, its header lacks {', '.join(missing)}")
-    photometric = str(dataset.get("PhotometricInterpretation", "nothing"))
-    if photometric not in ("MONOCHROME1", "MONOCHROME2") or int(dataset.get("SamplesPerPixel", 1)) != 1:
-        raise InputError(f"{name}: expected a greyscale image (MONOCHROME1 or MONOCHROME2), got {photometric}")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise InputError(f"{name}: expected a single image, got {frames} frames")
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    if allocated not in (8, 16) or not 2 <= stored <= allocated:
-        raise InputError(f"{name}: expected 8 or 16 bits a pixel, got {stored} bits stored in {allocated}")
-    check_shape(name, int(dataset.Rows), int(dataset.Columns), max_pixels)
+    stream.seek(place)
+    return read_image_pixel(name, dataset, max_pixels)
 
 
-def _valid_pixels(dataset: pydicom.Dataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """False where a stored value is padding: Pixel Padding Value, or between it and Pixel Padding Range Limit."""
-    first = padding_value(dataset, "PixelPaddingValue")
-    if first is None:
+def _check_sign(name: str, image: ImagePixel, stored: NDArray[np.integer]) -> None:
+    """Without Pixel Representation an image is read only where signed and unsigned values are the same."""
+    if not image.sign_known and not image.signed and int(stored.max()) >= 1 << (image.stored - 1):
+        raise InputError(f"{name}: expected a DICOM image, its header lacks PixelRepresentation")
+
+
+def _valid_pixels(
+    image: ImagePixel, cells: NDArray[np.integer], stored: NDArray[np.integer]
+) -> NDArray[np.bool_] | None:
+    """False where a pixel is padding: Pixel Padding Value, or between it and Pixel Padding Range Limit."""
+    if image.padding is None:
         return None
-    last = padding_value(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((first, first if last is None else last))
-    valid = (stored < low) | (stored > high)
+    low, high = image.padding
+    lowest, highest = image.stored_range
+    # padding may be told by the very bits beside the value
+    values = stored if lowest <= low and high <= highest else cells
+    valid = (values < low) | (values > high)
     return None if valid.all() else valid
 
 
 def _to_bright_dense(
-    name: str, dataset: pydicom.Dataset, stored: NDArray[Any], valid: NDArray[np.bool_] | None
-) -> NDArray[np.float32]:
+    name: str,
+    dataset: pydicom.Dataset,
+    image: ImagePixel,
+    stored: NDArray[np.integer],
+    valid: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     try:
-        values = apply_modality_lut(stored, dataset)
-    except Exception as error:  # a lookup table that is none
-        raise InputError(
-            f"{name}: expected a modality LUT or rescale that is valid ({type(error).__name__})"
-        ) from error
-    pixels = _apply_voi(dataset, values, valid).astype(np.float32)
-    inverse = dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
-    if inverse:
+        modality = modality_table(dataset, image)
+    except UnusableLUT as reason:
+        raise InputError(f"{name}: expected a modality LUT or rescale that is valid, {reason}") from None
+    pixels = None
+    remarks: tuple[str, ...] = ()
+    try:
+        voi = voi_table(dataset, image, modality)
+        if voi is not None:
+            pixels = _looked_up(voi, image, stored)
+            if not _keeps_detail(pixels if valid is None else pixels[valid]):
+                pixels = None
+    except UnusableLUT as reason:  # the image itself is still good
+        remarks = (f"VOI not used, {reason}",)
+    if pixels is None:
+        pixels = _looked_up(modality, image, stored)
+    if image.photometric == "MONOCHROME1" or _text(dataset, "PresentationLUTShape") == "INVERSE":
         counted = pixels if valid is None else pixels[valid]
         pixels = (counted.min() + counted.max()) - pixels
+    return pixels, remarks
+
+
+def _looked_up(table: ValueTable, image: ImagePixel, stored: NDArray[np.integer]) -> NDArray[np.float32]:
+    values, lowest = table.values.astype(np.float32), image.stored_range[0]
+    pixels = np.empty(stored.shape, dtype=np.float32)
+    for row in range(0, len(stored), _BLOCK_ROWS):  # places take 8 bytes a pixel
+        block = slice(row, row + _BLOCK_ROWS)
+        pixels[block] = values[stored[block].astype(np.int64) - lowest]
     return pixels
 
 
-def _apply_voi(dataset: pydicom.Dataset, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
-    has_lut = bool(dataset.get("VOILUTSequence"))
-    if not has_lut and dataset.get("WindowCenter") in (None, ""):
-        return values
-    try:
-        # a table is looked up by whole numbers; rescaled values are floats that may lie just below them
-        chosen = np.rint(values).astype(np.int64) if has_lut and values.dtype.kind == "f" else values
-        result = np.asarray(apply_voi_lut(chosen, dataset))
-    except Exception:  # malformed: a width of zero, an empty table ... the image itself is still good
-        return values
-    return result if _keeps_detail(result if valid is None else result[valid]) else values
-
-
-def _keeps_detail(values: NDArray[Any]) -> bool:
+def _keeps_detail(values: NDArray[np.float32]) -> bool:
     low, high = float(values.min()), float(values.max())
     margin = 0.01 * (high - low)
     between = (values > low + margin) & (values < high - margin)
-    return bool(np.isfinite(high - low)) and float(between.mean()) >= MIN_SHARE
+    return float(between.mean()) >= MIN_SHARE
 
 
 def pixel_spacing(
@@ -248,7 +203,7 @@ def pixel_spacing(
     for keyword in keywords:
         try:
             row, column = (float(value) for value in dataset.get(keyword) or ())
-        except (TypeError, ValueError):
+        except Exception:  # one value, text, or an element that is damaged
             continue
         if 0 < row < 100 and 0 < column < 100:
             return row, column
@@ -256,5 +211,10 @@ def pixel_spacing(
 
 
 def _text(dataset: pydicom.Dataset, keyword: str) -> str | None:
-    value = str(dataset.get(keyword) or "").strip()
-    return value or None
+    """The first value of an element as text; None where it is missing, empty or damaged."""
+    try:
+        value = dataset.get(keyword)
+        first = value if isinstance(value, str) else next(iter(value or ()), "")
+    except Exception:  # it describes the image, which is read without it
+        return None
+    return str(first).strip("\0 ") or None

@@ -26,7 +26,7 @@ from monai_dgm.engines.files import (
     writing,
 )
 from monai_dgm.engines.overlay import DISCLAIMER
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, reason_of
 
 __all__ = ["FileRun", "Loaded", "PrepareAlone", "prepare_alone", "question_radiograph"]
 
@@ -74,8 +74,8 @@ class _Prepared(Dataset[Any], Generic[T]):
         item = self.items[place]
         try:
             return Loaded(place, self.prepare(item, read_radiograph(str(item["image"]))))
-        except (InputError, OSError) as error:
-            return _Refused(place, without_folders(str(error), item))
+        except Exception as error:  # whatever a file does, the others go on
+            return _Refused(place, without_folders(reason_of(error, str(item["image"])), item))
 
 
 class FileRun:
@@ -187,7 +187,7 @@ class PrepareAlone:
 def prepare_alone(radiograph: Radiograph, size: int) -> PreparedRadiograph:
     """A radiograph prepared for a model of side ``size`` with the settings that all bundles train with."""
     spacing, valid = radiograph.pixel_spacing, radiograph.valid
-    return prepare(radiograph.pixels, size, pixel_spacing=spacing, valid=valid)
+    return prepare(radiograph.pixels, size, pixel_spacing=spacing, valid=valid, orientation=radiograph.orientation)
 
 
 def question_radiograph(radiograph: Radiograph) -> tuple[str, ...]:
@@ -204,4 +204,4 @@ def question_radiograph(radiograph: Radiograph) -> tuple[str, ...]:
         remarks.append(f"body part {part}, expected a chest")
     if view and not any(word in view for word in ("PA", "AP")):
         remarks.append(f"view {view}, expected PA or AP")
-    return tuple(remarks)
+    return (*remarks, *radiograph.remarks)

@@ -74,6 +74,9 @@ def test_damaged_stream(write_dicom: DicomWriter, smooth: np.ndarray) -> None:
 def test_missing_decoder_is_named(write_dicom: DicomWriter, ramp: np.ndarray) -> None:
     text = message(write_dicom(ramp, syntax=JPEG_LOSSLESS, stream=b"\xff\xd8\xff\xd9"))
     assert "JPEG Lossless" in text and "python-gdcm" in text
+    frame_header = b"\xff\xc3\x00\x0b\x10" + bytes([0, 24, 0, 32, 1, 1, 0x11, 0])  # 16 bits, 24 x 32, one component
+    text = message(write_dicom(ramp, syntax=JPEG_LOSSLESS, stream=b"\xff\xd8" + frame_header + b"\xff\xda\0\x08"))
+    assert "JPEG Lossless" in text and "python-gdcm" in text
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((24, 40), "24 x 40"), ((8, 32), "at least 16")])

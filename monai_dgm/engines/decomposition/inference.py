@@ -62,8 +62,8 @@ class _Prepare:
 
     def __call__(self, item: Mapping[str, Any], radiograph: Radiograph) -> _Input:
         mask = None if item.get("lung_mask") is None else read_mask(item["lung_mask"])
-        spacing, valid = radiograph.pixel_spacing, radiograph.valid
-        prepared = prepare(radiograph.pixels, self.size, self.fit, self.percentiles, spacing, valid, mask)
+        fitted, known = (self.size, self.fit, self.percentiles), (radiograph.pixel_spacing, radiograph.valid)
+        prepared = prepare(radiograph.pixels, *fitted, *known, mask, radiograph.orientation)
         seen = None if self.detector_size is None else prepare_alone(radiograph, self.detector_size)
         return _Input(prepared, _source_of(item, radiograph, prepared), seen)
 
