@@ -28,5 +28,9 @@ class InputError(ValueError):
     """Input that cannot be used: the message names the file, what was expected and what came, in one line."""
 
 
+class UsageError(InputError):
+    """A command that was called with something it cannot work on: it ends with exit status 2."""
+
+
 class StorageError(InputError):
     """A file that this software keeps for itself cannot be used; its name is not for a server's clients."""

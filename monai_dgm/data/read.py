@@ -107,7 +107,12 @@ def read_mask(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> N
     kind = sniff_format(name)
     if kind == "dicom":
         raise InputError(f"{name}: expected a mask as PNG, JPEG or NIfTI, got DICOM")
-    mask = read_nifti(name, max_pixels) if kind == "nifti" else _read_picture(name, kind, max_pixels)
+    try:
+        mask = read_nifti(name, max_pixels) if kind == "nifti" else _read_picture(name, kind, max_pixels)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(reason_of(error, name)) from error
     return mask.pixels > 0.5 * max(float(mask.pixels.max()), 1e-6)
 
 
@@ -119,14 +124,19 @@ def image_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     name = os.fspath(path)
     kind = sniff_format(name)
-    if kind == "dicom":
-        from monai_dgm.dicom.read import dicom_shape
+    try:
+        if kind == "dicom":
+            from monai_dgm.dicom.read import dicom_shape
 
-        return dicom_shape(name)
-    if kind == "nifti":
-        return nifti_shape(name)
-    with _open_picture(name, kind, float("inf")) as picture:
-        return picture.height, picture.width
+            return dicom_shape(name)
+        if kind == "nifti":
+            return nifti_shape(name)
+        with _open_picture(name, kind, float("inf")) as picture:
+            return picture.height, picture.width
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(reason_of(error, name)) from error
 
 
 def _is_bare_dicom(head: bytes) -> bool:

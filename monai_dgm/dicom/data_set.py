@@ -28,6 +28,7 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float and plain Pixel Data
+_LAST_TAG = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,13 @@ class BoundedFile(io.RawIOBase):
         super().close()
 
 
-def read_data_set(name: str, stream: BoundedFile) -> pydicom.Dataset:
+def read_data_set(name: str, stream: BoundedFile, last_tag: int = _LAST_TAG) -> pydicom.Dataset:
     """The elements before Pixel Data, with a transfer syntax in ``file_meta``; ``stream`` is left at Pixel Data.
+
+    Args:
+        name: file, for messages.
+        stream: the file, at its beginning.
+        last_tag: do not read beyond it.
 
     Raises:
         InputError: not DICOM, damaged, or deflated as a whole.
@@ -96,7 +102,10 @@ def read_data_set(name: str, stream: BoundedFile) -> pydicom.Dataset:
             raise InputError(f"{name}: expected DICOM that is not deflated as a whole ({UID(syntax).name})")
         implicit, little = syntax == IMPLICIT, syntax != BIG_ENDIAN
         dataset = read_dataset(
-            cast(Any, stream), implicit, little, stop_when=lambda tag, vr, length: int(tag) in _PIXEL_TAGS
+            cast(Any, stream),
+            implicit,
+            little,
+            stop_when=lambda tag, vr, length: int(tag) in _PIXEL_TAGS or int(tag) > last_tag,
         )
     except InputError:
         raise

@@ -95,7 +95,7 @@ def _values(dataset: pydicom.Dataset, keyword: str) -> list[str]:
     try:
         value: Any = dataset.get(keyword)
         values = [value] if isinstance(value, str) else list(value or [])
-        found = [str(one).strip("\0 ").upper()[:16] for one in values]
+        found = [str(one).strip("\0 ").upper()[:64] for one in values]
     except Exception:
         return []
     return found if any(found) else []

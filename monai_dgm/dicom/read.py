@@ -35,6 +35,7 @@ from monai_dgm.errors import InputError
 MIN_SHARE = 0.25  # of the pixels that a VOI transformation must leave between its ends to be used
 _COMPRESSED_LIMIT = 1 << 20  # bytes of compressed pixel data beside twice those of the native ones
 _BLOCK_ROWS = 512
+_COLUMNS = 0x00280011
 _PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 _TEXTS = {"modality": "Modality", "body_part": "BodyPartExamined", "view": "ViewPosition"}
 
@@ -90,7 +91,7 @@ def dicom_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     name = os.fspath(path)
     with _opened(name) as stream:
-        dataset = read_data_set(name, stream)
+        dataset = read_data_set(name, stream, last_tag=_COLUMNS)
         sides = [whole_number(name, dataset, key) for key in ("Rows", "Columns")]
         rows, cols = sides
         if not rows or not cols or rows < 0 or cols < 0:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from monai_dgm import __version__
+from monai_dgm.data.listing import none_found
 from monai_dgm.data.read import read_radiograph
 from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.engines.decomposition.decompose import PreparedRadiograph, prepare
@@ -103,10 +104,16 @@ class FileRun:
         self.target = Path(output_dir)
         self.results_file = self.target / results_file
         self.done = done
-        self.items = input_items(datalist, self.target, output_files, results_file)
+        self.items, left_out = input_items(datalist, self.target, output_files, results_file)
         with writing(self.target):
             self.target.mkdir(parents=True, exist_ok=True)
-        self._names = relative_names([str(item["image"]) for item in self.items])
+        self._nothing = "" if self.items else none_found(str(datalist))
+        paths = [str(item["image"]) for item in self.items]
+        names = relative_names([*paths, *(path for path, _ in left_out)])
+        self._names, others = names[: len(paths)], names[len(paths) :]
+        self._left_out = [{"file": name, "reason": reason} for name, (_, reason) in zip(others, left_out, strict=True)]
+        for one in self._left_out:
+            logger.info("%s: left out: %s", one["file"], one["reason"])
         self._results: list[dict[str, Any]] = []
         self._failed: list[dict[str, str]] = []
 
@@ -149,7 +156,9 @@ class FileRun:
         logger.warning("%s: not %s: %s", self.name(place), self.done, reason)
 
     def write(self, model_file: str | os.PathLike[str] | None, **details: Any) -> dict[str, Any]:
-        """Write the JSON: disclaimer, version, model, ``details``, "images", "failed"; return what it holds.
+        """Write the JSON: disclaimer, version, model, ``details``, "images", "failed", "left_out"; return its values.
+
+        "left_out" are the files of a folder that were not taken for radiographs, each with the reason.
 
         Raises:
             InputError: the file cannot be written, or no radiograph could be used (it then lists the reasons).
@@ -161,10 +170,11 @@ class FileRun:
             **details,
             "images": self._results,
             "failed": self._failed,
+            "left_out": self._left_out,
         }
         write_results(self.results_file, report)
         if not self._results:
-            raise InputError(all_failed(self._failed, self.done))
+            raise InputError(self._nothing or all_failed(self._failed, self.done))
         logger.info("%d %s, %d not", len(self._results), self.done, len(self._failed))
         print(f"results: {self.results_file}", flush=True)
         return report
