@@ -8,8 +8,28 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def reason_of(error: BaseException, name: str) -> str:
+    """Why a file cannot be used, in one line: our own message, else what kind of error came.
+
+    Messages of other software are not repeated, for they may quote patient data.
+
+    Args:
+        error: what reading raised.
+        name: the file, as our own messages name it.
+    """
+    if isinstance(error, InputError):
+        return in_one_line(error)
+    if isinstance(error, OSError):
+        return f"{name}: cannot be read ({error.strerror or type(error).__name__})"
+    return f"{name}: cannot be used, reading it failed ({type(error).__name__})"
+
+
 class InputError(ValueError):
     """Input that cannot be used: the message names the file, what was expected and what came, in one line."""
+
+
+class UsageError(InputError):
+    """A command that was called with something it cannot work on: it ends with exit status 2."""
 
 
 class StorageError(InputError):

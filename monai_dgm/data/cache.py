@@ -29,7 +29,7 @@ from monai_dgm.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # raise it when reading or preparing changes what comes out: older files are then not used
+FORMAT = 2  # raise it when reading or preparing changes what comes out: older files are then not used
 Bad = tuple[str, str]  # (path, reason)
 
 

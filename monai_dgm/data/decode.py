@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.errors import InputError
+from monai_dgm.errors import reason_of
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
 
@@ -61,8 +61,8 @@ def decode_file(path: str, settings: Settings) -> Decoded:
     """Read and prepare one file; input that cannot be used is returned as a reason, not raised."""
     try:
         radiograph = read_radiograph(path)
-    except InputError as error:
-        return Decoded(None, None, str(error))
+    except Exception as error:
+        return Decoded(None, None, reason_of(error, path))
     try:
         image, geometry = prepare_radiograph(
             radiograph.pixels,
@@ -71,9 +71,11 @@ def decode_file(path: str, settings: Settings) -> Decoded:
             settings.percentiles,
             radiograph.pixel_spacing,
             radiograph.valid,
+            radiograph.orientation,
         )
-    except InputError as error:
-        return Decoded(None, None, f"{path}: {error}")
+    except Exception as error:
+        reason = reason_of(error, path)
+        return Decoded(None, None, reason if reason.startswith(path) else f"{path}: {reason}")
     return Decoded(to_uint16(image[0]), geometry)
 
 

@@ -4,22 +4,70 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, UsageError
+from monai_dgm.readers.read import EXPECTED, sniff_format
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".nii", ".nii.gz")
+_HEAD_BYTES = 1024
+_DIRECTORY = b"1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a file or folder holds.
+
+    Args:
+        datalist: a dict for each radiograph, see :func:`list_radiographs`.
+        left_out: (path, reason) of each other file, hidden ones excepted.
+    """
+
+    datalist: list[dict[str, Any]]
+    left_out: list[tuple[str, str]]
+
+
+def list_folder(path: str | os.PathLike[str]) -> Listing:
+    """The radiographs of a file, or of a folder and its subfolders, sorted by path, and what else lies there.
+
+    In a folder, files with a suffix of ``SUFFIXES`` are taken for what they say, and of all others those that are DICOM
+    (with and without preamble), PNG, JPEG or NIfTI by their first bytes. A DICOMDIR and archives are left out with a
+    reason, as is everything else. Hidden files and folders are not looked at. Nothing is decoded.
+
+    Args:
+        path: file or folder.
+
+    Raises:
+        UsageError: no such path.
+    """
+    root = Path(path).absolute()
+    if root.is_file():
+        return Listing([{"image": str(root), "image_id": unique_ids([root.name])[0]}], [])
+    if not root.is_dir():
+        raise UsageError(f"{path}: no such file or folder, expected radiographs ({' '.join(SUFFIXES)})")
+    found: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for file in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
+            reason = _why_left_out(file)
+            if reason is None:
+                found.append(file)
+            else:
+                left_out.append((str(file), reason))
+    identifiers = unique_ids([file.relative_to(root) for file in found])
+    datalist = [{"image": str(file), "image_id": name} for file, name in zip(found, identifiers, strict=True)]
+    return Listing(datalist, left_out)
 
 
 def list_radiographs(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """A datalist of one file, or of every radiograph in a folder and its subfolders, sorted by path.
 
-    In a folder, files are taken by suffix (.dcm .png .jpg .jpeg .nii .nii.gz), and files without a suffix when they
-    carry DICOM's magic word. Hidden files and folders are left out. Nothing is decoded.
-
     Args:
-        path: file or folder.
+        path: file or folder, see :func:`list_folder`.
 
     Returns:
         dicts with "image" (absolute path) and "image_id" (unique, usable as a file name).
@@ -27,19 +75,15 @@ def list_radiographs(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         InputError: no such path, or a folder without radiographs.
     """
-    root = Path(path).absolute()
-    if root.is_file():
-        return [{"image": str(root), "image_id": unique_ids([root.name])[0]}]
-    if not root.is_dir():
-        raise InputError(f"{path}: no such file or folder, expected radiographs ({' '.join(SUFFIXES)})")
-    found: list[Path] = []
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        found += [Path(folder, name) for name in sorted(files) if _is_radiograph(Path(folder, name))]
-    if not found:
-        raise InputError(f"{path}: expected a folder with radiographs ({' '.join(SUFFIXES)}), found none")
-    identifiers = unique_ids([file.relative_to(root) for file in found])
-    return [{"image": str(file), "image_id": name} for file, name in zip(found, identifiers, strict=True)]
+    datalist = list_folder(path).datalist
+    if not datalist:
+        raise InputError(none_found(path))
+    return datalist
+
+
+def none_found(path: str | os.PathLike[str]) -> str:
+    """Words for a folder without radiographs."""
+    return f"{path}: expected a folder with radiographs ({' '.join(SUFFIXES)}), found none"
 
 
 def unique_ids(paths: Sequence[str | PurePath]) -> list[str]:
@@ -69,15 +113,22 @@ def _suffix(name: str) -> str:
     return name[len(name) - len(known) :]
 
 
-def _is_radiograph(path: Path) -> bool:
-    if path.name.startswith(".") or not path.is_file():
-        return False
+def _why_left_out(path: Path) -> str | None:
+    """Why a file of a folder is not taken for a radiograph; None where it is."""
+    if not path.is_file():
+        return "no regular file"
     if _suffix(path.name):
-        return True
-    if path.suffix and not path.suffix[1:].isdigit():  # 1.2.840.113619 is a DICOM UID, not a suffix
-        return False
+        return None
     try:
         with open(path, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+            head = stream.read(_HEAD_BYTES)
+        if head[128:132] == b"DICM" and _DIRECTORY in head:
+            return "a directory of other files (DICOMDIR), not an image"
+        if head.startswith(_ZIP):
+            return "a zip archive, expected its files unpacked"
+        sniff_format(path)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    except InputError:
+        return f"its first bytes are none of {EXPECTED}"
+    return None

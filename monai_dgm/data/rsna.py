@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from monai_dgm.data.manifest import check_boxes
 from monai_dgm.errors import InputError
+from monai_dgm.readers.read import image_shape
 
 LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
@@ -46,7 +49,7 @@ def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) 
 
     Raises:
         InputError: a missing file or column, a class that is not known, files that contradict each other, an image that
-            is missing, or not more patients than ``num_hold_out``; names file and expectation.
+            is missing, a box outside its image, or not more patients than ``num_hold_out``; names file and expectation.
     """
     root = Path(folder).absolute()
     boxes = read_boxes(root / LABELS)
@@ -64,6 +67,7 @@ def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) 
         image = root / IMAGES / f"{patient}.dcm"
         if not image.is_file():
             raise InputError(f"{image}: no such file, expected the image of a patient in {LABELS}")
+        inside = _boxes_inside(root, patient, np.asarray(patient_boxes, dtype=np.float64).reshape(-1, 4), image)
         datalist.append(
             {
                 "image": str(image),
@@ -71,13 +75,27 @@ def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) 
                 "patient_id": patient,
                 "label": int(category != "normal"),
                 "category": category,
-                "opacity_boxes": np.asarray(patient_boxes, dtype=np.float32).reshape(-1, 4),
+                "opacity_boxes": inside,
                 "label_source": "RSNA radiologists",
                 "source": "rsna",
                 "section": "hold_out" if patient in held else "development",
             }
         )
     return datalist
+
+
+def _boxes_inside(root: Path, patient: str, boxes: NDArray[np.float64], image: Path) -> NDArray[np.float32]:
+    """Boxes clipped to their image, whose size its header says: downloads made smaller keep the boxes of 1024 x 1024.
+
+    An image that cannot be read keeps its boxes: it is told of when it is decoded.
+    """
+    if not len(boxes):
+        return boxes.astype(np.float32)
+    try:
+        rows, cols = image_shape(image)
+    except InputError:
+        return boxes.astype(np.float32)
+    return check_boxes(f"{root / LABELS}, {patient}", boxes, rows, cols)
 
 
 def hold_out(patients: list[str], number: int = NUM_HOLD_OUT) -> set[str]:

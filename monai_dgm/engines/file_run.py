@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from monai_dgm import __version__
+from monai_dgm.data.listing import none_found
 from monai_dgm.engines.decomposition.decompose import PreparedRadiograph, prepare
 from monai_dgm.engines.files import (
     all_failed,
@@ -24,7 +25,7 @@ from monai_dgm.engines.files import (
     writing,
 )
 from monai_dgm.engines.overlay import DISCLAIMER
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, reason_of
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.readers.read import read_radiograph
 
@@ -74,8 +75,8 @@ class _Prepared(Dataset[Any], Generic[T]):
         item = self.items[place]
         try:
             return Loaded(place, self.prepare(item, read_radiograph(str(item["image"]))))
-        except (InputError, OSError) as error:
-            return _Refused(place, without_folders(str(error), item))
+        except Exception as error:  # whatever a file does, the others go on
+            return _Refused(place, without_folders(reason_of(error, str(item["image"])), item))
 
 
 class FileRun:
@@ -103,10 +104,16 @@ class FileRun:
         self.target = Path(output_dir)
         self.results_file = self.target / results_file
         self.done = done
-        self.items = input_items(datalist, self.target, output_files, results_file)
+        self.items, left_out = input_items(datalist, self.target, output_files, results_file)
         with writing(self.target):
             self.target.mkdir(parents=True, exist_ok=True)
-        self._names = relative_names([str(item["image"]) for item in self.items])
+        self._nothing = "" if self.items else none_found(str(datalist))
+        paths = [str(item["image"]) for item in self.items]
+        names = relative_names([*paths, *(path for path, _ in left_out)])
+        self._names, others = names[: len(paths)], names[len(paths) :]
+        self._left_out = [{"file": name, "reason": reason} for name, (_, reason) in zip(others, left_out, strict=True)]
+        for one in self._left_out:
+            logger.info("%s: left out: %s", one["file"], one["reason"])
         self._results: list[dict[str, Any]] = []
         self._failed: list[dict[str, str]] = []
 
@@ -149,7 +156,9 @@ class FileRun:
         logger.warning("%s: not %s: %s", self.name(place), self.done, reason)
 
     def write(self, model_file: str | os.PathLike[str] | None, **details: Any) -> dict[str, Any]:
-        """Write the JSON: disclaimer, version, model, ``details``, "images", "failed"; return what it holds.
+        """Write the JSON: disclaimer, version, model, ``details``, "images", "failed", "left_out"; return its values.
+
+        "left_out" are the files of a folder that were not taken for radiographs, each with the reason.
 
         Raises:
             InputError: the file cannot be written, or no radiograph could be used (it then lists the reasons).
@@ -161,10 +170,11 @@ class FileRun:
             **details,
             "images": self._results,
             "failed": self._failed,
+            "left_out": self._left_out,
         }
         write_results(self.results_file, report)
         if not self._results:
-            raise InputError(all_failed(self._failed, self.done))
+            raise InputError(self._nothing or all_failed(self._failed, self.done))
         logger.info("%d %s, %d not", len(self._results), self.done, len(self._failed))
         print(f"results: {self.results_file}", flush=True)
         return report
@@ -187,7 +197,7 @@ class PrepareAlone:
 def prepare_alone(radiograph: Radiograph, size: int) -> PreparedRadiograph:
     """A radiograph prepared for a model of side ``size`` with the settings that all bundles train with."""
     spacing, valid = radiograph.pixel_spacing, radiograph.valid
-    return prepare(radiograph.pixels, size, pixel_spacing=spacing, valid=valid)
+    return prepare(radiograph.pixels, size, pixel_spacing=spacing, valid=valid, orientation=radiograph.orientation)
 
 
 def question_radiograph(radiograph: Radiograph) -> tuple[str, ...]:
@@ -204,4 +214,4 @@ def question_radiograph(radiograph: Radiograph) -> tuple[str, ...]:
         remarks.append(f"body part {part}, expected a chest")
     if view and not any(word in view for word in ("PA", "AP")):
         remarks.append(f"view {view}, expected PA or AP")
-    return tuple(remarks)
+    return (*remarks, *radiograph.remarks)

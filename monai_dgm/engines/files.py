@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.data.listing import list_radiographs, unique_ids
+from monai_dgm.data.listing import list_folder, unique_ids
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
@@ -36,8 +36,8 @@ def input_items(
     target: str | os.PathLike[str],
     output_files: Collection[str],
     results_file: str,
-) -> list[Mapping[str, Any]]:
-    """The radiographs of a file, a folder or a datalist, checked.
+) -> tuple[list[Mapping[str, Any]], list[tuple[str, str]]]:
+    """The radiographs of a file, a folder or a datalist, checked, and the other files of a folder with the reason.
 
     Args:
         datalist: a file, a folder (searched with its subfolders), or dicts with "image" and "image_id".
@@ -46,15 +46,16 @@ def input_items(
         results_file: name of the JSON in ``target``, which no image_id may have.
 
     Raises:
-        InputError: nothing there, equal image_ids, or one that is no name for a folder.
+        InputError: an empty datalist, no such path, equal image_ids, or one that is no name for a folder.
     """
+    left_out: list[tuple[str, str]] = []
     items: list[Mapping[str, Any]]
     if isinstance(datalist, str | os.PathLike):
-        items = _list_inputs(Path(datalist), Path(target), output_files)
+        items, left_out = _list_inputs(Path(datalist), Path(target), output_files)
     else:
         items = list(datalist)
-    if not items:
-        raise InputError("expected at least one radiograph, got none")
+        if not items:
+            raise InputError("expected at least one radiograph, got none")
     seen: set[str] = set()
     for item in items:
         name = str(item["image_id"])
@@ -63,23 +64,29 @@ def input_items(
         if name.casefold() in seen:
             raise InputError(f"image_id {name!r}: expected different ones, it comes twice")
         seen.add(name.casefold())
-    return items
+    return items, left_out
 
 
-def _list_inputs(path: Path, target: Path, output_files: Collection[str]) -> list[Mapping[str, Any]]:
+def _list_inputs(
+    path: Path, target: Path, output_files: Collection[str]
+) -> tuple[list[Mapping[str, Any]], list[tuple[str, str]]]:
     """A listing without what an earlier run wrote, when ``target`` lies within the folder."""
-    listed = list_radiographs(path)
+    listing, outputs = list_folder(path), target.absolute()
+    listed = listing.datalist
+    left_out = [(file, reason) for file, reason in listing.left_out if not Path(file).is_relative_to(outputs)]
     files = [Path(item["image"]) for item in listed]
-    files = [f for f in files if not (f.name in output_files and f.absolute().parent.parent == target.absolute())]
+    files = [f for f in files if not (f.name in output_files and f.absolute().parent.parent == outputs)]
     if len(files) == len(listed):
-        return list(listed)
+        return list(listed), left_out
     logger.info("%d files that an earlier run wrote into %s are left out", len(listed) - len(files), target)
     names = unique_ids([file.relative_to(path.absolute()) for file in files])
-    return [{"image": str(file), "image_id": name} for file, name in zip(files, names, strict=True)]
+    return [{"image": str(file), "image_id": name} for file, name in zip(files, names, strict=True)], left_out
 
 
 def relative_names(paths: Sequence[str]) -> list[str]:
     """Paths relative to the deepest folder that holds them all: what lies above it is nobody's business."""
+    if not paths:
+        return []
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     return [Path(os.path.relpath(os.path.abspath(path), folder)).as_posix() for path in paths]
 

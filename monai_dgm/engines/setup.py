@@ -15,7 +15,7 @@ from typing import Any
 from monai.utils import set_determinism
 
 from monai_dgm.data.sources import Splits
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, UsageError
 
 __all__ = ["announce", "prepare_inference", "prepare_run", "report_input_errors_in_one_line"]
 
@@ -49,11 +49,11 @@ def prepare_inference(
     """Start logging and say what is going to be done with what, into where.
 
     Raises:
-        InputError: when there are no radiographs.
+        UsageError: no ``dataset_dir``.
     """
     _start()
     if dataset_dir is None:
-        raise InputError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
+        raise UsageError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
     print(f"{doing} {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
 
 
@@ -71,6 +71,7 @@ def _start() -> None:
 def report_input_errors_in_one_line() -> None:
     """Let an :class:`InputError` that ends the program reach the user as its one line, without a traceback.
 
+    The exit status is 1, and 2 where it is a :class:`UsageError`.
     A bundle wraps errors of its configuration's expressions in others; the user's file is at fault, not they.
     """
 
@@ -82,6 +83,8 @@ def report_input_errors_in_one_line() -> None:
             sys.__excepthook__(kind, error, traceback)
         else:
             print(f"error: {cause}", file=sys.stderr)
+            if isinstance(cause, UsageError):
+                raise SystemExit(2)
 
     sys.excepthook = hook
 

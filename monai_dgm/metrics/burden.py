@@ -208,7 +208,8 @@ def lung_zones(lung: ArrayLike) -> tuple[Mask, Mask, Mask]:
 
 def model_spacing(geometry: RadiographGeometry) -> tuple[float, float] | None:
     """(row, column) spacing in mm of the model's pixels, or None where the original's is not known."""
-    if geometry.pixel_spacing is None:
+    spacing, (scale_y, scale_x) = geometry.upright_spacing, geometry.scale
+    if spacing is None:
         return None
-    (row, column), (scale_y, scale_x) = geometry.pixel_spacing, geometry.scale
+    row, column = spacing
     return row / scale_y, column / scale_x

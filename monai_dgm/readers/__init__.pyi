@@ -1,4 +1,4 @@
-from .dicom import read_dicom as read_dicom
+from .dicom.read import read_dicom as read_dicom
 from .radiograph import Radiograph as Radiograph
 from .read import read_mask as read_mask
 from .read import read_radiograph as read_radiograph

@@ -27,6 +27,9 @@ class Radiograph:
         view: DICOM View Position such as "PA" or "AP", or None.
         bits: bits that the file stores for a pixel.
         valid: bool (rows, cols), False on DICOM padding; None when every pixel counts.
+        orientation: how the pixels have to be turned to stand upright, the patient's left on the right: 1 to 8 as EXIF
+            counts, see :mod:`monai_dgm.readers.orientation`. The pixels themselves are those of the file.
+        remarks: what the file says that a reader of the results should know, a line each.
     """
 
     pixels: NDArray[np.float32]
@@ -37,6 +40,8 @@ class Radiograph:
     view: str | None
     bits: int
     valid: NDArray[np.bool_] | None = None
+    orientation: int = 1
+    remarks: tuple[str, ...] = ()
 
 
 def check_shape(name: str, rows: int, cols: int, max_pixels: float) -> None:

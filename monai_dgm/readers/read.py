@@ -6,19 +6,24 @@ import gzip
 import os
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, reason_of
+from monai_dgm.readers.dicom.codestream import MAX_SCANS, count_scans
+from monai_dgm.readers.nifti import nifti_shape, read_nifti
+from monai_dgm.readers.orientation import UPRIGHT, WORDS
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_pixels, check_shape, one_line
 
 __all__ = ["Radiograph", "image_shape", "read_mask", "read_radiograph", "sniff_format"]
 
 EXPECTED = "DICOM, PNG, JPEG or NIfTI"
+MAX_JPEG_BYTES = 1 << 28
+_EXIF_ORIENTATION = 0x0112
 _NIFTI_MAGIC = (b"n+1\0", b"n+2\0")
 _GREY_BITS = {"L": 8, "I;16": 16, "I;16B": 16, "I": 16}
 
@@ -62,7 +67,9 @@ def read_radiograph(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS
 
     PNG and JPEG: greyscale of 8 or 16 bits, taken as bright = dense; RGB only when its three channels are equal (many
     JPEG radiographs are). NIfTI: one slice, turned by its affine to the usual view. DICOM: see
-    :func:`monai_dgm.readers.dicom.read_dicom`. EXIF rotation is not applied: boxes are drawn on the stored pixels.
+    :func:`monai_dgm.readers.dicom.read.read_dicom`. The pixels of DICOM, PNG and JPEG are those that the file stores,
+    because boxes are drawn on them; ``orientation`` says how Patient Orientation or EXIF's Orientation turns them
+    upright.
 
     Args:
         path: file; its format is told by its content.
@@ -72,12 +79,21 @@ def read_radiograph(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS
         InputError: anything that is not one greyscale radiograph with contrast; names the file and what was expected.
     """
     name = os.fspath(path)
+    try:
+        return _read(name, max_pixels)
+    except InputError:
+        raise
+    except Exception as error:  # one file must never end a folder
+        raise InputError(reason_of(error, name)) from error
+
+
+def _read(name: str, max_pixels: float) -> Radiograph:
     kind = sniff_format(name)
     if kind == "dicom":
-        from monai_dgm.readers.dicom import read_dicom
+        from monai_dgm.readers.dicom.read import read_dicom
 
         return read_dicom(name, max_pixels)
-    radiograph = _read_nifti(name, max_pixels) if kind == "nifti" else _read_picture(name, kind, max_pixels)
+    radiograph = read_nifti(name, max_pixels) if kind == "nifti" else _read_picture(name, kind, max_pixels)
     check_pixels(name, radiograph.pixels)
     return radiograph
 
@@ -92,7 +108,12 @@ def read_mask(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> N
     kind = sniff_format(name)
     if kind == "dicom":
         raise InputError(f"{name}: expected a mask as PNG, JPEG or NIfTI, got DICOM")
-    mask = _read_nifti(name, max_pixels) if kind == "nifti" else _read_picture(name, kind, max_pixels)
+    try:
+        mask = read_nifti(name, max_pixels) if kind == "nifti" else _read_picture(name, kind, max_pixels)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(reason_of(error, name)) from error
     return mask.pixels > 0.5 * max(float(mask.pixels.max()), 1e-6)
 
 
@@ -104,15 +125,19 @@ def image_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     name = os.fspath(path)
     kind = sniff_format(name)
-    if kind == "dicom":
-        from monai_dgm.readers.dicom import dicom_shape
+    try:
+        if kind == "dicom":
+            from monai_dgm.readers.dicom.read import dicom_shape
 
-        return dicom_shape(name)
-    if kind == "nifti":
-        pixels = _read_nifti(name, MAX_PIXELS).pixels
-        return pixels.shape[0], pixels.shape[1]
-    with _open_picture(name, kind, float("inf")) as picture:
-        return picture.height, picture.width
+            return dicom_shape(name)
+        if kind == "nifti":
+            return nifti_shape(name)
+        with _open_picture(name, kind, float("inf")) as picture:
+            return picture.height, picture.width
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(reason_of(error, name)) from error
 
 
 def _is_bare_dicom(head: bytes) -> bool:
@@ -137,78 +162,57 @@ def _open_picture(name: str, kind: str, max_pixels: float) -> Image.Image:
 
 
 def _read_picture(name: str, kind: str, max_pixels: float) -> Radiograph:
+    if kind == "jpeg":
+        _check_scans(name)
     with _open_picture(name, kind, max_pixels) as picture:
         mode = picture.mode
+        if kind == "png" and mode == "RGB" and _png_bits(name) > 8:  # Pillow would keep the upper eight
+            raise InputError(f"{name}: expected a greyscale image of 8 or 16 bits, got RGB of 16 bits")
         if mode not in _GREY_BITS and mode != "RGB":
             raise InputError(f"{name}: expected a greyscale image of 8 or 16 bits, got {_describe_mode(mode)}")
         try:
             values = np.asarray(picture)
+            orientation = _exif_orientation(picture)
         except Exception as error:  # as above: truncated, wrong checksum, bad Huffman codes ...
             raise InputError(f"{name}: expected a whole {kind.upper()} image ({one_line(error)})") from error
     if mode == "RGB":
         if not (np.array_equal(values[..., 0], values[..., 1]) and np.array_equal(values[..., 0], values[..., 2])):
             raise InputError(f"{name}: expected a greyscale image, got an RGB image with colours")
         values = values[..., 0]
-    return Radiograph(values.astype(np.float32), None, kind, None, None, None, _GREY_BITS.get(mode, 8))
+    radiograph = Radiograph(values.astype(np.float32), None, kind, None, None, None, _GREY_BITS.get(mode, 8))
+    if orientation == UPRIGHT:
+        return radiograph
+    return replace(
+        radiograph, orientation=orientation, remarks=(f"EXIF Orientation {orientation}: {WORDS[orientation]}",)
+    )
+
+
+def _exif_orientation(picture: Image.Image) -> int:
+    """EXIF's Orientation (0x0112); upright where there is none, or none that is known."""
+    try:
+        number = int(picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT))
+    except Exception:  # a damaged block says nothing
+        return UPRIGHT
+    return number if number in WORDS else UPRIGHT
+
+
+def _png_bits(name: str) -> int:
+    """Bits of a sample in a PNG file, from its header (IHDR)."""
+    with open(name, "rb") as stream:
+        head = stream.read(25)
+    return head[24] if len(head) > 24 else 8
+
+
+def _check_scans(name: str) -> None:
+    """Refuse a progressive JPEG whose scans would take minutes: each is a pass over the whole image."""
+    scans, size = 0, 0
+    with open(name, "rb") as stream:
+        while (block := stream.read(1 << 20)) and size < MAX_JPEG_BYTES:
+            scans, size = scans + count_scans(block), size + len(block)
+    if scans > MAX_SCANS or size >= MAX_JPEG_BYTES:
+        raise InputError(f"{name}: expected a JPEG image of at most {MAX_SCANS} scans and {MAX_JPEG_BYTES} bytes")
 
 
 def _describe_mode(mode: str) -> str:
     names = {"1": "1 bit", "P": "a colour palette", "PA": "a colour palette", "LA": "an alpha channel"}
     return names.get(mode, "an alpha channel" if mode == "RGBA" else f"mode {mode}")
-
-
-def _read_nifti(name: str, max_pixels: float) -> Radiograph:
-    import nibabel  # here, for it is slow to import and few need it
-
-    with open(name, "rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-    try:
-        with (gzip.open if compressed else open)(name, "rb") as stream:
-            head = stream.read(8)
-            stream.seek(0)
-            kind = nibabel.Nifti2Image if head[4:8] in _NIFTI_MAGIC else nibabel.Nifti1Image
-            image = kind.from_stream(stream)
-            rows_cols = _nifti_plane(name, image, max_pixels)
-            values = np.asarray(image.dataobj, dtype=np.float32).reshape(rows_cols)
-    except InputError:
-        raise
-    except Exception as error:  # as for pictures: a damaged header or stream fails in many ways
-        raise InputError(f"{name}: expected a whole NIfTI image ({one_line(error)})") from error
-    return _orient_nifti(image, values)
-
-
-def _nifti_plane(name: str, image: Any, max_pixels: float) -> tuple[int, int]:
-    shape = tuple(int(length) for length in image.shape)
-    if len(shape) < 2 or any(length != 1 for length in shape[2:]):
-        raise InputError(f"{name}: expected one slice of shape (X, Y) or (X, Y, 1), got shape {shape}")
-    dtype = image.get_data_dtype()
-    if dtype.names is not None or dtype.kind not in "iuf":
-        raise InputError(f"{name}: expected one real number a pixel, got {dtype}")
-    check_shape(name, shape[0], shape[1], max_pixels)
-    return shape[0], shape[1]
-
-
-def _orient_nifti(image: Any, values: NDArray[np.float32]) -> Radiograph:
-    """Turn array axes into rows and columns of the usual view: the patient's left on the right, head up.
-
-    NIfTI world axes are (right, anterior, superior), and a two-dimensional image has its y axis downwards as anterior
-    to posterior. Without an affine (both codes 0) axis 0 is x to the right and axis 1 is y downwards.
-    """
-    import nibabel
-
-    header = image.header
-    placed = bool(int(header["sform_code"]) or int(header["qform_code"]))
-    zooms = [float(zoom) for zoom in header.get_zooms()[:2]]
-    codes = nibabel.aff2axcodes(image.affine)[:2] if placed else ("L", "P")
-    if codes[1] in ("L", "R") and codes[0] not in ("L", "R"):
-        row_code, column_code = codes
-    else:
-        column_code, row_code = codes
-        values, zooms = values.T, zooms[::-1]
-    if column_code == "R":
-        values = values[:, ::-1]
-    if row_code in ("A", "S"):
-        values = values[::-1]
-    spacing = (zooms[0], zooms[1]) if placed and min(zooms) > 0 else None
-    bits = int(image.get_data_dtype().itemsize) * 8
-    return Radiograph(np.ascontiguousarray(values), spacing, "nifti", None, None, None, bits)

@@ -15,6 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from monai_dgm.errors import InputError
+from monai_dgm.readers.orientation import (
+    UPRIGHT,
+    boxes_to_stored,
+    boxes_to_upright,
+    check_orientation,
+    to_stored,
+    to_upright,
+    transposes,
+)
 
 FITS = ("pad", "stretch")
 DARKEST = -1.0  # the value of the border that "pad" adds, and of the lowest intensity
@@ -41,9 +50,11 @@ class RadiographGeometry:
         low: original pixel value that became -1 (lower ones are clipped).
         high: original pixel value that became 1 (higher ones are clipped).
         pixel_spacing: (row, column) distance of the original's pixel centres in mm, or None where unknown.
+        orientation: how the original is turned upright before it is resized, 1 to 8, see
+            :mod:`monai_dgm.readers.orientation`. All maps and boxes "to original" are turned back.
 
     Raises:
-        InputError: a size below 1, an unknown fit, or ``low`` not below ``high``.
+        InputError: a size below 1, an unknown fit or orientation, or ``low`` not below ``high``.
     """
 
     rows: int
@@ -53,8 +64,10 @@ class RadiographGeometry:
     low: float = 0.0
     high: float = 1.0
     pixel_spacing: tuple[float, float] | None = None
+    orientation: int = UPRIGHT
 
     def __post_init__(self) -> None:
+        check_orientation(self.orientation)
         if min(self.rows, self.cols, self.size) < 1:
             raise InputError(f"rows, cols and size must be at least 1, got {self.rows}, {self.cols}, {self.size}")
         if self.fit not in FITS:
@@ -63,13 +76,26 @@ class RadiographGeometry:
             raise InputError(f"no contrast: low must be below high, got {self.low} and {self.high}")
 
     @property
+    def upright_shape(self) -> tuple[int, int]:
+        """(rows, cols) of the original when it is turned upright, in pixels."""
+        return (self.cols, self.rows) if transposes(self.orientation) else (self.rows, self.cols)
+
+    @property
+    def upright_spacing(self) -> tuple[float, float] | None:
+        """(row, column) distance in mm of the pixels of the original when it is turned upright, None where unknown."""
+        if self.pixel_spacing is None or not transposes(self.orientation):
+            return self.pixel_spacing
+        return self.pixel_spacing[1], self.pixel_spacing[0]
+
+    @property
     def content_shape(self) -> tuple[int, int]:
         """(rows, cols) that the radiograph takes within the square."""
         if self.fit == "stretch":
             return self.size, self.size
-        longest = max(self.rows, self.cols)
+        rows, cols = self.upright_shape
+        longest = max(rows, cols)
         # whole pixels, so that the content has a sharp edge; the scale of each axis below follows the rounding
-        return max(1, round(self.rows * self.size / longest)), max(1, round(self.cols * self.size / longest))
+        return max(1, round(rows * self.size / longest)), max(1, round(cols * self.size / longest))
 
     @property
     def offset(self) -> tuple[int, int]:
@@ -79,19 +105,21 @@ class RadiographGeometry:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Model pixels per original pixel, (along y, along x)."""
-        rows, cols = self.content_shape
-        return rows / self.rows, cols / self.cols
+        """Model pixels per pixel of the upright original, (along y, along x)."""
+        (rows, cols), (upright_rows, upright_cols) = self.content_shape, self.upright_shape
+        return rows / upright_rows, cols / upright_cols
 
     def boxes_to_model(self, boxes: ArrayLike) -> NDArray[np.float32]:
         """Boxes (N, 4) [xmin, ymin, xmax, ymax], continuous edges, from original pixels to model coordinates."""
         (top, left), (scale_y, scale_x) = self.offset, self.scale
-        return _affine_boxes(boxes, (scale_x, scale_y), (left, top))
+        upright = boxes_to_upright(_checked_boxes(boxes), self.orientation, self.rows, self.cols)
+        return _affine_boxes(upright, (scale_x, scale_y), (left, top)).astype(np.float32)
 
     def boxes_to_original(self, boxes: ArrayLike) -> NDArray[np.float32]:
         """Boxes (N, 4) from model coordinates to original pixels: the exact inverse of :meth:`boxes_to_model`."""
         (top, left), (scale_y, scale_x) = self.offset, self.scale
-        return _affine_boxes(boxes, (1 / scale_x, 1 / scale_y), (-left / scale_x, -top / scale_y))
+        upright = _affine_boxes(_checked_boxes(boxes), (1 / scale_x, 1 / scale_y), (-left / scale_x, -top / scale_y))
+        return boxes_to_stored(upright, self.orientation, self.rows, self.cols).astype(np.float32)
 
     def map_to_original(self, array: ArrayLike) -> NDArray[np.float32]:
         """A map (S, S) in model coordinates as float32 (rows, cols) over the original's pixels, bilinear.
@@ -101,7 +129,8 @@ class RadiographGeometry:
         values = np.asarray(array, dtype=np.float32)
         if values.shape != (self.size, self.size):
             raise InputError(f"expected a map of shape {(self.size, self.size)}, got {values.shape}")
-        return resize_antialiased(self._crop(values), self.rows, self.cols)
+        upright = resize_antialiased(self._crop(values), *self.upright_shape)
+        return np.ascontiguousarray(to_stored(upright, self.orientation))
 
     def mask_to_model(self, mask: ArrayLike) -> NDArray[np.bool_]:
         """A mask (rows, cols) over the original as bool (S, S): True where at least half of a pixel is covered."""
@@ -130,7 +159,7 @@ class RadiographGeometry:
     def _resize(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if values.shape != (self.rows, self.cols):
             raise InputError(f"expected {self.rows} x {self.cols} pixels, got an array of shape {values.shape}")
-        return resize_antialiased(values, *self.content_shape)
+        return resize_antialiased(to_upright(values, self.orientation), *self.content_shape)
 
     def _crop(self, values: NDArray[Any]) -> NDArray[Any]:
         (top, left), (rows, cols) = self.offset, self.content_shape
@@ -154,6 +183,7 @@ def prepare_radiograph(
     percentiles: tuple[float, float] | None = (0.5, 99.5),
     pixel_spacing: tuple[float, float] | None = None,
     valid: NDArray[np.bool_] | None = None,
+    orientation: int = UPRIGHT,
 ) -> tuple[NDArray[np.float32], RadiographGeometry]:
     """Turn the pixels of one radiograph into a model input.
 
@@ -167,6 +197,7 @@ def prepare_radiograph(
         percentiles: (low, high) in percent, mapped to -1 and 1, values beyond are clipped; None maps the full range.
         pixel_spacing: (row, column) mm, carried into the geometry.
         valid: (rows, cols), False on pixels that are no radiograph (DICOM padding) and do not count for the range.
+        orientation: how ``pixels`` are turned upright, 1 to 8.
 
     Returns:
         float32 (1, S, S) in [-1, 1] and its geometry.
@@ -178,7 +209,7 @@ def prepare_radiograph(
     if values.ndim != 2 or min(values.shape) < 2:
         raise InputError(f"expected pixels of shape (rows, cols), at least 2 x 2, got shape {values.shape}")
     rows, cols = values.shape
-    frame = RadiographGeometry(rows, cols, size, fit)
+    frame = RadiographGeometry(rows, cols, size, fit, orientation=orientation)
     content = frame._resize(values)
     if not np.isfinite(content).all():  # one value that is not finite reaches at least one resampled pixel
         raise InputError("expected finite pixel values, got NaN or infinity")
@@ -187,7 +218,7 @@ def prepare_radiograph(
         covered = content[frame._resize(np.asarray(valid).astype(np.float32)) >= 0.5]
         counted = covered if covered.size else content
     low, high = _value_range(counted, percentiles)
-    geometry = RadiographGeometry(rows, cols, size, fit, low, high, pixel_spacing)
+    geometry = RadiographGeometry(rows, cols, size, fit, low, high, pixel_spacing, orientation)
     return geometry._scale_and_place(content), geometry
 
 
@@ -204,10 +235,16 @@ def _value_range(values: NDArray[np.float32], percentiles: tuple[float, float] |
     return low, high
 
 
-def _affine_boxes(boxes: ArrayLike, scale: tuple[float, float], shift: tuple[float, float]) -> NDArray[np.float32]:
+def _checked_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(boxes, dtype=np.float64)
     if values.size == 0:
-        return np.zeros((0, 4), dtype=np.float32)
+        return np.zeros((0, 4))
     if values.ndim != 2 or values.shape[1] != 4:
         raise InputError(f"expected boxes of shape (N, 4), got {values.shape}")
-    return (values * np.tile(scale, 2) + np.tile(shift, 2)).astype(np.float32)
+    return values
+
+
+def _affine_boxes(
+    boxes: NDArray[np.float64], scale: tuple[float, float], shift: tuple[float, float]
+) -> NDArray[np.float64]:
+    return np.asarray(boxes * np.tile(scale, 2) + np.tile(shift, 2))

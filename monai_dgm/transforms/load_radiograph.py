@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 from monai.utils import optional_import
 
 from monai_dgm.errors import InputError
+from monai_dgm.readers.orientation import UPRIGHT
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
 
 __all__ = ["LoadRadiographd", "RadiographGeometry", "prepare_radiograph"]
@@ -27,8 +28,8 @@ class LoadRadiographd(MapTransform):
         size: side S of the model input in pixels.
         fit: "pad" (aspect kept) or "stretch".
         percentiles: intensity percentiles mapped to -1 and 1; None for the full range.
-        reader: function from a path to an object with ``pixels``, ``pixel_spacing`` and ``valid``; by default
-            ``monai_dgm.readers.read.read_radiograph``.
+        reader: function from a path to an object with ``pixels``, ``pixel_spacing``, ``valid`` and ``orientation``; by
+            default ``monai_dgm.readers.read.read_radiograph``.
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
@@ -67,6 +68,7 @@ class LoadRadiographd(MapTransform):
                     self.percentiles,
                     radiograph.pixel_spacing,
                     getattr(radiograph, "valid", None),
+                    getattr(radiograph, "orientation", UPRIGHT),
                 )
             except InputError as error:
                 raise InputError(f"{path}: {error}") from error

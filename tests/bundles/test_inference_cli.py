@@ -88,7 +88,7 @@ def test_what_cannot_be_done_is_one_line_on_stderr(
     inputs = {"no such folder": tmp_path / "nowhere", "only a bad file": folder / "broken.png"}
     given = {} if fault == "no dataset_dir" else {"dataset_dir": inputs.get(fault, folder / "a.png")}
     finished = bundle.run("run", "inference", ckpt_dir=models, output_dir=tmp_path / "out", **given)
-    assert finished.returncode == 1
+    assert finished.returncode == (2 if fault in ("no dataset_dir", "no such folder") else 1)
     lines = finished.stderr.strip().splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) == 1 and expected in errors[0], finished.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_dgm.data.listing import list_radiographs, unique_ids
+from monai_dgm.data.listing import list_folder, list_radiographs, unique_ids
 from monai_dgm.errors import InputError
 
 
@@ -23,6 +23,35 @@ def test_a_folder_recursively(tmp_path: Path) -> None:
     assert found == {*names, "DICOM_FILE", "1.2.840.113619.2"}
     assert {item["image_id"] for item in datalist} == {"a", "b", "c", "d", "e", "f", "DICOM_FILE", "1.2.840.113619.2"}
     assert datalist == list_radiographs(str(tmp_path))
+
+
+def test_a_folder_as_from_a_cd(tmp_path: Path) -> None:
+    """DICOM is told by its content, whatever its suffix; what is not taken is told with the reason."""
+    whole = bytes(128) + b"DICM" + b"\x02\0\0\0UL\4\0\0\0\0\0" + b"\x08\0\x16\0UI\2\x001\0"
+    taken = {
+        "DICOM/IM1": whole,
+        "DICOM/IM2": whole[144:],
+        "DICOM/IM3.ima": whole,
+        "IM4.dic": whole,
+        "scan.dcm.1": whole,
+    }
+    left = {"DICOMDIR": "DICOMDIR", "study.zip": "zip archive", "autorun.inf": "first bytes", "empty": "first bytes"}
+    contents = {
+        **taken,
+        "DICOMDIR": bytes(128) + b"DICM\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10\0",
+        "study.zip": b"PK\x03\x04" + bytes(40),
+        "autorun.inf": b"[autorun]",
+        "empty": b"",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "broken_link").symlink_to(tmp_path / "nowhere")
+    listing = list_folder(tmp_path)
+    assert {str(Path(item["image"]).relative_to(tmp_path)) for item in listing.datalist} == set(taken)
+    reasons = {str(Path(path).relative_to(tmp_path)): reason for path, reason in listing.left_out}
+    assert reasons.keys() == {*left, "broken_link"}
+    assert all(words in reasons[name] for name, words in left.items())
 
 
 def test_one_file_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from monai_dgm.data.rsna import hold_out, load_rsna
 from monai_dgm.errors import InputError
+from tests.readers.dicom.raw_files import phantom, radiograph_bytes
 
 LABELS = """patientId,x,y,width,height,Target
 d,,,,,0
@@ -48,6 +49,19 @@ def test_items(folder: Path) -> None:
     assert datalist[0]["opacity_boxes"].shape == (0, 4) and datalist[0]["opacity_boxes"].dtype == np.float32
     assert datalist[0]["image"] == str(folder / "stage_2_train_images" / "d.dcm")
     assert datalist[0]["label_source"] == "RSNA radiologists"
+
+
+def test_boxes_outside_an_image_are_refused(folder: Path) -> None:
+    """Images that were made smaller, with the boxes of the original size beside them."""
+    for side, inside in ((64, True), (48, False)):
+        content = radiograph_bytes(phantom(side))
+        (folder / "stage_2_train_images" / "b.dcm").write_bytes(content)
+        if inside:
+            assert load_rsna(folder, num_hold_out=2)[1]["opacity_boxes"].shape == (2, 4)
+        else:
+            expected = "labels.csv, b: expected boxes inside the image of 48 x 48 pixels"
+            with pytest.raises(InputError, match=expected):
+                load_rsna(folder, num_hold_out=2)
 
 
 def test_a_toy_folder_has_no_thousand_patients(folder: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from monai_dgm.errors import InputError
 from monai_dgm.networks.residue_system import split_prediction
+from monai_dgm.readers.orientation import UPRIGHT
 from monai_dgm.transforms.geometry import DARKEST, RadiographGeometry, prepare_radiograph
 from monai_dgm.transforms.saliency import Saliency, ThresholdRule, compute_saliency, saliency_to_boxes
 
@@ -120,18 +121,19 @@ def prepare(
     pixel_spacing: tuple[float, float] | None = None,
     valid: NDArray[np.bool_] | None = None,
     lung_mask: ArrayLike | None = None,
+    orientation: int = UPRIGHT,
 ) -> PreparedRadiograph:
     """Prepare one radiograph as training does.
 
     Args:
-        pixels, size, fit, percentiles, pixel_spacing, valid: as in
+        pixels, size, fit, percentiles, pixel_spacing, valid, orientation: as in
             :func:`monai_dgm.transforms.geometry.prepare_radiograph`.
         lung_mask: (rows, cols), nonzero in the lungs, where known.
 
     Raises:
         InputError: pixels that are no radiograph, or a mask of another size.
     """
-    image, geometry = prepare_radiograph(pixels, size, fit, percentiles, pixel_spacing, valid)
+    image, geometry = prepare_radiograph(pixels, size, fit, percentiles, pixel_spacing, valid, orientation)
     if lung_mask is None:
         return PreparedRadiograph(image, geometry)
     mask = np.asarray(lung_mask) != 0
@@ -151,7 +153,8 @@ class Decompose:
 
     >>> decompose = Decompose(network, size=224)
     >>> radiograph = read_radiograph("chest.dcm")
-    >>> decomposition = decompose(radiograph.pixels, radiograph.pixel_spacing, radiograph.valid)
+    >>> known = {"valid": radiograph.valid, "orientation": radiograph.orientation}
+    >>> decomposition = decompose(radiograph.pixels, radiograph.pixel_spacing, **known)
     >>> to_original(decomposition).boxes
 
     Args:
@@ -194,6 +197,7 @@ class Decompose:
         pixel_spacing: tuple[float, float] | None = None,
         valid: NDArray[np.bool_] | None = None,
         lung_mask: ArrayLike | None = None,
+        orientation: int = UPRIGHT,
     ) -> Decomposition:
         """Take one radiograph apart.
 
@@ -202,11 +206,13 @@ class Decompose:
             pixel_spacing: (row, column) in mm, carried into the geometry.
             valid: (rows, cols), False on DICOM padding.
             lung_mask: (rows, cols), nonzero in the lungs: its bounding box is the lung box of the saliency.
+            orientation: how ``pixels`` are turned upright, 1 to 8.
 
         Raises:
             InputError: pixels that are no radiograph, a mask of another size, or a network that yields NaN.
         """
-        prepared = prepare(pixels, self.size, self.fit, self.percentiles, pixel_spacing, valid, lung_mask)
+        fitted = (self.size, self.fit, self.percentiles)
+        prepared = prepare(pixels, *fitted, pixel_spacing, valid, lung_mask, orientation)
         return self.assemble(prepared, self.predict([prepared])[0])
 
     def predict(self, batch: Sequence[PreparedRadiograph]) -> Tensor:

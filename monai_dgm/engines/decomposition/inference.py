@@ -18,7 +18,7 @@ from monai_dgm.engines.detection.inference import Found
 from monai_dgm.engines.file_run import FileRun, Loaded, prepare_alone, question_radiograph
 from monai_dgm.engines.files import writing
 from monai_dgm.engines.overlay import DISCLAIMER, display_levels
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, reason_of
 from monai_dgm.metrics.burden import model_spacing, residue_burden
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.readers.read import read_mask
@@ -62,8 +62,8 @@ class _Prepare:
 
     def __call__(self, item: Mapping[str, Any], radiograph: Radiograph) -> _Input:
         mask = None if item.get("lung_mask") is None else read_mask(item["lung_mask"])
-        spacing, valid = radiograph.pixel_spacing, radiograph.valid
-        prepared = prepare(radiograph.pixels, self.size, self.fit, self.percentiles, spacing, valid, mask)
+        fitted, known = (self.size, self.fit, self.percentiles), (radiograph.pixel_spacing, radiograph.valid)
+        prepared = prepare(radiograph.pixels, *fitted, *known, mask, radiograph.orientation)
         seen = None if self.detector_size is None else prepare_alone(radiograph, self.detector_size)
         return _Input(prepared, _source_of(item, radiograph, prepared), seen)
 
@@ -151,12 +151,18 @@ def _read_batch(
     for loaded, reading, prediction, found in zip(batch, readings, predictions, opacities, strict=True):
         try:
             decomposition = decompose.assemble(reading.prepared, prediction)
-        except InputError as error:
-            yield loaded, str(error)
+        except Exception as error:  # whatever one image does, the others go on
+            yield loaded, reason_of(error, "image")
             continue
         folder, source = run.folder(loaded.place), replace(loaded.value.source, remarks=reading.remarks)
-        with writing(folder):
-            scores = write_decomposition(folder, decomposition, source, panels, found)
+        try:
+            with writing(folder):
+                scores = write_decomposition(folder, decomposition, source, panels, found)
+        except InputError:  # a full disk stops every further image
+            raise
+        except Exception as error:
+            yield loaded, reason_of(error, "image")
+            continue
         yield loaded, {**scores, **_beside(reading, decomposition, found, burden_threshold)}
 
 

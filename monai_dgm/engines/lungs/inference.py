@@ -20,6 +20,7 @@ from monai_dgm.engines.files import writing
 from monai_dgm.engines.lungs.chest_check import ChestReference, chest_plausibility
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.readers.orientation import to_stored, to_upright
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, lung_box, split_lungs
 from monai_dgm.utils.atomic import atomic_write
@@ -97,8 +98,8 @@ def lungs_in_original(
     """
     # the probability is resampled, not the mask: its edge is then smooth in the original's pixels
     inside = geometry.map_to_original(np.where(_near(clean_lung_mask(probability)), probability, 0.0))
-    mask = clean_lung_mask(inside)
-    right, left = split_lungs(mask)
+    upright = clean_lung_mask(to_upright(inside, geometry.orientation))
+    mask, right, left = (to_stored(one, geometry.orientation) for one in (upright, *split_lungs(upright)))
     boxes = {"lung_box": lung_box(mask), "right_lung_box": lung_box(right), "left_lung_box": lung_box(left)}
     values: dict[str, Any] = {k: None if box is None else [float(e) for e in box] for k, box in boxes.items()}
     return mask, {**values, "lung_area_fraction": round(float(mask.mean()), 6)}

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def predict_residue(decomposer: nn.Module, image: Tensor, size: int, geometries:
         residue = split_prediction(decomposer(resample_planes(image, size)))["residue"].float()
     kept = torch.zeros_like(residue)
     for place, geometry in enumerate(geometries):
-        inside = content(RadiographGeometry(geometry.rows, geometry.cols, size, geometry.fit))
+        inside = content(replace(geometry, size=size))
         kept[place, 0][inside] = residue[place, 0][inside]
     return kept
 

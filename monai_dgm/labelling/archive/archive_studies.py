@@ -14,7 +14,7 @@ from monai_dgm.labelling.server.http_errors import ArchiveAwayError, ForbiddenEr
 from monai_dgm.labelling.server.requests import checked_image_id
 from monai_dgm.labelling.server.studies import Rescan, StudyImage, read_checked
 from monai_dgm.labelling.server.study_placement import radiograph_placement
-from monai_dgm.readers.dicom import read_header
+from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.transforms.placement import Placement
 

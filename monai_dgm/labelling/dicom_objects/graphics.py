@@ -6,9 +6,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from monai_dgm.readers.dicom import pixel_spacing
+from monai_dgm.readers.dicom.read import pixel_spacing
 
 AREAS = {"POLYLINE", "ELLIPSE", "CIRCLE"}
+CLOSED = 0.01  # pixels between the first and the last point of a closed polyline
 
 
 class NoBox(Exception):
@@ -19,12 +20,13 @@ def box_of_graphic(graphic_type: str, points: NDArray[np.float64]) -> NDArray[np
     """The box (4,) [xmin, ymin, xmax, ymax] around a region.
 
     Args:
-        graphic_type: "POLYLINE" of corners, "ELLIPSE" of the ends of its major and then its minor axis, or "CIRCLE" of
-            its centre and a point on it.
+        graphic_type: "POLYLINE" of corners, closed by its first point (PS3.3 C.18.6.1.2) or the four corners of an
+            upright rectangle, "ELLIPSE" of the ends of its major and then its minor axis, or "CIRCLE" of its centre and
+            a point on it.
         points: (N, 2) columns and rows.
 
     Raises:
-        NoBox: another type or number of points, or a line.
+        NoBox: another type or number of points, a line, or a polyline that is not closed.
     """
     if graphic_type == "CIRCLE" and len(points) == 2:
         radius = float(np.hypot(*(points[1] - points[0])))
@@ -36,10 +38,21 @@ def box_of_graphic(graphic_type: str, points: NDArray[np.float64]) -> NDArray[np
     elif graphic_type == "POLYLINE":
         if len(np.unique(points, axis=0)) < 3:
             raise NoBox("a line, which is no area")
+        closed = np.abs(points[0] - points[-1]).max() <= CLOSED
+        if not closed and not _is_rectangle(points):  # angles, Cobb angles and freehand lines are open
+            raise NoBox("a POLYLINE that is not closed, which is no area")
         low, high = points.min(axis=0), points.max(axis=0)
     else:
         raise NoBox(f"{graphic_type[:16]} of {len(points)} points")
     return np.concatenate([low, high])
+
+
+def _is_rectangle(points: NDArray[np.float64]) -> bool:
+    """Whether four points are the corners of an upright rectangle, one after the other: some tools do not close it."""
+    if len(points) != 4:
+        return False
+    along = np.abs(np.roll(points, -1, axis=0) - points) > CLOSED  # each side runs along one axis, in turn the other
+    return bool((along.sum(axis=1) == 1).all() and (along[0] != along[1]).all() and (along[:2] == along[2:]).all())
 
 
 def inside_image(box: NDArray[np.float64], source: pydicom.Dataset | None) -> NDArray[np.float64]:

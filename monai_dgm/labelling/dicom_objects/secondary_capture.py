@@ -28,7 +28,7 @@ from monai_dgm.labelling.dicom_objects.derived import (
     reference_item,
 )
 from monai_dgm.labelling.dicom_objects.derived import source_header as checked_header
-from monai_dgm.readers.dicom import pixel_spacing
+from monai_dgm.readers.dicom.read import pixel_spacing
 
 WARNING_WORDS = "synthetic - not for diagnosis"
 LEAST_SIDE = 512  # of the shorter side: smaller pictures are enlarged, or the words could not be read

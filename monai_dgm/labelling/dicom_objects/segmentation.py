@@ -25,7 +25,7 @@ from monai_dgm.labelling.dicom_objects.derived import (
     new_object,
     source_header,
 )
-from monai_dgm.readers.dicom import pixel_spacing
+from monai_dgm.readers.dicom.read import pixel_spacing
 
 SERIES_NUMBER = 9103
 _CATEGORY = Code("49755003", "SCT", "Morphologically Abnormal Structure")

@@ -121,7 +121,7 @@ def _labels_of_coco(where: str, values: Any, reader: str, source: str) -> list[I
     labels = []
     for image_id, image in zip(_image_ids(where, images), images, strict=True):
         size = (_whole(where, image, "height"), _whole(where, image, "width"))
-        boxes = _coco_boxes(where, by_image[image["id"]], size, names)
+        boxes = _coco_boxes(where, by_image[_key(where, image, "id")], size, names)
         labels.append(_label(where, image_id, size, boxes, reader, source))
     return labels
 
@@ -224,17 +224,22 @@ def _objects(where: str, values: dict[str, Any], key: str) -> list[dict[str, Any
 
 
 def _key(where: str, entry: dict[str, Any], key: str) -> int | str:
-    value = entry.get(key)
+    value = _without_fraction(entry.get(key))
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise InputError(f"{where}: expected {key} as a whole number or text, got {shown(value)}")
     return value
 
 
 def _whole(where: str, image: dict[str, Any], key: str) -> int:
-    value = image.get(key)
+    value = _without_fraction(image.get(key))
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
         raise InputError(f"{where}: expected an image's {key} from 1 to {MAX_SIDE}, got {shown(value)}")
     return value
+
+
+def _without_fraction(value: Any) -> Any:
+    """1024 for 1024.0: JSON has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _category_name(where: str, entry: dict[str, Any]) -> str:
@@ -272,7 +277,7 @@ def _coco_boxes(
         found.append(bbox)
     inside = check_boxes(where, xywh_to_xyxy(found).astype(np.float64), *size)
     try:
-        labels = [names[annotation["category_id"]] for annotation in annotations]
+        labels = [names[_key(where, annotation, "category_id")] for annotation in annotations]
         return tuple(
             LabelledBox(tuple(box), label, annotation.get("score"))
             for box, label, annotation in zip(inside.tolist(), labels, annotations, strict=True)

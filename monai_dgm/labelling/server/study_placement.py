@@ -5,15 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import warnings
 
 import nibabel
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 from monai_dgm.engines.decomposition.nifti_affine import nifti_affine
 from monai_dgm.errors import InputError
+from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.placement import Placement
 
@@ -49,13 +48,11 @@ def radiograph_placement(path: str | os.PathLike[str], radiograph: Radiograph) -
 
 
 def _image_plane(path: str | os.PathLike[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_PLANE))
-        try:
-            position, orientation = (np.array([float(v) for v in dataset.get(name) or ()]) for name in _PLANE)
-        except (TypeError, ValueError):
-            return None
+    try:
+        dataset = read_header(path)
+        position, orientation = (np.array([float(v) for v in dataset.get(name) or ()]) for name in _PLANE)
+    except Exception:  # an element that is damaged places nothing
+        return None
     return (position, orientation) if position.shape == (3,) and orientation.shape == (6,) else None
 
 

@@ -15,7 +15,10 @@ from torch import Tensor
 
 from monai_dgm.engines.decomposition.decompose import Decompose
 from monai_dgm.engines.decomposition.inference import SCORES_FILE, decompose_files
+from monai_dgm.engines.decomposition.outputs import write_decomposition
 from monai_dgm.errors import InputError
+from monai_dgm.readers.radiograph import Radiograph
+from monai_dgm.readers.read import read_radiograph
 from tests.engines.decomposition.written_radiographs import (
     SIZE,
     BrightCorner,
@@ -75,6 +78,54 @@ def test_when_all_fail_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^none of 2 files could be decomposed; the first: a\.png: [^\n]*$"):
         decompose_files(tmp_path / "in", untrained(), tmp_path / "out")
     assert len(read_scores(tmp_path / "out")["failed"]) == 2
+
+
+def test_what_is_no_radiograph_is_told_too(tmp_path: Path) -> None:
+    write_png(tmp_path / "in/a.png")
+    (tmp_path / "in/study.zip").write_bytes(b"PK\x03\x04" + bytes(40))
+    report = decompose_files(tmp_path / "in", untrained(), tmp_path / "in/out", panels=False)
+    assert report["left_out"] == [{"file": "study.zip", "reason": "a zip archive, expected its files unpacked"}]
+    report = decompose_files(tmp_path / "in", untrained(), tmp_path / "in/out", panels=False)
+    assert [entry["file"] for entry in report["left_out"]] == ["study.zip"]  # not what the first run wrote
+    (tmp_path / "in/a.png").unlink()
+    with pytest.raises(InputError, match="found none"):
+        decompose_files(tmp_path / "in", untrained(), tmp_path / "in/out")
+    told = read_scores(tmp_path / "in/out")
+    assert told["images"] == [] and [entry["file"] for entry in told["left_out"]] == ["study.zip"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Doe^Jane"), MemoryError(), KeyError("Doe^Jane"), RecursionError()])
+def test_any_exception_of_reading_is_that_file_s_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        write_png(tmp_path / "in" / name)
+
+    def read(path: str) -> Radiograph:
+        if path.endswith("b.png"):
+            raise error
+        return read_radiograph(path)
+
+    monkeypatch.setattr("monai_dgm.engines.file_run.read_radiograph", read)
+    report = decompose_files(tmp_path / "in", untrained(), tmp_path / "out", panels=False)
+    assert [entry["image_id"] for entry in report["images"]] == ["a", "c"]
+    (failed,) = report["failed"]
+    assert failed["file"] == "b.png" and type(error).__name__ in failed["reason"] and "Doe" not in failed["reason"]
+
+
+def test_any_exception_of_writing_is_that_file_s_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.png"):
+        write_png(tmp_path / "in" / name)
+
+    def write(folder: Path, *args: object) -> dict:
+        if folder.name == "a":
+            raise ArithmeticError("Doe^Jane")
+        return write_decomposition(folder, *args)
+
+    monkeypatch.setattr("monai_dgm.engines.decomposition.inference.write_decomposition", write)
+    report = decompose_files(tmp_path / "in", untrained(), tmp_path / "out", panels=False)
+    assert [entry["image_id"] for entry in report["images"]] == ["b"]
+    assert "ArithmeticError" in report["failed"][0]["reason"] and "Doe" not in report["failed"][0]["reason"]
 
 
 def test_a_network_that_yields_nan_fails_the_image_alone(tmp_path: Path) -> None:

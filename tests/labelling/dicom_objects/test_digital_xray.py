@@ -14,7 +14,7 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_digital_xray
 from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, write_secondary_capture
-from monai_dgm.readers.dicom import read_dicom
+from monai_dgm.readers.dicom.read import read_dicom
 
 PATIENT = ExaminedPatient("sim-1", "F", 61)
 

@@ -37,7 +37,7 @@ def test_a_rectangle_is_a_box_wherever_it_hangs(header: pydicom.Dataset, below_n
 def test_other_shapes_count_with_the_box_around_them(header: pydicom.Dataset) -> None:
     turned = np.array([[-1, 1], [1, -1], [-0.5, -0.5], [0.5, 0.5]]) * 100 + 500  # major axis along (1, -1)
     shapes = [
-        ("POLYLINE", [(10, 50), (40, 20), (70, 90)], (10, 20, 70, 90)),
+        ("POLYLINE", [(10, 50), (40, 20), (70, 90), (10, 50)], (10, 20, 70, 90)),
         ("CIRCLE", [(100, 100), (130, 140)], (50, 50, 150, 150)),
         ("ELLIPSE", [(50, 100), (150, 100), (100, 80), (100, 120)], (50, 80, 150, 120)),
         ("ELLIPSE", turned, tuple(500 + np.array([-1, -1, 1, 1]) * 100 * np.sqrt(1.25))),
@@ -71,6 +71,8 @@ def test_the_box_around_an_ellipse_is_the_one_around_its_points(header: pydicom.
         (lambda header: [region(header, "POLYLINE", [1, 2, 30, 40])], "line"),
         (lambda header: [region(header, "POLYLINE", [1, 2, 30, 40, 1, 2])], "line"),
         (lambda header: [region(header, "POLYLINE", [5, 2, 5, 40, 5, 60])], "no area"),
+        (lambda header: [region(header, "POLYLINE", [10, 10, 30, 12, 20, 40])], "not closed"),  # an angle
+        (lambda header: [region(header, "POLYLINE", [10, 10, 60, 9, 12, 70, 62, 68])], "not closed"),  # a Cobb angle
         (lambda header: [region(header, "POLYLINE", [1, 2, 3])], "columns and rows"),
         (lambda header: [region(header, "POLYLINE", [])], "columns and rows"),
         (lambda header: [region(header, "POLYLINE", [1, 2, float("nan"), 4, 5, 6])], "columns and rows"),

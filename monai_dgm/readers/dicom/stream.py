@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _J2K_START = b"\xff\x4f\xff\x51"  # SOC, SIZ: ISO/IEC 15444-1 A.4.1, A.5.1
 _JPEG_START = b"\xff\xd8\xff"
@@ -14,11 +14,24 @@ _STANDALONE = {0x01, *range(0xD0, 0xDA)}
 
 @dataclass(frozen=True)
 class StreamShape:
-    """Rows, columns and components of a compressed image."""
+    """What a compressed image says of itself.
+
+    Args:
+        rows, cols: size in pixels.
+        components: 1 for greyscale.
+        bits: of a sample.
+        signed: whether samples are signed; only JPEG 2000 says so.
+        marker: second byte of JPEG's frame header, such as 0xC0; None for JPEG 2000.
+        begin: place of the stream's first byte in the data.
+    """
 
     rows: int
     cols: int
     components: int
+    bits: int = field(default=8, compare=False)
+    signed: bool = field(default=False, compare=False)
+    marker: int | None = field(default=None, compare=False)
+    begin: int = field(default=0, compare=False)
 
 
 def stream_shape(data: bytes) -> StreamShape | None:
@@ -36,18 +49,19 @@ def stream_shape(data: bytes) -> StreamShape | None:
         return None
     begin, start = found[0]
     try:
-        return _j2k_shape(data, begin) if start == _J2K_START else _jpeg_shape(data, begin + 2)
+        return _j2k_shape(data, begin) if start == _J2K_START else _jpeg_shape(data, begin)
     except (struct.error, IndexError):
         return None
 
 
 def _j2k_shape(data: bytes, begin: int) -> StreamShape:
     right, bottom, left, top = struct.unpack_from(">4I", data, begin + 8)
-    (components,) = struct.unpack_from(">H", data, begin + 40)
-    return StreamShape(bottom - top, right - left, components)
+    components, depth = struct.unpack_from(">HB", data, begin + 40)
+    return StreamShape(bottom - top, right - left, components, (depth & 0x7F) + 1, depth > 0x7F, None, begin)
 
 
-def _jpeg_shape(data: bytes, place: int) -> StreamShape | None:
+def _jpeg_shape(data: bytes, begin: int) -> StreamShape | None:
+    place = begin + 2
     while data[place] == 0xFF:
         marker = data[place + 1]
         if marker == 0xFF:  # fill byte
@@ -58,7 +72,8 @@ def _jpeg_shape(data: bytes, place: int) -> StreamShape | None:
             continue
         (length,) = struct.unpack_from(">H", data, place + 2)
         if marker in _SOF:
-            _, rows, cols, components = struct.unpack_from(">BHHB", data, place + 4)
-            return StreamShape(rows, cols, components) if rows else None  # 0: told after the scan (DNL)
+            bits, rows, cols, components = struct.unpack_from(">BHHB", data, place + 4)
+            # 0 rows: told after the scan (DNL)
+            return StreamShape(rows, cols, components, bits, False, marker, begin) if rows else None
         place += 2 + length
     return None

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.dicom import dicom_shape, read_dicom
+from monai_dgm.readers.dicom.read import dicom_shape, read_dicom
 from monai_dgm.transforms.geometry import prepare_radiograph
 from tests.dicom_files import PATIENT, DicomWriter, lut
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.dicom import read_dicom
+from monai_dgm.readers.dicom.read import read_dicom
 from tests.dicom_files import DicomWriter
 
 JPEG, JPEG_LOSSLESS, JPEG_LS, J2K = (f"1.2.840.10008.1.2.4.{last}" for last in (50, 70, 80, 90))
@@ -72,6 +72,9 @@ def test_damaged_stream(write_dicom: DicomWriter, smooth: np.ndarray) -> None:
 
 def test_missing_decoder_is_named(write_dicom: DicomWriter, ramp: np.ndarray) -> None:
     text = message(write_dicom(ramp, syntax=JPEG_LOSSLESS, stream=b"\xff\xd8\xff\xd9"))
+    assert "JPEG Lossless" in text and "python-gdcm" in text
+    frame_header = b"\xff\xc3\x00\x0b\x10" + bytes([0, 24, 0, 32, 1, 1, 0x11, 0])  # 16 bits, 24 x 32, one component
+    text = message(write_dicom(ramp, syntax=JPEG_LOSSLESS, stream=b"\xff\xd8" + frame_header + b"\xff\xda\0\x08"))
     assert "JPEG Lossless" in text and "python-gdcm" in text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_dgm.readers.dicom_stream import StreamShape, stream_shape
+from monai_dgm.readers.dicom.stream import StreamShape, stream_shape
 
 
 def encoded(mode: str, kind: str, **options: object) -> bytes:
