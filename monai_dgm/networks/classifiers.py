@@ -37,9 +37,7 @@ def _torchvision_network(architecture: str, in_channels: int) -> nn.Module:
     if in_channels != 3:
         old = network.features[0]
         first = nn.Conv2d(in_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
-        if (
-            architecture == "vgg19" and first.bias is not None
-        ):  # initialised as torchvision does; PyTorch's default would fade out over 16 layers
+        if architecture == "vgg19" and first.bias is not None:  # as torchvision initialises it
             nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(first.bias)
         network.features[0] = first
