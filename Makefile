@@ -1,4 +1,4 @@
-# make train | test | test-slow | test-label | lint | clean. Everything runs in .venv, which is made from setup.cfg and constraints.txt
+# make train | test | coverage | test-slow | test-label | lint | clean. Everything runs in .venv, which is made from setup.cfg and constraints.txt
 # the first time and again when one of them changes.
 
 PYTHON ?= python3
@@ -17,11 +17,12 @@ PORT ?= 8000
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test test-slow test-label label label-pacs ohif lint format clean
+.PHONY: help environment train test coverage test-slow test-label label label-pacs ohif lint format clean
 
 help:
 	@echo "make train      environment, training on the embedded sample, report"
 	@echo "make test       environment, tests"
+	@echo "make coverage   the same tests, and which lines they reach; fails below the share in pyproject.toml"
 	@echo "make test-slow  environment, the tests marked slow or service"
 	@echo "make test-label environment with MONAI Label, the tests of its app"
 	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on the embedded sample; PORT=8000"
@@ -47,6 +48,10 @@ train: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# The floor is `fail_under` in pyproject.toml.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
@@ -83,4 +88,4 @@ format: $(INSTALLED)
 	$(BIN)/python -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LABEL_VENV) .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -1,36 +1,32 @@
 """Opacity detector (paper, section 5.8): MONAI's two-dimensional RetinaNet on [image] or [image, residue].
 
-Network, anchors, losses, box coding and suppression are MONAI's (``monai.apps.detection``). What is ours is small: the
-feature pyramid and the matching of anchors, because MONAI's need torchvision, the losses' normalisation (that of the
-RetinaNet paper), anchors of the size of opacities, and the meaning of x.
+Network, anchors, losses, box coding and suppression are MONAI's (``monai.apps.detection``); the matching of anchors to
+boxes is torchvision's. Defined here are the sizes of the anchors, which are those of opacities, the normalisation of
+the losses, which is that of the RetinaNet paper, and the order of the box edges.
 
-MONAI's boxes have x along array axis 0. Our planes are (rows, cols), so x runs along axis 1: boxes change over in
-:func:`swap_axes`, and nowhere else.
+MONAI's boxes have x along array axis 0. The planes of this package are (rows, cols), so x runs along axis 1.
+:func:`swap_axes` converts between the two; no other function does.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from monai.apps.detection.networks.retinanet_network import RetinaNet
-from monai.apps.detection.utils.ATSS_matcher import Matcher
+from monai.apps.detection.utils.anchor_utils import AnchorGenerator
+from monai.losses.focal_loss import sigmoid_focal_loss
 from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
 from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
+from torch.nn.functional import smooth_l1_loss
 
-from monai_dgm.networks.anchors import (
-    BoxLossPerOpacity,
-    FocalLossPerOpacity,
-    IoUMatcher,
-    opacity_anchors,
-    pyramid_levels,
-)
+from monai_dgm.utils.torchvision_import import ensure_torchvision
 
-__all__ = ["BACKBONES", "DETECTION_CHANNELS", "OpacityDetector", "swap_axes"]
+__all__ = ["BACKBONES", "DETECTION_CHANNELS", "OpacityDetector", "opacity_anchors", "pyramid_levels", "swap_axes"]
 
 BACKBONES: dict[str, tuple[str, list[int]]] = {
     "resnet18": ("basic", [2, 2, 2, 2]),
@@ -39,47 +35,87 @@ BACKBONES: dict[str, tuple[str, list[int]]] = {
 }
 DETECTION_CHANNELS = ("xmin", "ymin", "xmax", "ymax", "score")
 
+# Of the opacity boxes drawn on radiographs 90 % have a side (root of the area) of 0.13 to 0.41 of the image and are
+# 0.6 to 2.5 times as high as wide. With these anchors each of them overlaps one with IoU 0.5 or more at 224 px.
+ANCHOR_SIDE = 24 / 224
+ANCHOR_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+ANCHOR_HEIGHT_TO_WIDTH = (0.6, 1.1, 2.0)
+FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.4  # of the RetinaNet paper; anchors between them are left out of the losses
+
 
 def swap_axes(boxes: Tensor) -> Tensor:
-    """Boxes (N, 4) of ours, x along the columns, to MONAI's, x along array axis 0, and back."""
+    """Convert boxes (N, 4) with x along the columns to MONAI's, with x along array axis 0, or back."""
     return boxes[:, [1, 0, 3, 2]]
 
 
+def pyramid_levels(image_size: int) -> tuple[int, ...]:
+    """Backbone stages (of 1 to 4, strides 4 to 32) that predict boxes; the finest has about 30 cells per side."""
+    return (2, 3, 4) if image_size >= 160 else (1, 2, 3, 4)
+
+
+def opacity_anchors(image_size: int) -> AnchorGenerator:
+    """MONAI's anchor generator with nine anchors per cell; their sides scale with the image and double per level.
+
+    Args:
+        image_size: side S of the model input in pixels.
+    """
+    sides = [ANCHOR_SIDE * image_size * 2**level for level in range(len(pyramid_levels(image_size)))]
+    sizes = [[side * scale for scale in ANCHOR_SCALES] for side in sides]
+    # MONAI's ratio is extent along axis 1 over extent along axis 0: width over height
+    ratios = tuple(1 / ratio for ratio in ANCHOR_HEIGHT_TO_WIDTH)
+    return AnchorGenerator(sizes, (ratios,) * len(sizes))
+
+
+def anchor_matcher() -> Any:
+    """torchvision's matcher with the thresholds of the RetinaNet paper; every box also keeps its best anchor."""
+    ensure_torchvision()
+    from torchvision.models.detection._utils import Matcher
+
+    return Matcher(FOREGROUND_IOU, BACKGROUND_IOU, allow_low_quality_matches=True)
+
+
+class _FocalLoss(nn.Module):
+    """MONAI's focal loss (gamma 2, alpha 0.25), summed over the anchors, divided by the number of positive anchors."""
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Logits and targets (N, 1), one row per anchor -> scalar; finite where no anchor is positive."""
+        return sigmoid_focal_loss(logits, target, gamma=2.0, alpha=0.25).sum() / target.sum().clamp(min=1)
+
+
+class _BoxLoss(nn.Module):
+    """Smooth L1 loss (beta 1/9), summed over the four box codes, averaged over the positive anchors."""
+
+    def forward(self, codes: Tensor, target: Tensor) -> Tensor:
+        """Codes and targets (N, 4), one row per positive anchor -> scalar."""
+        return smooth_l1_loss(codes, target, beta=1 / 9, reduction="sum") / max(1, len(target))
+
+
 class _FeaturePyramid(nn.Module):
-    """MONAI's ResNet and feature pyramid; MONAI joins the two with a part of torchvision."""
+    """Stages of MONAI's ResNet and MONAI's feature pyramid over them, without a further pooled level."""
 
     def __init__(self, backbone: ResNet, levels: Sequence[int], out_channels: int) -> None:
         super().__init__()
-        self.body = backbone
-        self.levels = tuple(levels)
+        ensure_torchvision()
+        from torchvision.models._utils import IntermediateLayerGetter  # as MONAI's BackboneWithFPN does
+
+        channels = [_out_channels(getattr(backbone, f"layer{level}")) for level in levels]
+        self.body = IntermediateLayerGetter(backbone, {f"layer{level}": str(level) for level in levels})
+        self.fpn = FeaturePyramidNetwork(2, channels, out_channels)
         self.out_channels = out_channels
-        stages = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
-        channels = [_out_channels(stage) for stage in stages]
-        self.fpn = FeaturePyramidNetwork(2, [channels[level - 1] for level in levels], out_channels)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Feature maps, finest first."""
-        x = self.body.maxpool(self.body.act(self.body.bn1(self.body.conv1(images))))
-        maps: dict[str, Tensor] = {}
-        x = self.body.layer1(x)
-        if 1 in self.levels:
-            maps["1"] = x
-        x = self.body.layer2(x)
-        maps["2"] = x
-        x = self.body.layer3(x)
-        maps["3"] = x
-        maps["4"] = self.body.layer4(x)
-        return self.fpn(maps)
+        """(B, C, S, S) -> feature maps by level, finest first."""
+        return self.fpn(self.body(images))
 
 
 def _out_channels(stage: nn.Module) -> int:
     return [module.out_channels for module in stage.modules() if isinstance(module, nn.Conv2d)][-1]
 
 
-class _Maps(nn.Module):
+class _FiniteMaps(nn.Module):
     """The network as MONAI's detector calls it: float32 maps under autocast, and an error where they are not finite."""
 
-    def __init__(self, network: RetinaNet) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -90,10 +126,10 @@ class _Maps(nn.Module):
             FloatingPointError: NaN or infinity.
         """
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".* is NaN or Inf")  # an error follows
+            warnings.filterwarnings("ignore", message=".* is NaN or Inf")  # the error below says so
             try:
                 maps = self.network(images)
-            except ValueError as error:  # MONAI's heads look, too, while training
+            except ValueError as error:  # MONAI's heads check too while training
                 if "NaN or Inf" not in str(error):
                     raise
                 raise FloatingPointError(f"the detector's maps are not finite ({error})") from error
@@ -104,40 +140,38 @@ class _Maps(nn.Module):
 
 
 class _Detector(RetinaNetDetector):
-    """MONAI's detector with a matcher that is not torchvision's."""
-
-    proposal_matcher: Matcher
+    """MONAI's detector with torchvision's matcher, also where MONAI was imported before torchvision could be."""
 
     def compute_anchor_matched_idxs(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]], num_anchor_locs_per_level: Sequence[int]
     ) -> list[Tensor]:
-        """For each image the place of the box that each anchor is to find, negative for none."""
-        found = []
+        """For each image the index (A,) of the box that each anchor is trained to find, negative for none."""
+        matches = []
         for anchor, target in zip(anchors, targets, strict=True):
             boxes = target[self.target_box_key].to(anchor.device)
-            _, matches = self.proposal_matcher(boxes, anchor, num_anchor_locs_per_level, self.num_anchors_per_loc)
-            found.append(matches.to(anchor.device))
-        return found
+            none = torch.full((len(anchor),), -1, dtype=torch.long, device=anchor.device)
+            matches.append(self.proposal_matcher(self.box_overlap_metric(boxes, anchor)) if len(boxes) else none)
+        return matches
 
 
 class OpacityDetector(nn.Module):
     """RetinaNet for lung opacities, without pretrained weights (nothing is downloaded).
 
     Boxes are float32 (N, 4) ``[xmin, ymin, xmax, ymax]`` in pixels of the model input, x to the right, continuous
-    edges; no box is (0, 4).
+    edges; an image without boxes has (0, 4).
 
     Args:
         in_channels: 1 for [image], 2 for [image, residue].
         backbone: one of :data:`BACKBONES`.
-        image_size: side S of the model input in pixels, a multiple of 32: anchors and pyramid follow it.
+        image_size: side S of the model input in pixels, a multiple of 32; anchors and pyramid levels depend on it.
         width: factor of the backbone's channels.
-        fpn_channels: of the feature pyramid and the heads, a multiple of 16: the heads normalise eight groups of them.
-        score_threshold: detections below are not given.
-        nms_threshold: of two detections that overlap with a larger IoU the better one is given.
-        max_detections: at most so many an image.
+        fpn_channels: channels of the feature pyramid and the heads, a multiple of 16 (group norm with eight groups).
+        score_threshold: detections with a lower score are dropped.
+        nms_threshold: of two detections whose IoU is larger, only the one with the higher score is kept.
+        max_detections: largest number of detections per image.
 
     Raises:
-        ValueError: a backbone that there is not, or sizes that do not fit.
+        ValueError: an unknown backbone, or sizes that are not the multiples above.
     """
 
     def __init__(
@@ -154,9 +188,9 @@ class OpacityDetector(nn.Module):
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"backbone: expected one of {', '.join(BACKBONES)}, got {backbone!r}")
-        if image_size % 32 != 0 or image_size < 32 or fpn_channels % 16 != 0:
-            got = f"{image_size} and {fpn_channels}"
-            raise ValueError(f"expected an image_size that is a multiple of 32 and fpn_channels of 16, got {got}")
+        if image_size % 32 or image_size < 32 or fpn_channels % 16:
+            expected = "an image_size that is a multiple of 32 and fpn_channels of 16"
+            raise ValueError(f"expected {expected}, got {image_size} and {fpn_channels}")
         block, layers = BACKBONES[backbone]
         body = ResNet(
             block,
@@ -173,27 +207,28 @@ class OpacityDetector(nn.Module):
         self.anchors = opacity_anchors(image_size)
         self.num_anchors: int = self.anchors.num_anchors_per_location()[0]
         self.network = RetinaNet(2, 1, self.num_anchors, features, size_divisible=32)
-        # In a tuple, for it shares the network: its weights are not to be listed, moved or exported twice.
+        # In a tuple, because it shares the network: its weights must not be listed, moved or exported twice.
         self._monai = (self._make_detector(score_threshold, nms_threshold, max_detections),)
         self.largest_code: float = self._monai[0].box_coder.boxes_xform_clip
 
     def _make_detector(self, score_threshold: float, nms_threshold: float, max_detections: int) -> _Detector:
-        detector = _Detector(_Maps(self.network), self.anchors, spatial_dims=2, num_classes=1, size_divisible=32)
-        detector.proposal_matcher = IoUMatcher()
-        detector.set_cls_loss(FocalLossPerOpacity())
-        detector.set_box_regression_loss(BoxLossPerOpacity(), encode_gt=True, decode_pred=False)
+        network = _FiniteMaps(self.network)
+        detector = _Detector(network, self.anchors, spatial_dims=2, num_classes=1, size_divisible=32)
+        detector.proposal_matcher = anchor_matcher()
+        detector.set_cls_loss(_FocalLoss())
+        detector.set_box_regression_loss(_BoxLoss(), encode_gt=True, decode_pred=False)
         detector.set_box_selector_parameters(score_threshold, 1000, nms_threshold, max_detections)
         return detector
 
     def forward(self, images: Tensor) -> Tensor:
-        """Every anchor's box and score, before suppression: what exports to TorchScript.
+        """Box and score of every anchor, before non-maximum suppression; this method can be exported to TorchScript.
 
         Args:
             images: (B, C, S, S), image and residue in [-1, 1].
 
         Returns:
-            (B, 5, A), A the number of anchors; :data:`DETECTION_CHANNELS` names the channels. Edges in pixels of the
-            input, within it; scores in [0, 1].
+            float32 (B, 5, A), A the number of anchors; :data:`DETECTION_CHANNELS` names the channels. Edges are in
+            pixels of the input, in [0, S]; scores are in [0, 1].
         """
         features = list(self.network.feature_extractor(images).values())
         logits = self._flat(self.network.classification_head(features), 1)
@@ -209,7 +244,7 @@ class OpacityDetector(nn.Module):
         return torch.stack((xmin, ymin, xmax, ymax, torch.sigmoid(logits[:, :, 0])), dim=1)
 
     def _flat(self, maps: list[Tensor], length: int) -> Tensor:
-        """Maps (B, A * length, H, W) of all levels as (B, sum of H * W * A, length)."""
+        """Concatenate maps (B, A * length, H, W) of all levels to (B, sum of H * W * A, length)."""
         flat: list[Tensor] = []
         for level in maps:
             count, _, rows, cols = level.shape
@@ -219,37 +254,35 @@ class OpacityDetector(nn.Module):
 
     @torch.jit.unused
     def training_losses(self, images: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The RetinaNet paper's losses of a batch.
+        """Losses of the RetinaNet paper for a batch.
 
         Args:
             images: (B, C, S, S).
-            targets: for each image its boxes (N, 4), (0, 4) where it has none.
+            targets: the boxes (N, 4) of each of the B images, (0, 4) for an image without boxes.
 
         Returns:
             ``classification`` (focal loss), ``box_regression`` (smooth L1), and ``loss``, their sum; scalars.
 
         Raises:
             FloatingPointError: NaN or infinity in the network's maps.
-            ValueError: targets that are no boxes.
+            ValueError: boxes without area, or of another shape.
         """
-        labels = [torch.zeros(len(boxes), dtype=torch.long, device=images.device) for boxes in targets]
         swapped = [swap_axes(boxes.to(images.device, torch.float32)) for boxes in targets]
-        rows = [{"boxes": boxes, "labels": label} for boxes, label in zip(swapped, labels, strict=True)]
+        rows = [{"boxes": boxes, "labels": boxes.new_zeros(len(boxes), dtype=torch.long)} for boxes in swapped]
         detector = self._prepared(images, training=True)
         losses = cast(dict[str, Tensor], detector(images, rows))
-        # without a box in the batch MONAI gives a regression loss that is on no device
-        losses = {name: loss.to(images.device) for name, loss in losses.items()}
+        losses = {name: loss.to(images.device) for name, loss in losses.items()}  # without boxes MONAI's is on the CPU
         return {**losses, "loss": losses["classification"] + losses["box_regression"]}
 
     @torch.jit.unused
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Detections, best first.
+        """Detections in each image, highest score first.
 
         Args:
             images: (B, C, S, S), image and residue in [-1, 1].
 
         Returns:
-            for each image boxes float32 (N, 4) and scores float32 (N,) in [0, 1], on the images' device.
+            boxes float32 (N, 4) and scores float32 (N,) in [0, 1] for each image, on the device of the images.
 
         Raises:
             FloatingPointError: NaN or infinity in the network's maps.
@@ -259,7 +292,7 @@ class OpacityDetector(nn.Module):
         return [(swap_axes(one["boxes"]), one["labels_scores"]) for one in found]
 
     def _prepared(self, images: Tensor, training: bool) -> _Detector:
-        """MONAI's detector, told what to do; the layers' own mode (batch norm) is that of this module."""
+        """MONAI's detector in training or evaluation mode; the mode of the layers is that of this module."""
         (detector,) = self._monai
         detector.training = training
         if detector.anchors is not None and detector.anchors[0].device != images.device:

@@ -18,7 +18,7 @@ from .saliency import Saliency as Saliency
 from .saliency import compute_saliency as compute_saliency
 from .saliency import saliency_to_boxes as saliency_to_boxes
 from .superimpose import RandSuperimposeOpacity as RandSuperimposeOpacity
-from .superimpose import superimpose as superimpose
+from .superimpose import superimpose_opacity as superimpose_opacity
 
 __all__ = [
     "LoadRadiographd",
@@ -41,5 +41,5 @@ __all__ = [
     "rasterise_boxes",
     "saliency_to_boxes",
     "split_lungs",
-    "superimpose",
+    "superimpose_opacity",
 ]

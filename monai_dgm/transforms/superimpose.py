@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["RandSuperimposeOpacity", "blob_mask", "smooth_noise", "superimpose"]
+__all__ = ["RandSuperimposeOpacity", "blob_mask", "smooth_noise", "superimpose_opacity"]
 
 
 def smooth_noise(shape: Sequence[int], cells: int, device: torch.device | None = None) -> Tensor:
@@ -52,7 +52,7 @@ def blob_mask(size: int, centre: Tensor, radius: Tensor, raggedness: Tensor, sof
     return torch.sigmoid((1 - distance) * 4 / softness[..., None, None])
 
 
-def superimpose(normal: Tensor, mask: Tensor, density: Tensor, replaced: Tensor) -> Tensor:
+def superimpose_opacity(normal: Tensor, mask: Tensor, density: Tensor, replaced: Tensor) -> Tensor:
     """Lay an opacity over, or in the place of, normal tissue.
 
     Args:
@@ -136,7 +136,7 @@ class RandSuperimposeOpacity:
         low, high = self.density
         density = low + (high - low) * torch.rand(count, device=device)
         replaced = torch.rand(count, device=device)
-        image = superimpose(normal, mask.clamp(0, 1), density, replaced)
+        image = superimpose_opacity(normal, mask.clamp(0, 1), density, replaced)
         return {
             **batch,
             "image": torch.where(chosen[:, None, None, None], image, normal),

@@ -45,6 +45,22 @@ def test_sizes_of_table_4_are_those_of_two_outputs(architecture: str, millions: 
     assert (count(network) + second_output) / 1e6 == pytest.approx(millions, abs=0.051)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "convolutions", "linear"),
+    [
+        ("alexnet", (0, 3, 6, 8, 10), (1, 4, 6)),
+        ("vgg19", (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), (0, 3, 6)),
+    ],
+)
+def test_weights_have_the_names_of_earlier_files(
+    architecture: str, convolutions: tuple[int, ...], linear: tuple[int, ...]
+) -> None:
+    layers = [f"features.{i}" for i in convolutions] + [f"classifier.{i}" for i in linear]
+    with torch.device("meta"):
+        names = list(build_classifier(architecture, in_channels=1).state_dict())
+    assert names == [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+
+
 def test_the_small_one_is_small() -> None:
     assert count(build_classifier("densenet_small", 2)) < 1e6
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.superimpose import RandSuperimposeOpacity, blob_mask, smooth_noise, superimpose
+from monai_dgm.transforms.superimpose import RandSuperimposeOpacity, blob_mask, smooth_noise, superimpose_opacity
 
 
 def batch(count: int = 16, size: int = 32, labels: Tensor | None = None) -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ def test_superimposing_adds_and_replacing_goes_towards_the_opacity() -> None:
     normal, mask = torch.rand(2, 1, 8, 8) - 0.7, torch.zeros(2, 1, 8, 8)
     mask[:, :, 2:5, 2:5] = 1.0
     density = torch.tensor([0.4, 0.4])
-    out = superimpose(normal, mask, density, torch.tensor([0.0, 1.0]))
+    out = superimpose_opacity(normal, mask, density, torch.tensor([0.0, 1.0]))
     inside = mask[0] > 0
     torch.testing.assert_close(out[0][inside], normal[0][inside] + 0.4)
     assert out[1][inside].std() < 1e-6  # what lay beneath does not show through
@@ -93,13 +93,13 @@ def test_superimposing_adds_and_replacing_goes_towards_the_opacity() -> None:
 
 def test_replacing_keeps_what_is_brighter_already() -> None:
     bright = torch.full((1, 1, 4, 4), 0.95)
-    out = superimpose(bright, torch.ones(1, 1, 4, 4), torch.tensor([0.2]), torch.tensor([1.0]))
+    out = superimpose_opacity(bright, torch.ones(1, 1, 4, 4), torch.tensor([0.2]), torch.tensor([1.0]))
     assert torch.equal(out, bright)
 
 
 def test_result_stays_in_range() -> None:
     normal = torch.rand(4, 1, 8, 8) * 2 - 1
-    out = superimpose(normal, torch.ones(4, 1, 8, 8), torch.full((4,), 0.9), torch.rand(4))
+    out = superimpose_opacity(normal, torch.ones(4, 1, 8, 8), torch.full((4,), 0.9), torch.rand(4))
     assert out.max() <= 1 and out.min() >= -1
 
 

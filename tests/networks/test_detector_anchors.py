@@ -1,4 +1,4 @@
-"""Anchors fit opacities, and are matched and taught as in the RetinaNet paper."""
+"""Anchors fit opacities, and their matching and losses are those of the RetinaNet paper."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.networks.anchors import (
-    BoxLossPerOpacity,
-    FocalLossPerOpacity,
-    IoUMatcher,
+from monai_dgm.networks.detector import (
+    _BoxLoss,
+    _FocalLoss,
+    anchor_matcher,
     opacity_anchors,
     pyramid_levels,
+    swap_axes,
 )
-from monai_dgm.networks.detector import swap_axes
 from monai_dgm.transforms.geometry import RadiographGeometry
-
-NONE = torch.zeros(0, 4)
 
 
 def all_anchors(size: int) -> Tensor:
@@ -55,18 +53,25 @@ def test_anchors_scale_with_the_image() -> None:
 def test_matcher() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
     anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 18], [0, 0, 10, 22], [0, 0, 10, 30], [48, 48, 70, 70]])
-    overlap, matches = IoUMatcher()(boxes, anchors, [5], 1)
-    assert overlap.shape == (2, 5)
-    # found, found (0.56), neither (0.45), nothing (0.33), and the second box's best, poor as it is
+    matches = anchor_matcher()(box_iou(boxes, anchors))
+    # positive, positive (IoU 0.56), ignored (0.45), negative (0.33), and the best anchor of the second box (IoU 0.21)
     assert matches.tolist() == [0, 0, -2, -1, 1]
-    assert (IoUMatcher()(NONE, anchors, [5], 1)[1] == -1).all()
 
 
-def test_a_box_that_no_anchor_touches_is_given_to_none() -> None:
-    matches = IoUMatcher()(torch.tensor([[90.0, 90, 99, 99]]), torch.tensor([[0.0, 0, 9, 9], [9, 9, 19, 19]]), [2], 1)[
-        1
-    ]
-    assert (matches < 0).all()
+@pytest.mark.parametrize("seed", range(5))
+def test_matches_of_random_boxes_are_those_of_a_plain_loop(seed: int) -> None:
+    """Every anchor by itself, as the RetinaNet paper says it, in plain Python."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = 40 * torch.rand(5, 2, generator=generator)
+    boxes = torch.cat((corner, corner + 2 + 20 * torch.rand(5, 2, generator=generator)), dim=1)
+    overlap = box_iou(swap_axes(boxes), swap_axes(all_anchors(64)))
+    expected = []
+    for column in overlap.T.tolist():
+        best = max(column)
+        own = any(value > 0 and value == float(row.max()) for value, row in zip(column, overlap, strict=True))
+        index = column.index(best)
+        expected.append(index if best >= 0.5 or own else -1 if best < 0.4 else -2)
+    assert anchor_matcher()(overlap).tolist() == expected
 
 
 def test_focal_loss_is_the_papers() -> None:
@@ -76,11 +81,11 @@ def test_focal_loss_is_the_papers() -> None:
         p = 1 / (1 + math.exp(-z))
         pt, alpha = (p, 0.25) if y else (1 - p, 0.75)
         expected -= alpha * (1 - pt) ** 2 * math.log(pt)
-    assert float(FocalLossPerOpacity()(logits, target)) == pytest.approx(expected / float(target.sum()), rel=1e-5)
-    assert torch.isfinite(FocalLossPerOpacity()(logits, torch.zeros_like(target)))
+    assert float(_FocalLoss()(logits, target)) == pytest.approx(expected / float(target.sum()), rel=1e-5)
+    assert torch.isfinite(_FocalLoss()(logits, torch.zeros_like(target)))
 
 
 def test_box_loss_counts_boxes() -> None:
-    one = BoxLossPerOpacity()(torch.full((1, 4), 1.0), torch.zeros(1, 4))
+    one = _BoxLoss()(torch.full((1, 4), 1.0), torch.zeros(1, 4))
     assert float(one) == pytest.approx(4 * (1 - 0.5 / 9))
-    assert float(BoxLossPerOpacity()(torch.full((7, 4), 1.0), torch.zeros(7, 4))) == pytest.approx(float(one))
+    assert float(_BoxLoss()(torch.full((7, 4), 1.0), torch.zeros(7, 4))) == pytest.approx(float(one))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.networks.criss_cross import CrissCrossAttention, RecurrentCrissCrossAttention
+from monai_dgm.networks.lung_segmentation import CrissCrossAttention, RecurrentCrissCrossAttention
 
 
 @pytest.fixture
