@@ -28,7 +28,7 @@ _TRUTH, _FOUND = (80, 200, 120), (240, 80, 60)
 
 
 class LungReport:
-    """Writes ``report/metrics.csv``, ``metrics.json`` and ``lungs.png`` when the evaluator has finished, and prints them.
+    """Writes ``report/metrics.csv``, ``metrics.json`` and ``lungs.png`` when the evaluator has finished.
 
     Args:
         metrics: of the evaluation.

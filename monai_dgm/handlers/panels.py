@@ -1,4 +1,4 @@
-"""Handler that draws panels of input, normal image, residue and saliency during training, as files and in TensorBoard."""
+"""Draws panels of input, normal image, residue and saliency while training, as files and in TensorBoard."""
 
 from __future__ import annotations
 

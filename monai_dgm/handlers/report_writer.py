@@ -43,7 +43,7 @@ def write_rows(rows: Sequence[MetricRow], folder: str | os.PathLike[str]) -> Non
 
 
 class ReportWriter:
-    """Writes ``report/index.html`` with metrics, panels and curves when the evaluator has finished, and prints its path.
+    """Writes ``report/index.html`` with metrics, panels and curves when the evaluator has finished.
 
     Args:
         metrics: of the evaluation.
