@@ -146,6 +146,19 @@ def test_every_module_can_be_imported() -> None:
         importlib.import_module(module.name)
 
 
+DRAWING = {"matplotlib", "jinja2"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_what_draws_reports_is_imported_where_it_draws(path: Path) -> None:
+    """A process that infers starts without them; an import at the top of a module would cost it half a second."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            drawing = {str(name).split(".")[0] for name in names} & DRAWING
+            assert not drawing, f"{path.relative_to(ROOT)}:{node.lineno}: {drawing} at the top of the module"
+
+
 def test_importing_the_package_is_light() -> None:
     script = "import sys, monai_dgm; sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

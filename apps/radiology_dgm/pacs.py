@@ -149,7 +149,7 @@ def free_port() -> int:
 
 def load_sample(orthanc: Orthanc) -> int:
     """Put the embedded sample into Orthanc as DICOM; returns the number of images."""
-    from monai_dgm.labelling.dicom_objects.dicom_sample import write_dicom_sample
+    from monai_dgm.labelling.dicom_objects.digital_xray import write_dicom_sample
 
     sample = start.sample_folder()
     files = write_dicom_sample(sample, sample.with_name(f"{sample.name}-dicom"))

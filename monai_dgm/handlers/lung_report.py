@@ -1,4 +1,4 @@
-"""Ends the evaluation of a lung segmentor: figures as CSV and JSON, a picture of masks, and a line for each figure."""
+"""Handler that writes the report of a lung segmentor: metrics as CSV and JSON, and a picture of masks."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _TRUTH, _FOUND = (80, 200, 120), (240, 80, 60)
 
 
 class LungReport:
-    """Attached to an evaluator: writes ``report/metrics.csv``, ``metrics.json`` and ``lungs.png``, and prints where.
+    """Writes ``report/metrics.csv``, ``metrics.json`` and ``lungs.png`` when the evaluator has finished.
 
     Args:
-        figures: of the evaluation.
+        metrics: of the evaluation.
         output_dir: ``report/`` is made in it.
-        chest_rows: called at the end for the figures of the chest check; None: without.
-        model_path: weights, when the figures shall be noted in the JSON file beside them.
+        chest_rows: called at the end for the metrics of the chest check; None leaves them out.
+        model_path: weights; the metrics are also added to the JSON file beside them. None adds them nowhere.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class LungReport:
         self.model_path = model_path
 
     def attach(self, engine: Engine) -> None:
-        """After the metrics are computed."""
+        """Write the report when the evaluation, with its metrics, has finished."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Write everything."""
+        """Write all files and print a line for each metric."""
         rows = [*self.metrics.rows, *(self.chest_rows() if self.chest_rows is not None else ())]
         write_rows(rows, self.folder)
         picture = draw_masks(self.metrics)
@@ -69,11 +69,11 @@ class LungReport:
 
 
 def save_metrics_to_settings(model_path: str | os.PathLike[str], rows: Sequence[MetricRow]) -> None:
-    """Add figures to the JSON file beside a model's weights, under "metrics", by group and name.
+    """Add metrics to the JSON file beside a model's weights, under "metrics", by group and name.
 
     Args:
         model_path: the weights.
-        rows: figures; those that are not defined are None.
+        rows: metrics; a value that is not defined becomes None.
     """
     metrics: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for row in rows:
@@ -84,14 +84,16 @@ def save_metrics_to_settings(model_path: str | os.PathLike[str], rows: Sequence[
 
 
 def draw_masks(metrics: LungMetrics, number: int = 12) -> NDArray[np.uint8]:
-    """The worst half and the best ranked at equal steps: radiographs with true (green) and found (red) outlines.
+    """Radiographs with the outlines of true (green) and predicted (red) lung masks.
+
+    Half of them have the lowest Dice; the others are taken from the remaining images at equal steps of rank.
 
     Args:
-        figures: of an evaluation.
-        number: panels, six a row.
+        metrics: of an evaluation.
+        number: of panels, six in each row.
 
     Returns:
-        RGB picture.
+        RGB picture, uint8 (rows, columns, 3).
     """
     order = sorted(range(len(metrics.records)), key=lambda index: metrics.records[index].dice)
     number = min(number, len(order))

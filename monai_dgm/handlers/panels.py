@@ -1,4 +1,4 @@
-"""Panels of image | normal | residue | saliency while training, to files and TensorBoard."""
+"""Draws panels of input, normal image, residue and saliency while training, as files and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ from monai_dgm.report.panels import panel_figure, panel_from_result
 __all__ = ["PanelHandler", "choose_results"]
 
 
-def choose_results(records: Sequence[DecompositionResult], count: int) -> list[DecompositionResult]:
-    """The same few records every time: half with opacities, then normals and other abnormal ones, by image id.
+def choose_results(results: Sequence[DecompositionResult], count: int) -> list[DecompositionResult]:
+    """Results to show: half of them with opacities, then normal and other abnormal images, the first by image id.
+
+    The same images are chosen after every validation.
 
     Args:
-        records: to choose from.
-        count: how many, at most.
+        results: to choose from.
+        count: at most so many are chosen.
     """
-    ordered = sorted(records, key=lambda record: record.image_id)
-    marked = [record for record in ordered if record.opacity_area() is not None]
-    normal = [record for record in ordered if record.label == 0]
-    other = [record for record in ordered if record.label == 1 and record.opacity_area() is None]
+    ordered = sorted(results, key=lambda result: result.image_id)
+    marked = [result for result in ordered if result.opacity_area() is not None]
+    normal = [result for result in ordered if result.label == 0]
+    other = [result for result in ordered if result.label == 1 and result.opacity_area() is None]
     chosen = marked[: (count + 1) // 2]
     chosen += normal[: (count - len(chosen) + 1) // 2]
     chosen += other[: count - len(chosen)]
-    seen = {record.image_id for record in chosen}
-    return chosen + [record for record in ordered if record.image_id not in seen][: count - len(chosen)]
+    seen = {result.image_id for result in chosen}
+    return chosen + [result for result in ordered if result.image_id not in seen][: count - len(chosen)]
 
 
 class PanelHandler:
-    """Attached to the validator: draws the same few images after every validation.
+    """Draws the same few images after every validation.
 
     Args:
-        figures: whose records are drawn.
-        output_dir: ``panel_<epoch>.png`` are written there, and TensorBoard events in the same folder.
-        count: images.
+        metrics: of the validation; its results are drawn.
+        output_dir: folder for ``panel_<epoch>.png`` and for TensorBoard events.
+        count: number of images.
     """
 
     def __init__(self, metrics: DecompositionMetrics, output_dir: str | os.PathLike[str], count: int = 6) -> None:
@@ -51,14 +53,14 @@ class PanelHandler:
         self.count = count
 
     def attach(self, engine: Engine) -> None:
-        """After the metrics are computed."""
+        """Draw after each validation, when its metrics are computed."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Draw."""
+        """Write the picture of this epoch."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training with panels needs it
 
-        panels = [panel_from_result(record) for record in choose_results(self.metrics.records, self.count)]
+        panels = [panel_from_result(result) for result in choose_results(self.metrics.records, self.count)]
         png = panel_figure(panels, self.output_dir / f"panel_{engine.state.epoch:04d}.png")
         picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         with SummaryWriter(str(self.output_dir)) as writer:

@@ -1,4 +1,4 @@
-"""Ends an evaluation with its report: a page, the figures as CSV and JSON, and panels."""
+"""Handler that writes the report of an evaluation: a page, the metrics as CSV and JSON, and panels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_rows(rows: Sequence[MetricRow], folder: str | os.PathLike[str]) -> None:
-    """Write figures to ``metrics.csv`` and ``metrics.json`` in ``folder``; NaN is empty in one, null in the other."""
+    """Write metrics to ``metrics.csv`` (NaN is empty) and ``metrics.json`` (NaN is null) in ``folder``."""
     table = [dataclasses.asdict(row) for row in rows]
     names = [field.name for field in dataclasses.fields(MetricRow)]
     clean = [{k: None if isinstance(v, float) and v != v else v for k, v in row.items()} for row in table]
@@ -43,16 +43,17 @@ def write_rows(rows: Sequence[MetricRow], folder: str | os.PathLike[str]) -> Non
 
 
 class ReportWriter:
-    """Attached to an evaluator: writes ``report/index.html`` with curves, panels and figures, and prints where.
+    """Writes ``report/index.html`` with metrics, panels and curves when the evaluator has finished.
 
     Args:
-        figures: of the evaluation.
+        metrics: of the evaluation.
         output_dir: ``report/`` is made in it.
-        title, summary: heading, and what was trained or evaluated on what, in words.
-        settings: shown on the page.
+        title: heading of the page.
+        summary: what was trained or evaluated, on which data.
+        settings: shown on the page; may be nested.
         history: file of :class:`monai_dgm.handlers.history.TrainingHistory`, or None.
         warnings: a list that the collapse monitor fills, or None.
-        num_panels: images shown.
+        num_panels: number of images shown.
     """
 
     def __init__(
@@ -76,13 +77,13 @@ class ReportWriter:
         self.num_panels = num_panels
 
     def attach(self, engine: Engine) -> None:
-        """After the metrics are computed."""
+        """Write the report when the evaluation, with its metrics, has finished."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Write everything."""
+        """Write all files and log the metrics of the group "all"."""
         rows = self.metrics.rows
-        panels = [panel_from_result(record) for record in choose_results(self.metrics.records, self.num_panels)]
+        panels = [panel_from_result(result) for result in choose_results(self.metrics.records, self.num_panels)]
         write_rows(rows, self.folder)
         panel_figure(panels, self.folder / "panels.png")
         page = write_report(

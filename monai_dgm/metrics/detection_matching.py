@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from monai_dgm.errors import InputError
-from monai_dgm.transforms.boxes import check_boxes
+from monai_dgm.transforms.boxes import box_iou, check_boxes
 
 IOU_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75)
 """IoU thresholds of the paper's Table 7."""
@@ -62,16 +62,6 @@ class DetectionResult:
             raise InputError(f"{self.image_id}: expected finite boxes with xmin <= xmax and ymin <= ymax")
 
 
-def box_overlaps(boxes: ArrayLike, truth: ArrayLike) -> FloatArray:
-    """Intersection over union of boxes (N, 4) and true boxes (M, 4), (N, M) in [0, 1], in double precision."""
-    first = np.asarray(boxes, dtype=np.float64).reshape(-1, 1, 4)
-    second = np.asarray(truth, dtype=np.float64).reshape(1, -1, 4)
-    corner = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    shared = corner.clip(min=0).prod(axis=-1)
-    area = (first[..., 2:] - first[..., :2]).prod(axis=-1) + (second[..., 2:] - second[..., :2]).prod(axis=-1)
-    return np.asarray(shared / np.maximum(area - shared, np.finfo(np.float64).tiny))
-
-
 def match_boxes(boxes: ArrayLike, truth: ArrayLike, thresholds: Sequence[float] = IOU_THRESHOLDS) -> NDArray[np.bool_]:
     """Which of one image's detections find a true box.
 
@@ -84,7 +74,7 @@ def match_boxes(boxes: ArrayLike, truth: ArrayLike, thresholds: Sequence[float] 
         bool (T, N); False is a false positive.
     """
     least = np.minimum(np.asarray(thresholds, dtype=np.float64), 1 - 1e-10)[:, None]
-    overlaps = box_overlaps(boxes, truth)
+    overlaps = box_iou(boxes, truth)
     hits = np.zeros((len(least), len(overlaps)), dtype=bool)
     if not overlaps.size:
         return hits

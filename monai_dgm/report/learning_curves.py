@@ -1,4 +1,4 @@
-"""Active learning as curves: the figure of a model against the number of corrected images, by strategy."""
+"""Active learning as curves: a metric against the number of corrected images, for each strategy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from monai_dgm.utils.atomic import atomic_write
@@ -17,33 +16,34 @@ __all__ = ["curves", "draw_curves", "reached_at", "table_of"]
 FloatArray = NDArray[np.float64]
 
 
-def curves(rows: Sequence[Mapping[str, Any]], figure: str = "ap") -> dict[str, tuple[FloatArray, FloatArray]]:
-    """By strategy: numbers of corrected images (R,), and the figure of each seed (seeds, R), NaN where it is missing.
+def curves(rows: Sequence[Mapping[str, Any]], metric: str = "ap") -> dict[str, tuple[FloatArray, FloatArray]]:
+    """For each strategy: numbers of corrected images (R,), and the metric of each seed (seeds, R), NaN where missing.
 
     Args:
-        rows: with "seed", "strategy", "corrected_images" and the figure.
-        figure: its name.
+        rows: with "seed", "strategy", "corrected_images" and the metric.
+        metric: its name.
     """
     found = {}
     for strategy in dict.fromkeys(row["strategy"] for row in rows):
         own = [row for row in rows if row["strategy"] == strategy]
         counts = np.array(sorted({row["corrected_images"] for row in own}), dtype=np.float64)
         seeds = sorted({row["seed"] for row in own})
-        table = {(row["seed"], row["corrected_images"]): row[figure] for row in own}
+        table = {(row["seed"], row["corrected_images"]): row[metric] for row in own}
         values = [[table.get((seed, count), np.nan) for count in counts] for seed in seeds]
         found[strategy] = counts, np.array(values, dtype=np.float64)
     return found
 
 
 def reached_at(counts: FloatArray, values: FloatArray, goal: float) -> float:
-    """The number of images at which a curve first reaches ``goal``, between two rounds by the line; NaN where never."""
-    for place in range(len(values)):
-        if values[place] >= goal:
-            if place == 0:
-                return float(counts[0])
-            share = (goal - values[place - 1]) / (values[place] - values[place - 1])
-            return float(counts[place - 1] + share * (counts[place] - counts[place - 1]))
-    return float("nan")
+    """Number of images at which a curve (R,) first reaches ``goal``, linear between rounds; NaN where it never does."""
+    above = np.flatnonzero(values >= goal)
+    if not above.size:
+        return float("nan")
+    index = int(above[0])
+    if index == 0:
+        return float(counts[0])
+    share = (goal - values[index - 1]) / (values[index] - values[index - 1])
+    return float(counts[index - 1] + share * (counts[index] - counts[index - 1]))
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -69,14 +69,16 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Mean AP by strategy, one standard deviation beside it, seeds as thin lines."""
+    """Mean AP of each strategy with one standard deviation as a band; seeds as thin lines."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    for place, (strategy, (counts, values)) in enumerate(curves(rows).items()):
+    for index, (strategy, (counts, values)) in enumerate(curves(rows).items()):
         mean, std = values.mean(axis=0), values.std(axis=0)
-        axes.plot(counts, mean, marker="o", color=f"C{place}", label=strategy)
-        axes.fill_between(counts, mean - std, mean + std, color=f"C{place}", alpha=0.15, linewidth=0)
-        axes.plot(counts, values.T, color=f"C{place}", alpha=0.35, linewidth=0.7)
+        axes.plot(counts, mean, marker="o", color=f"C{index}", label=strategy)
+        axes.fill_between(counts, mean - std, mean + std, color=f"C{index}", alpha=0.15, linewidth=0)
+        axes.plot(counts, values.T, color=f"C{index}", alpha=0.35, linewidth=0.7)
     axes.set_xlabel("corrected images")
     axes.set_ylabel("AP, mean over IoU 0.40 to 0.75")
     axes.legend()

@@ -1,8 +1,4 @@
-"""Panels: input | normal | residue | saliency, with the truth where it is known, as one picture.
-
-:func:`panel_figure` draws them for TensorBoard and documents; the report page lays out the same :class:`Panel`
-objects itself.
-"""
+"""Panels: input, normal image, residue and saliency side by side, with the truth where it is known."""
 
 from __future__ import annotations
 
@@ -10,13 +6,9 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.metrics.case_results import DecompositionResult
@@ -24,14 +16,16 @@ from monai_dgm.report.colours import RESIDUE_COLOURS, grey_levels, overlay, resi
 from monai_dgm.transforms.saliency import LungBoxSource, ThresholdRule, compute_saliency
 from monai_dgm.utils.atomic import atomic_write
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 DISCLAIMER = "Research software, synthetic images, not for diagnosis."
 LUNG_BOX_WORDS = {
     "lung_mask": "lung box from the lung mask",
     "given": "lung box given",
     "whole_image": "no lung box: whole image",
 }
-BOX_COLOUR = "#2ee6c5"
-_TITLES = {
+COLUMN_TITLES = {
     "image": "input",
     "normal": "normal",
     "residue": "residue",
@@ -39,6 +33,7 @@ _TITLES = {
     "true_normal": "true normal",
     "true_residue": "true residue",
 }
+_CELL = 1.9  # inches
 
 
 @dataclass(frozen=True)
@@ -51,9 +46,9 @@ class Panel:
         residue: a, float32 (S, S).
         saliency: heat, float32 (S, S) in [0, 1], 0 where nothing is salient.
         boxes: true opacity boxes, float32 (N, 4) in model coordinates; (0, 4) for none.
-        caption: one line; no patient identifiers.
-        true_normal: float32 (S, S), when known.
-        true_residue: float32 (S, S), when known.
+        caption: one line without patient identifiers.
+        true_normal: float32 (S, S), where known.
+        true_residue: float32 (S, S), where known.
         lung_box_source: as in :class:`monai_dgm.transforms.saliency.Saliency`.
         lung_box: (4,) in model coordinates, drawn dashed; None for the whole image.
     """
@@ -71,58 +66,47 @@ class Panel:
 
 
 def panel_from_result(
-    record: DecompositionResult,
+    result: DecompositionResult,
     threshold: ThresholdRule | float = "otsu",
     lung_box: ArrayLike | None = None,
 ) -> Panel:
-    """Panel of an evaluated record: its saliency from the residue, its lung box from the lung mask where known.
+    """The panel of an evaluated radiograph, with the saliency of its residue and the lung box of its lung mask.
 
-    A residue that is not finite has no saliency, so that the report of a diverged training can still be drawn.
+    A residue that is not finite gets an empty saliency, so that the report of a diverged training can be drawn.
     """
-    residue = record.residue if np.isfinite(record.residue).all() else np.zeros_like(record.residue)
-    saliency = compute_saliency(residue, lung_box, threshold, lung_mask=record.lung_mask)
-    boxes = np.zeros((0, 4), np.float32) if record.opacity_boxes is None else record.opacity_boxes
-    truth = record.true_normal
+    residue = result.residue if np.isfinite(result.residue).all() else np.zeros_like(result.residue)
+    saliency = compute_saliency(residue, lung_box, threshold, lung_mask=result.lung_mask)
+    truth = result.true_normal
     return Panel(
-        image=record.image,
-        normal=record.normal,
-        residue=record.residue,
+        image=result.image,
+        normal=result.normal,
+        residue=result.residue,
         saliency=saliency.heat,
-        boxes=boxes,
-        caption=f"{record.image_id} · {record.category.replace('_', ' ')} · p(abnormal) {record.probability:.2f}",
+        boxes=np.zeros((0, 4), np.float32) if result.opacity_boxes is None else result.opacity_boxes,
+        caption=f"{result.image_id} · {result.category.replace('_', ' ')} · p(abnormal) {result.probability:.2f}",
         true_normal=truth,
-        true_residue=None if truth is None else record.image - truth,
+        true_residue=None if truth is None else result.image - truth,
         lung_box_source=saliency.lung_box_source,
         lung_box=None if saliency.lung_box_source == "whole_image" else saliency.lung_box,
     )
 
 
 def panel_columns(panels: Sequence[Panel]) -> list[str]:
-    """Columns that the panels need, in order: the true images only where one of them is known."""
-    columns = ["image", "normal", "residue", "saliency"]
-    return columns + [name for name in ("true_normal", "true_residue") if any(_has(panel, name) for panel in panels)]
-
-
-def _has(panel: Panel, name: str) -> bool:
-    return getattr(panel, name) is not None
-
-
-def column_title(name: str) -> str:
-    """What stands above a column."""
-    return _TITLES[name]
+    """Names of the columns in order; those of the truth only where a panel has it."""
+    return [name for name in COLUMN_TITLES if any(getattr(panel, name) is not None for panel in panels)]
 
 
 def panels_scale(panels: Sequence[Panel]) -> float:
-    """|a| in full colour, shared by every residue and true residue of the panels."""
-    residues = [panel.residue for panel in panels]
-    return residue_scale([*residues, *(panel.true_residue for panel in panels if panel.true_residue is not None)])
+    """The |a| in full colour, shared by all residues and true residues of the panels."""
+    planes = [plane for panel in panels for plane in (panel.residue, panel.true_residue) if plane is not None]
+    return residue_scale(planes)
 
 
 def panel_picture(panel: Panel, column: str, scale: float) -> NDArray[np.uint8] | None:
-    """Colours (S, S, 3) of one cell, or None where it is not known."""
-    if not _has(panel, column):
-        return None
+    """RGB (S, S, 3) of one cell; None where the plane is not known."""
     plane = getattr(panel, column)
+    if plane is None:
+        return None
     if column in ("residue", "true_residue"):
         return np.asarray(RESIDUE_COLOURS[residue_levels(plane, scale)])
     if column == "saliency":
@@ -130,43 +114,13 @@ def panel_picture(panel: Panel, column: str, scale: float) -> NDArray[np.uint8] 
     return grey_levels(plane)[..., None].repeat(3, axis=-1)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Places on the figure, all in inches; ``fraction`` turns them into matplotlib's."""
-
-    columns: int
-    rows: int
-    title: bool
-    cell: float = 1.9
-    caption: float = 0.22
-    bar: float = 0.75
-    foot: float = 0.28
-
-    @property
-    def head(self) -> float:
-        return 0.62 if self.title else 0.3
-
-    @property
-    def size(self) -> tuple[float, float]:
-        height = self.head + self.rows * (self.caption + self.cell) + self.foot
-        return self.columns * self.cell + self.bar, height
-
-    def bottom(self, row: int) -> float:
-        """Lower edge of a row's cells."""
-        return self.size[1] - self.head - (row + 1) * (self.caption + self.cell)
-
-    def fraction(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-        across, up = self.size
-        return left / across, bottom / up, width / across, height / up
-
-
 def panel_figure(panels: Sequence[Panel], path: str | os.PathLike[str] | None = None, title: str = "") -> bytes:
-    """Draw panels one a row, with true boxes, a shared residue scale and its colour bar, and the disclaimer.
+    """Draw one panel per row, with true boxes, one residue scale with its colour bar, and the disclaimer.
 
     Args:
         panels: at least one.
         path: also write the PNG there (atomically).
-        title: above the figure.
+        title: above the panels.
 
     Returns:
         PNG file.
@@ -176,37 +130,41 @@ def panel_figure(panels: Sequence[Panel], path: str | os.PathLike[str] | None = 
     """
     if not panels:
         raise ValueError("panels: expected at least one, got none")
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.figure import Figure
+
     columns, scale = panel_columns(panels), panels_scale(panels)
-    layout = _Layout(len(columns), len(panels), bool(title))
-    figure = Figure(figsize=layout.size, facecolor="white")
-    FigureCanvasAgg(figure)
-    for row, panel in enumerate(panels):
-        for col, name in enumerate(columns):
-            left, side = col * layout.cell + 0.02, layout.cell - 0.04
-            _draw_cell(
-                figure.add_axes(layout.fraction(left, layout.bottom(row) + 0.02, side, side)), panel, name, scale
-            )
+    head = 0.75 if title else 0.45
+    width, height = len(columns) * _CELL + 0.75, head + len(panels) * (_CELL + 0.2) + 0.3
+    figure = Figure(figsize=(width, height), facecolor="white")
+    frame = {"left": 0.02 / width, "right": 1 - 0.75 / width, "top": 1 - head / height, "bottom": 0.3 / height}
+    grid = figure.subplots(
+        len(panels), len(columns), squeeze=False, gridspec_kw={**frame, "wspace": 0.02, "hspace": 0.22 / _CELL}
+    )
+    for cells, panel in zip(grid, panels, strict=True):
+        for axes, name in zip(cells, columns, strict=True):
+            _draw_cell(axes, panel, name, scale)
         words = f"{panel.caption}   ({LUNG_BOX_WORDS[panel.lung_box_source]})"
-        _write(figure, layout, 0.04, layout.bottom(row) + layout.cell + 0.03, words, fontsize=6.5, color="#444")
-    top = layout.size[1] - layout.head + 0.06
-    for col, name in enumerate(columns):
-        _write(figure, layout, (col + 0.5) * layout.cell, top, column_title(name), ha="center", weight="bold")
-    _draw_colour_bar(figure, layout, scale)
+        # Captions are plain text: a dollar sign in an image's name does not start a formula.
+        cells[0].set_title(words, loc="left", fontsize=6.5, color="#444", pad=2, parse_math=False)
+    for axes, name in zip(grid[0], columns, strict=True):
+        place = axes.get_position()
+        figure.text((place.x0 + place.x1) / 2, 1 - (head - 0.22) / height, COLUMN_TITLES[name], ha="center", size=9)
+    first = grid[0, -1].get_position()
+    bar = figure.add_axes((first.x1 + 0.12 / width, first.y0, 0.11 / width, first.height))
+    colours = ScalarMappable(Normalize(-scale, scale), ListedColormap(RESIDUE_COLOURS / 255))
+    figure.colorbar(colours, cax=bar, ticks=[-scale, 0, scale], format="%+.2f").ax.tick_params(labelsize=6.5, length=2)
+    bar.set_title("residue", fontsize=6.5, loc="left", pad=7)
     if title:
-        _write(figure, layout, 0.04, layout.size[1] - 0.24, title, fontsize=11, weight="bold")
-    _write(figure, layout, 0.04, 0.09, DISCLAIMER, fontsize=7, color="#666")
+        figure.text(0.04 / width, 1 - 0.24 / height, title, fontsize=11, weight="bold", parse_math=False)
+    figure.text(0.04 / width, 0.09 / height, DISCLAIMER, fontsize=7, color="#666")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     if path is not None:
         with atomic_write(path) as partial:
             partial.write_bytes(buffer.getvalue())
     return buffer.getvalue()
-
-
-def _write(figure: Figure, layout: _Layout, x: float, y: float, words: str, **style: Any) -> None:
-    """Text at (x, y) inches; ``$`` is a dollar sign and not mathematics."""
-    across, up = layout.size
-    figure.text(x / across, y / up, words, **{"fontsize": 9, "parse_math": False, **style})
 
 
 def _draw_cell(axes: Axes, panel: Panel, name: str, scale: float) -> None:
@@ -217,26 +175,15 @@ def _draw_cell(axes: Axes, panel: Panel, name: str, scale: float) -> None:
         return
     rows, cols = picture.shape[:2]
     axes.imshow(picture, extent=(0, cols, rows, 0), interpolation="bilinear")
-    if name not in ("image", "saliency"):
-        return
-    for box in panel.boxes:
-        axes.add_patch(_rectangle(box, edgecolor=BOX_COLOUR, linewidth=1.2))
+    if name in ("image", "saliency"):
+        for box in panel.boxes:
+            _draw_box(axes, box, edgecolor="#2ee6c5", linewidth=1.2)
     if name == "saliency" and panel.lung_box is not None:
-        axes.add_patch(_rectangle(panel.lung_box, edgecolor="white", linewidth=0.6, linestyle=(0, (3, 3)), alpha=0.6))
+        _draw_box(axes, panel.lung_box, edgecolor="white", linewidth=0.6, linestyle=(0, (3, 3)), alpha=0.6)
 
 
-def _rectangle(box: NDArray[np.float32], **style: Any) -> Rectangle:
+def _draw_box(axes: Axes, box: NDArray[np.float32], **style: Any) -> None:
+    from matplotlib.patches import Rectangle
+
     xmin, ymin, xmax, ymax = (float(edge) for edge in box)
-    return Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, fill=False, **style)
-
-
-def _draw_colour_bar(figure: Figure, layout: _Layout, scale: float) -> None:
-    """Beside the first row."""
-    left, bottom = layout.columns * layout.cell + 0.14, layout.bottom(0) + 0.1
-    axes = figure.add_axes(layout.fraction(left, bottom, 0.11, layout.cell - 0.3))
-    axes.imshow(RESIDUE_COLOURS[::-1, None, :], aspect="auto", extent=(0, 1, -scale, scale))
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
-    axes.set_yticks([-scale, 0, scale], [f"−{scale:.2f}", "0", f"+{scale:.2f}"])
-    axes.tick_params(labelsize=6.5, length=2)
-    axes.set_title("residue", fontsize=6.5, loc="left")
+    axes.add_patch(Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, fill=False, **style))

@@ -1,4 +1,5 @@
-"""The paper's argument in one command: trains what is missing, evaluates, and fills in Tables 4 to 7.
+"""The paper's Tables 4 to 7 on your data, in one command: ``python -m monai_dgm.reproduction``.
 
-Stands above everything else in the package and is imported by nothing: ``python -m monai_dgm.reproduction``.
+It trains what is missing, evaluates, and writes a report. It may import data, engines, metrics, networks and report;
+nothing imports it.
 """

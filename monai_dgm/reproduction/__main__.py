@@ -25,21 +25,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m monai_dgm.reproduction",
         description="Tables 4 to 7 of the paper on your data: trains what is missing, evaluates, writes "
-        "OUT/report/index.html, tables as CSV and LaTeX. The same command goes on where it was interrupted.",
+        "OUT/report/index.html, tables as CSV and LaTeX. The same command continues where it was interrupted.",
     )
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for trainings, scores and report")
     parser.add_argument("--dataset_dir", help="folder with a manifest.csv, or the RSNA challenge; default: the sample")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="toy", help="size of it all (default: toy)")
+    parser.add_argument(
+        "--preset", choices=sorted(PRESETS), default="toy", help="size of networks and schedules (default: toy)"
+    )
     parser.add_argument("--folds", type=_numbers, help="test folds, such as 0,1,2,3,4; default: the preset's")
-    parser.add_argument("--tables", type=_numbers, default=list(TABLES), help="of 4,5,6,7; default: all")
-    parser.add_argument("--decomposers", help="weights to take instead of training, with {fold} in the path")
+    parser.add_argument("--tables", type=_numbers, default=list(TABLES), help="some of 4,5,6,7; default: all")
+    parser.add_argument(
+        "--decomposers", help="weights of decomposers to use instead of training them, with {fold} in the path"
+    )
     parser.add_argument(
         "--cross_fitted",
         action="store_true",
-        help="train on residues of those --decomposers that have not seen the image; takes all folds'",
+        help="train on residues of the --decomposers that have not seen the image; needs those of all folds",
     )
     parser.add_argument("--bundles_dir", type=Path, help="folder of the bundles; default: bundles of this repository")
-    parser.add_argument("--report_only", action="store_true", help="train nothing, report what is there")
+    parser.add_argument("--report_only", action="store_true", help="train nothing, report the finished jobs")
     return parser
 
 
@@ -48,10 +52,10 @@ def _numbers(text: str) -> list[int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line says; 0 when every job is done, 1 when one failed.
+    """Run the command; 0 when all jobs have finished, 1 when one failed.
 
     Raises:
-        InputError: something in the arguments or the data that has to be put right first.
+        InputError: the arguments or the data cannot be used.
     """
     unknown = sorted(set(arguments.tables) - set(TABLES))
     if unknown or not arguments.tables:
@@ -72,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = runner.run(plan, train=not arguments.report_only)
     results = collect(plan, outcome, dataset_info, root)
     changed = changed_configs(outcome, plan, runner.bundles)
-    remarks = [f"Trained with other configuration files than there are now: {', '.join(changed)}"] if changed else []
+    remarks = [f"Trained with other configuration files than the present ones: {', '.join(changed)}"] if changed else []
     write_csv(results, dataset_info, root / "report")
     write_latex(results, dataset_info, root / "report")
     page = write_page(results, plan, outcome, dataset_info, root / "report", remarks)

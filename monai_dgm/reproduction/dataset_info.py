@@ -1,4 +1,4 @@
-"""What the argument is made on: which data, which folds, and a fingerprint that every figure is tied to."""
+"""The data of a reproduction: folder, folds, and a fingerprint that every result names."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class DatasetInfo:
     Attributes:
         dataset_dir: folder, absolute; None for the embedded sample.
         sample_dir: where the embedded sample is.
-        name: in words, without paths above the folder.
+        name: description, without paths above the folder.
         sha256: of the manifest, or of the challenge's two label files together.
-        folds: test folds that there are.
-        is_rsna: the RSNA challenge as downloaded, on which the paper's own figures are.
+        folds: test folds of the data.
+        is_rsna: whether it is the RSNA challenge as downloaded, the paper's own data.
     """
 
     dataset_dir: Path | None
@@ -44,12 +44,12 @@ class DatasetInfo:
 
 
 def find_dataset_info(dataset_dir: str | os.PathLike[str] | None, sample_dir: Path, preset: Preset) -> DatasetInfo:
-    """Look at the data; the embedded sample is written when it is not there yet.
+    """Describe the data; the embedded sample is written where it does not exist yet.
 
     Args:
         dataset_dir: as in :func:`monai_dgm.data.sources.load_splits`.
         sample_dir: of the embedded sample.
-        preset: its ``data`` size the sample.
+        preset: its ``data`` has the size of the sample.
 
     Raises:
         InputError: a folder with neither a manifest nor the challenge, or a manifest that cannot be used.
@@ -71,10 +71,10 @@ def find_dataset_info(dataset_dir: str | os.PathLike[str] | None, sample_dir: Pa
 
 
 def choose_folds(dataset_info: DatasetInfo, asked: Sequence[int] | None, preset: Preset) -> tuple[int, ...]:
-    """Folds that were asked for, else the preset's, else all.
+    """The requested folds, else those of the preset, else all.
 
     Raises:
-        InputError: one that the data do not have.
+        InputError: a requested fold that the data do not have.
     """
     wanted = asked or preset.folds or dataset_info.folds
     missing = sorted(set(wanted) - set(dataset_info.folds))

@@ -1,4 +1,4 @@
-"""What a finished job leaves behind, ``job.json``, and when it still counts."""
+"""The record of a finished job, ``done.json``, and the check whether it is still valid."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.reproduction.jobs import Job
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["JOB_FILE", "SCORES", "JobRecord", "job_key", "read_job_record", "write_job_record"]
+__all__ = ["RECORD_FILE", "SCORES", "JobRecord", "job_key", "read_job_record", "write_job_record"]
 
-JOB_FILE = "job.json"
+RECORD_FILE = "done.json"
 SCORES = {
     "head": ("report/scores_validation.csv", "report/scores_test.csv"),
     "classifier": ("report/scores_validation.csv", "report/scores_test.csv"),
@@ -36,9 +36,9 @@ class JobRecord:
         sha256: of the weights.
         decomposer_sha256: of the weights whose residues it saw, or that it is the head of; None for neither.
         data_sha256: of the manifest.
-        scores: the validation's and the test's, relative to the output folder; empty for a decomposer.
+        scores: files of the validation and of the test images, relative to the output folder; empty for a decomposer.
         configs: SHA-256 of the configuration files, by name.
-        seconds: the last run took; a training that was interrupted took more in all.
+        seconds: of the last run; a training that was interrupted took more in all.
         version: of this package.
     """
 
@@ -56,7 +56,7 @@ class JobRecord:
 
 
 def job_key(job: Job, data_sha256: str, decomposer_sha256: str | None) -> str:
-    """SHA-256 of all that decides what a job computes, but for the code; paths are not in it."""
+    """SHA-256 of everything that determines what a job computes, without the code and without paths."""
     named: dict[str, Any] = {
         "bundle": job.bundle,
         "run_id": job.run_id,
@@ -69,26 +69,26 @@ def job_key(job: Job, data_sha256: str, decomposer_sha256: str | None) -> str:
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
-def write_job_record(folder: Path, done: JobRecord) -> None:
-    """Write ``job.json`` into the job's folder, at once."""
-    with atomic_write(folder / JOB_FILE) as partial:
-        partial.write_text(json.dumps(asdict(done), indent=1) + "\n", encoding="utf-8")
+def write_job_record(folder: Path, record: JobRecord) -> None:
+    """Write ``done.json`` into the job's folder, atomically."""
+    with atomic_write(folder / RECORD_FILE) as partial:
+        partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
 
 
 def read_job_record(folder: Path, key: str, root: Path) -> JobRecord | None:
-    """The finished job of a folder; None where it is not finished, was another, or its files are gone or changed.
+    """The record of a folder's job; None if it has not finished, has another key, or lacks its files.
 
     Args:
         folder: of the job.
-        key: of the job as it is now.
-        root: that paths are relative to.
+        key: of the job as it is planned now.
+        root: folder that paths are relative to.
     """
     try:
-        values = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
-        done = JobRecord(**{**values, "scores": tuple(values["scores"])})
+        values = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        record = JobRecord(**{**values, "scores": tuple(values["scores"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    weights = root / done.weights
-    if done.key != key or not all((root / name).is_file() for name in (done.weights, *done.scores)):
+    weights = root / record.weights
+    if record.key != key or not all((root / name).is_file() for name in (record.weights, *record.scores)):
         return None
-    return done if hash_file(weights) == done.sha256 else None
+    return record if hash_file(weights) == record.sha256 else None

@@ -1,4 +1,4 @@
-"""What has to be trained for which row of which table; nothing here runs or reads anything."""
+"""The plan: which jobs have to run for which row of which table. Nothing here runs or reads anything."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from monai_dgm.reproduction.presets import NAMES, Network, Preset
+from monai_dgm.reproduction.presets import Network, Preset
 
 __all__ = ["TABLES", "Job", "Plan", "Row", "make_plan"]
 
 TABLES = (4, 5, 6, 7)
 IMAGE, RESIDUE, BOTH = ("image",), ("residue",), ("image", "residue")
 _TRAIN = "train.json"
+# architecture -> (name in our tables, row of the paper's Tables 4 to 6)
+_ARCHITECTURES = {
+    "alexnet": ("AlexNet", "AlexNet"),
+    "densenet121": ("DenseNet121", ""),
+    "densenet161": ("DenseNet161", "DenseNet161"),
+    "densenet_small": ("small DenseNet", ""),
+    "resnet18": ("ResNet18", ""),
+    "resnet34": ("ResNet34", ""),
+    "resnet50": ("ResNet50", ""),
+    "resnet152": ("ResNet152", "ResNet152"),
+    "vgg19": ("VGG19", "VGGNet19"),
+}
 
 
 @dataclass(frozen=True)
@@ -22,13 +34,13 @@ class Job:
     Attributes:
         name: unique, made of letters, digits, dots, dashes and underscores; the job's folder starts with it.
         kind: "decomposer", "head", "classifier" or "detector".
-        title: in words.
+        title: one line for people.
         bundle: folder below ``bundles/``.
         run_id: what the bundle runs, "training" or "evaluating".
         configs: files in the bundle's ``configs/``, the last one wins.
-        overrides: keys and values; paths are added by who runs it.
+        overrides: keys and values; the runner adds the paths.
         fold: the test fold.
-        needs: the job whose weights it takes, the fold's decomposer, or None.
+        needs: the job whose weights it takes (the fold's decomposer), or None.
     """
 
     name: str
@@ -50,9 +62,9 @@ class Row:
         table: 4 to 7.
         name: with architecture and size.
         kind: "classifier", "head" or "detector".
-        channels: what the network sees.
-        jobs: name of the job of each fold.
-        paper: the row of the paper's table that it stands beside, "" for none.
+        channels: the network's input.
+        jobs: fold -> name of its job.
+        paper: the same row in the paper's table, "" for none.
         pair: rows of a table with the same ``pair`` differ in the residue only; "" for none.
     """
 
@@ -70,9 +82,9 @@ class Plan:
     """Jobs in an order in which each comes after what it needs, and the rows they fill.
 
     Attributes:
-        jobs: fold by fold, so that the first figures come early.
+        jobs: fold by fold, so that the first results come early.
         rows: of all tables, in their order.
-        preset: they are of.
+        preset: sizes and schedules.
         folds: test folds.
         cross_fitted: whether networks are trained on residues of decomposers that have not seen the image.
     """
@@ -94,8 +106,8 @@ def make_plan(
 ) -> Plan:
     """All jobs and rows.
 
-    One decomposer a fold, trained without that fold, serves every classifier and detector of the fold. A job that
-    several tables share is there once.
+    Each fold has one decomposer, trained without that fold, for all classifiers and detectors of the fold. A job that
+    several tables share occurs once.
 
     Args:
         preset: sizes and schedules.
@@ -179,13 +191,14 @@ def _pairs(networks: Sequence[Network], kind: str, task: str) -> list[tuple[_Mak
 def _name(network: Network, mark: str = "") -> str:
     width = network.recipe.overrides.get("width", 1)
     times = f" x {width:g}" if width != 1 else ""
-    return f"{NAMES.get(network.architecture, network.architecture)}{times}{mark}, {network.image_size} px"
+    return (
+        f"{_ARCHITECTURES.get(network.architecture, (network.architecture,))[0]}{times}{mark}, {network.image_size} px"
+    )
 
 
 def _paper_name(network: Network) -> str:
     """Row of the paper's Tables 4 to 6 with this architecture."""
-    names = {"alexnet": "AlexNet", "vgg19": "VGGNet19", "resnet152": "ResNet152", "densenet161": "DenseNet161"}
-    return names.get(network.architecture, "")
+    return _ARCHITECTURES.get(network.architecture, ("", ""))[1]
 
 
 def _decomposer_name(fold: int) -> str:

@@ -1,4 +1,4 @@
-"""From scored test images to the rows of Tables 4 to 7, and to the differences that residues make."""
+"""Rows of Tables 4 to 7 from scored test images, and the differences that residues make."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai_dgm.networks.abnormality import AbnormalityNetwork
 from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.reproduction.dataset_info import DatasetInfo
 from monai_dgm.reproduction.jobs import Plan, Row
-from monai_dgm.reproduction.paper_values import CLASSIFICATION, DETECTION, may_stand_beside
+from monai_dgm.reproduction.paper_values import may_show_paper
 from monai_dgm.reproduction.runner import Outcome
 from monai_dgm.reproduction.test_predictions import TestPredictions, load_test_predictions, positive_class
 
@@ -34,25 +34,28 @@ __all__ = [
     "positive_class_name",
 ]
 
-EVERYTHING = "all"
+ALL_IMAGES = "all"
+CLASSIFICATION = ("sensitivity", "specificity", "precision", "f1", "average_precision", "auc")
+DETECTION = ("ap", "ap40", "ap50", "ap60", "ap70")
+"""Columns of Tables 4 to 6, and of Table 7, in the paper's order; Table 4 has a size as well."""
 
 
 @dataclass(frozen=True, eq=False)
 class ResultRow:
-    """A row of a table with its figures, in [0, 1].
+    """A row of a table with its metrics, in [0, 1].
 
     Attributes:
-        row: what it is.
+        row: as it was planned.
         group: "all", or a source.
-        summaries: by figure.
-        evidence: of each fold.
+        summaries: by metric.
+        predictions: for each fold.
         size: millions of parameters; None for a detector.
     """
 
     row: Row
     group: str
     summaries: Mapping[str, SplitSummary]
-    evidence: tuple[TestPredictions, ...]
+    predictions: tuple[TestPredictions, ...]
     size: float | None
 
 
@@ -64,8 +67,8 @@ class Difference:
         table: 5 to 7.
         group: "all", or a source.
         first, second: with and without residue.
-        figures: by name.
-        folds: compared.
+        metrics: by name.
+        folds: that both rows have.
     """
 
     table: int
@@ -78,14 +81,14 @@ class Difference:
 
 @dataclass
 class ResultTable:
-    """A table of the paper with our rows, by group, "all" first.
+    """A table of the paper with our rows.
 
     Attributes:
         number: 4 to 7.
-        figures: names of its columns.
-        groups: "all", and each source in which the figures are defined.
+        metrics: names of its columns.
+        groups: rows of "all" images, then of each source in which the metrics are defined.
         differences: of all groups.
-        empty: names of the rows without any figure.
+        empty: names of the rows without any metric.
     """
 
     number: int
@@ -101,8 +104,8 @@ class Results:
 
     Attributes:
         tables: in order.
-        with_paper: whether the paper's own figures may stand beside them.
-        problems: lines for the reader.
+        with_paper: whether the paper's own values may be shown beside them.
+        problems: warnings for the reader, one line each.
     """
 
     tables: list[ResultTable]
@@ -111,7 +114,7 @@ class Results:
 
 
 def metric_names(table: int) -> tuple[str, ...]:
-    """Columns of a table, but for the size."""
+    """Columns of a table, without the size."""
     return DETECTION if table == 7 else CLASSIFICATION
 
 
@@ -121,7 +124,7 @@ def collect(plan: Plan, outcome: Outcome, dataset_info: DatasetInfo, root: Path)
     Args:
         plan: rows and jobs.
         outcome: of :class:`monai_dgm.reproduction.runner.Runner`.
-        material: the data.
+        dataset_info: the data.
         root: output folder, which paths are relative to.
     """
     jobs = {job.name: job for job in plan.jobs}
@@ -129,48 +132,48 @@ def collect(plan: Plan, outcome: Outcome, dataset_info: DatasetInfo, root: Path)
     tables = [ResultTable(number, metric_names(number)) for number in plan.tables]
     by_number = {table.number: table for table in tables}
     for row in plan.rows:
-        evidence = []
+        predictions = []
         for name in row.jobs.values():
-            if name in outcome.done:
+            if name in outcome.finished:
                 try:
-                    evidence.append(load_test_predictions(root, jobs[name], outcome.done[name], row.table))
+                    predictions.append(load_test_predictions(root, jobs[name], outcome.finished[name], row.table))
                 except InputError as error:
                     problems.append(f"{name}: {error}")
-        _fill_in(by_number[row.table], row, tuple(evidence), plan.preset.num_bootstrap)
+        _fill_in(by_number[row.table], row, tuple(predictions), plan.preset.num_bootstrap)
     for table in tables:
         table.differences = _differences(table, 2 * plan.preset.num_bootstrap, problems)
-    found = [e for table in tables for rows in table.groups.values() for r in rows for e in r.evidence]
-    return Results(tables, may_stand_beside(dataset_info, [e.tested_on for e in found]), problems)
+    found = [e for table in tables for rows in table.groups.values() for r in rows for e in r.predictions]
+    return Results(tables, may_show_paper(dataset_info, [e.tested_on for e in found]), problems)
 
 
-def _fill_in(table: ResultTable, row: Row, evidence: tuple[TestPredictions, ...], num_bootstrap: int) -> None:
-    if not evidence:
+def _fill_in(table: ResultTable, row: Row, predictions: tuple[TestPredictions, ...], num_bootstrap: int) -> None:
+    if not predictions:
         table.empty.append(row.name)
         return
-    size, settings = millions_of_parameters(row, evidence[0].settings), evidence[0].settings
+    size, settings = millions_of_parameters(row, predictions[0].settings), predictions[0].settings
     if row.kind == "head":  # which is as large as the decomposer
         row = replace(row, name=f"{row.name}, {settings['image_size']} px, width {settings['base_width']}")
-    sources = sorted({source for one in evidence for source in one.sources})
-    for group in [EVERYTHING, *(sources if len(sources) > 1 else [])]:
-        present = tuple(one for one in evidence if _defined(table, one, group))
-        if not present and group != EVERYTHING:
+    sources = sorted({source for one in predictions for source in one.sources})
+    for group in [ALL_IMAGES, *(sources if len(sources) > 1 else [])]:
+        present = tuple(one for one in predictions if _defined(table, one, group))
+        if not present and group != ALL_IMAGES:
             continue
-        summaries = _summaries(present or evidence, group, num_bootstrap)
-        table.groups.setdefault(group, []).append(ResultRow(row, group, summaries, present or evidence, size))
+        summaries = _summaries(present or predictions, group, num_bootstrap)
+        table.groups.setdefault(group, []).append(ResultRow(row, group, summaries, present or predictions, size))
 
 
-def _defined(table: ResultTable, evidence: TestPredictions, group: str) -> bool:
-    """Whether a fold has the images that the table's ranking figure needs."""
-    places = evidence.places(group)
-    if not len(places):
+def _defined(table: ResultTable, predictions: TestPredictions, group: str) -> bool:
+    """Whether AUC (Table 7: AP) is defined on a fold's images of the group."""
+    indices = predictions.indices(group)
+    if not len(indices):
         return False
-    return math.isfinite(metric_values(evidence.select(places), len(places))["ap" if table.number == 7 else "auc"])
+    return math.isfinite(metric_values(predictions.select(indices), len(indices))["ap" if table.number == 7 else "auc"])
 
 
-def _summaries(evidence: Sequence[TestPredictions], group: str, num_bootstrap: int) -> dict[str, SplitSummary]:
-    places = [one.places(group) for one in evidence]
-    metrics = [one.select(own) for one, own in zip(evidence, places, strict=True)]
-    patients = [[one.patients[i] for i in own] for one, own in zip(evidence, places, strict=True)]
+def _summaries(predictions: Sequence[TestPredictions], group: str, num_bootstrap: int) -> dict[str, SplitSummary]:
+    indices = [one.indices(group) for one in predictions]
+    metrics = [one.select(own) for one, own in zip(predictions, indices, strict=True)]
+    patients = [[one.patients[i] for i in own] for one, own in zip(predictions, indices, strict=True)]
     return summarise_splits(metrics, patients, num_bootstrap)
 
 
@@ -195,16 +198,16 @@ def _differences(table: ResultTable, num_bootstrap: int, problems: list[str]) ->
 def _difference(
     table: ResultTable, group: str, first: ResultRow, second: ResultRow, num_bootstrap: int
 ) -> Difference | None:
-    others = {one.fold: one for one in second.evidence}
-    shared = [(one, others[one.fold]) for one in first.evidence if one.fold in others]
+    others = {one.fold: one for one in second.predictions}
+    shared = [(one, others[one.fold]) for one in first.predictions if one.fold in others]
     shared = [(one, other) for one, other in shared if one.image_ids == other.image_ids]
     if not shared:
         return None
-    places = [one.places(group) for one, _ in shared]
-    sizes = [len(own) for own in places]
-    patients = [one.patients[i] for (one, _), own in zip(shared, places, strict=True) for i in own]
+    indices = [one.indices(group) for one, _ in shared]
+    sizes = [len(own) for own in indices]
+    patients = [one.patients[i] for (one, _), own in zip(shared, indices, strict=True) for i in own]
     ours, theirs = (
-        mean_over_splits([pair[side].select(own) for pair, own in zip(shared, places, strict=True)], sizes)
+        mean_over_splits([pair[side].select(own) for pair, own in zip(shared, indices, strict=True)], sizes)
         for side in (0, 1)
     )
     metrics = paired_differences(ours, theirs, patients, num_bootstrap)

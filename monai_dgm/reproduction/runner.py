@@ -1,4 +1,4 @@
-"""Runs the jobs that are missing, one after the other, each as the bundle's own command in a process of its own."""
+"""Runs the missing jobs one after the other, each as the bundle's own command in a separate process."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ logger = logging.getLogger(__name__)
 
 LOG_FILE = "log.txt"
 _KEY_DIGITS = 10
-_PATIENCE = 20.0  # seconds that a training gets to end when this program is told to
+_PATIENCE = 20.0  # seconds that a training gets to end after this program received SIGTERM
 
 
 @dataclass
 class Outcome:
-    """What became of the jobs, by name.
+    """State of the jobs, by name.
 
     Attributes:
-        done: finished ones.
-        failed: why, in a line.
-        waiting: those that nobody has run yet.
+        finished: records of the jobs that have run.
+        failed: the reason, in one line.
+        waiting: names of the jobs that have not run yet.
     """
 
-    done: dict[str, JobRecord] = field(default_factory=dict)
+    finished: dict[str, JobRecord] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
 
@@ -54,10 +54,10 @@ class Runner:
     """Runs jobs into ``output_dir/jobs``.
 
     Args:
-        output_dir: made when missing; one program at a time runs jobs in it.
-        material: the data.
+        output_dir: made when missing; a lock lets one program at a time run jobs in it.
+        dataset_info: the data.
         bundles_dir: folder of the bundles.
-        decomposers: path of weights with ``{fold}`` in it, to take in the place of training decomposers; None trains.
+        decomposers: path of weights with ``{fold}`` in it, used instead of training decomposers; None trains them.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class Runner:
             raise InputError(f"{bundles_dir}: expected the folder of the bundles (dgm, ...), give --bundles_dir")
 
     def run(self, plan: Plan, train: bool = True) -> Outcome:
-        """Run what is missing. A job that fails stops only those that need it.
+        """Run the missing jobs. A failed job stops only the jobs that need it.
 
         Args:
             plan: jobs in order.
-            train: else only look at what is there.
+            train: False only reads the records of finished jobs.
         """
         outcome = Outcome()
         with self._alone(train) as lock:
             for number, job in enumerate(plan.jobs, 1):
-                needed = outcome.done.get(job.needs) if job.needs else None
+                needed = outcome.finished.get(job.needs) if job.needs else None
                 if job.needs and needed is None:
                     if job.needs in outcome.failed:
                         outcome.failed[job.name] = f"needs {job.needs}, which failed"
@@ -90,23 +90,23 @@ class Runner:
                 self._run_one(job, needed, outcome, f"[{number}/{len(plan.jobs)}]", lock if train else None)
         return outcome
 
-    def _run_one(self, job: Job, needed: JobRecord | None, outcome: Outcome, place: str, lock: int | None) -> None:
+    def _run_one(self, job: Job, needed: JobRecord | None, outcome: Outcome, progress: str, lock: int | None) -> None:
         try:
-            done = self.given(job) if job.kind == "decomposer" and self.decomposers else self._find(job, needed)
-            if done is None and lock is None:
+            record = self.given(job) if job.kind == "decomposer" and self.decomposers else self._find(job, needed)
+            if record is None and lock is None:
                 outcome.waiting.append(job.name)
                 return
-            if done is None:
-                print(f"{place} {job.title}", flush=True)
-                done = self._train(job, needed, lock)
-                print(f"{place} {job.title}: done in {done.seconds / 60:.1f} min", flush=True)
-            outcome.done[job.name] = done
+            if record is None:
+                print(f"{progress} {job.title}", flush=True)
+                record = self._train(job, needed, lock)
+                print(f"{progress} {job.title}: done in {record.seconds / 60:.1f} min", flush=True)
+            outcome.finished[job.name] = record
         except InputError as error:
             outcome.failed[job.name] = str(error)
-            print(f"{place} {job.title}: failed: {error}", file=sys.stderr, flush=True)
+            print(f"{progress} {job.title}: failed: {error}", file=sys.stderr, flush=True)
 
     def folder(self, job: Job, needed: JobRecord | None) -> Path:
-        """Where a job runs; another command, other data or another decomposer have another folder."""
+        """Folder of a job; it depends on the command, the data and the decomposer."""
         return self.root / "jobs" / f"{job.name}-{self._key(job, needed)[:_KEY_DIGITS]}"
 
     def _key(self, job: Job, needed: JobRecord | None) -> str:
@@ -116,7 +116,7 @@ class Runner:
         return read_job_record(self.folder(job, needed), self._key(job, needed), self.root)
 
     def arguments(self, job: Job, needed: JobRecord | None) -> list[str]:
-        """What follows ``python`` on the command line of a job."""
+        """Arguments of ``python`` on the command line of a job."""
         folder, configs = self.folder(job, needed), self.bundles / job.bundle / "configs"
         files = [str(configs / name) for name in job.configs]
         settings: dict[str, Any] = {**job.overrides, "fold": job.fold}
@@ -125,7 +125,7 @@ class Runner:
             settings["ckpt_dir"] = folder / "models"
         if self.dataset_info.dataset_dir is not None:
             settings["dataset_dir"] = self.dataset_info.dataset_dir
-        if "cross_fitted" in settings:  # a fingerprint in the plan, which knows no paths
+        if "cross_fitted" in settings:  # the plan has a fingerprint in place of the path
             settings["cross_fitted"] = self.decomposers
         if needed is not None:
             settings["decomposer_path"] = self.root / needed.weights
@@ -141,10 +141,10 @@ class Runner:
             code = _call([sys.executable, *arguments], self.bundles.parent, log.fileno(), lock)
         if code != 0:
             raise InputError(f"{_last_line(folder / LOG_FILE)} (see {self._relative(folder / LOG_FILE)})")
-        done = self._describe(job, needed, folder, arguments, time.monotonic() - start)
-        write_job_record(folder, done)
+        record = self._describe(job, needed, folder, arguments, time.monotonic() - start)
+        write_job_record(folder, record)
         (folder / "checkpoint.pt").unlink(missing_ok=True)  # four times the weights, and no longer needed
-        return done
+        return record
 
     def _describe(
         self, job: Job, needed: JobRecord | None, folder: Path, arguments: Sequence[str], seconds: float
@@ -170,7 +170,7 @@ class Runner:
         )
 
     def given(self, job: Job) -> JobRecord:
-        """A decomposer that somebody else trained, for this very fold of these data."""
+        """The record of a decomposer that the user gave, trained without this fold of the data."""
         weights = given_decomposer(str(self.decomposers), job.fold)
         settings = _check_fold(weights, job.fold)
         sha256 = hash_file(weights)
@@ -180,7 +180,7 @@ class Runner:
         )
 
     def _words(self, arguments: Sequence[str]) -> str:
-        """The command, with neither the output folder's place nor the data's in it."""
+        """The command, with the paths of the output folder, the bundles and the data replaced by names."""
         text = shlex.join(["python", *arguments])
         for path, name in ((self.root, "OUTPUT"), (self.bundles, "bundles"), (self.dataset_info.dataset_dir, "DATA")):
             text = text.replace(str(path), name) if path is not None else text
@@ -191,7 +191,7 @@ class Runner:
 
     @contextmanager
     def _alone(self, train: bool) -> Iterator[int | None]:
-        """Hold the output folder. A training inherits the lock, so that one whose parent was killed is waited for."""
+        """Lock the output folder. A training inherits the lock, so that it is waited for if this program is killed."""
         if not train:
             yield None
             return
@@ -248,7 +248,7 @@ def _settings(weights: Path) -> dict[str, Any]:
 
 
 def _call(command: list[str], folder: Path, log: int, lock: int | None) -> int:
-    """Exit status of a command; it ends when this program is told to."""
+    """Exit status of a command; the command is ended with this program."""
     inherited = () if lock is None else (lock,)
     with subprocess.Popen(
         command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=inherited
@@ -275,15 +275,15 @@ def _last_line(log: Path) -> str:
     """The reason in a log: the last line that says error, else the last one."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["it ended without a word"])[-1].removeprefix("error: ")[:300]
+    return (errors or lines or ["it ended without output"])[-1].removeprefix("error: ")[:300]
 
 
 def changed_configs(outcome: Outcome, plan: Plan, bundles_dir: Path) -> list[str]:
-    """Names of finished jobs whose configuration files are others by now."""
+    """Names of finished jobs whose configuration files have changed since."""
     found = []
     for job in plan.jobs:
-        done = outcome.done.get(job.name)
-        files = {name: bundles_dir / job.bundle / "configs" / name for name in (done.configs if done else {})}
-        if done and any(not f.is_file() or hash_file(f) != done.configs[name] for name, f in files.items()):
+        record = outcome.finished.get(job.name)
+        files = {name: bundles_dir / job.bundle / "configs" / name for name in (record.configs if record else {})}
+        if record and any(not f.is_file() or hash_file(f) != record.configs[name] for name, f in files.items()):
             found.append(job.name)
     return found

@@ -1,4 +1,4 @@
-"""Tables 4 to 7 as CSV, a row a cell with everything that is known of it, and as LaTeX in the paper's layout."""
+"""Tables 4 to 7 as CSV, one row for each cell with its origin, and as LaTeX in the paper's layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_dgm.reproduction.result_tables import Difference, ResultRow, Results,
 from monai_dgm.reproduction.test_predictions import TestPredictions
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["HEADINGS", "TITLES", "percent", "percent_interval", "place", "size_name", "write_csv", "write_latex"]
+__all__ = ["HEADINGS", "TITLES", "percent", "percent_interval", "size_name", "weights_name", "write_csv", "write_latex"]
 
 TITLES = {
     4: "Normal against abnormal, by method",
@@ -39,13 +39,13 @@ HEADINGS = {
 }
 
 
-def place(done: JobRecord) -> str:
-    """Weights of a job below the output folder; the name alone of those that were given."""
-    return Path(done.weights).name if Path(done.weights).is_absolute() else done.weights
+def weights_name(record: JobRecord) -> str:
+    """File of a job's weights, relative to the output folder; the name alone of weights that the user gave."""
+    return Path(record.weights).name if Path(record.weights).is_absolute() else record.weights
 
 
 def percent(mean: float, sd: float = math.nan) -> str:
-    """ "84.9 ± 0.5" for 0.849 and 0.005; without the deviation for NaN, a dash for no figure."""
+    """ "84.9 ± 0.5" for 0.849 and 0.005; without the deviation where it is NaN; a dash where the mean is."""
     if not math.isfinite(mean):
         return "–"
     return f"{100 * mean:.1f}" + (f" ± {100 * sd:.1f}" if math.isfinite(sd) else "")
@@ -64,36 +64,36 @@ def percent_interval(low: float, high: float) -> str:
 
 
 def write_csv(results: Results, dataset_info: DatasetInfo, folder: str | os.PathLike[str]) -> list[Path]:
-    """``table4.csv`` ... and ``differences.csv``; figures in [0, 1], the paper's (on its data only) in percent."""
+    """``table4.csv`` ... and ``differences.csv``; metrics in [0, 1], the paper's values in percent."""
     files = []
     for table in results.tables:
         cells = [
-            _cell(table, row, figure, dataset_info, results.with_paper)
+            _cell(table, row, metric, dataset_info, results.with_paper)
             for rows in table.groups.values()
             for row in rows
-            for figure in table.metrics
+            for metric in table.metrics
         ]
         files.append(_write_rows(Path(folder) / f"table{table.number}.csv", cells))
     cells = [
-        _difference_cell(difference, figure, dataset_info)
+        _difference_cell(difference, metric, dataset_info)
         for table in results.tables
         for difference in table.differences
-        for figure in table.metrics
+        for metric in table.metrics
     ]
     return [*files, _write_rows(Path(folder) / "differences.csv", cells)]
 
 
 def _cell(
-    table: ResultTable, row: ResultRow, figure: str, dataset_info: DatasetInfo, with_paper: bool
+    table: ResultTable, row: ResultRow, metric: str, dataset_info: DatasetInfo, with_paper: bool
 ) -> dict[str, Any]:
-    own = row.summaries[figure]
+    own = row.summaries[metric]
     cell = {
         "table": table.number,
         "method": row.row.name,
         "channels": "+".join(row.row.channels),
         "millions_of_parameters": "" if row.size is None else round(row.size, 3),
         "group": row.group,
-        "metric": figure,
+        "metric": metric,
         "positive_class": positive_class_name(table.number).removesuffix(" is the positive class"),
         "mean": _plain(own.mean),
         "sd": _plain(own.sd),
@@ -101,24 +101,24 @@ def _cell(
         "high": _plain(own.high),
         "num_images": own.num_images,
         "num_patients": own.num_patients,
-        "folds": " ".join(str(one.fold) for one in row.evidence),
+        "folds": " ".join(str(one.fold) for one in row.predictions),
         "values": " ".join(_plain(value) for value in own.values),
         "note": own.note,
     }
     if with_paper:
-        printed = paper_value(table.number, row.row.paper, figure) or ("", "")
+        printed = paper_value(table.number, row.row.paper, metric) or ("", "")
         cell |= {"paper_row": row.row.paper, "paper_mean_percent": printed[0], "paper_sd_percent": printed[1]}
-    return {**cell, **_origin(row.evidence, dataset_info)}
+    return {**cell, **_origin(row.predictions, dataset_info)}
 
 
-def _difference_cell(difference: Difference, figure: str, dataset_info: DatasetInfo) -> dict[str, Any]:
-    own = difference.metrics[figure]
+def _difference_cell(difference: Difference, metric: str, dataset_info: DatasetInfo) -> dict[str, Any]:
+    own = difference.metrics[metric]
     return {
         "table": difference.table,
         "with": difference.first.row.name,
         "without": difference.second.row.name,
         "group": difference.group,
-        "metric": figure,
+        "metric": metric,
         "value_with": _plain(own.first),
         "value_without": _plain(own.second),
         "difference": _plain(own.difference),
@@ -130,17 +130,21 @@ def _difference_cell(difference: Difference, figure: str, dataset_info: DatasetI
         "num_patients": own.num_patients,
         "folds": " ".join(map(str, difference.folds)),
         "note": own.note,
-        **_origin((*difference.first.evidence, *difference.second.evidence), dataset_info),
+        **_origin((*difference.first.predictions, *difference.second.predictions), dataset_info),
     }
 
 
-def _origin(evidence: Sequence[TestPredictions], dataset_info: DatasetInfo) -> dict[str, str]:
-    """Where a cell comes from: weights with their SHA-256, decomposers, and the data."""
-    decomposers = dict.fromkeys(str(one.done.decomposer_sha256) for one in evidence if one.done.decomposer_sha256)
+def _origin(predictions: Sequence[TestPredictions], dataset_info: DatasetInfo) -> dict[str, str]:
+    """Weights with their SHA-256, decomposers and data of a cell."""
+    decomposers = dict.fromkeys(
+        str(one.job_record.decomposer_sha256) for one in predictions if one.job_record.decomposer_sha256
+    )
     return {
-        "checkpoints": "; ".join(f"{place(one.done)} sha256:{one.done.sha256}" for one in evidence),
+        "checkpoints": "; ".join(
+            f"{weights_name(one.job_record)} sha256:{one.job_record.sha256}" for one in predictions
+        ),
         "decomposers": "; ".join(f"sha256:{sha256}" for sha256 in decomposers),
-        "data": "; ".join(dict.fromkeys(one.tested_on for one in evidence)),
+        "data": "; ".join(dict.fromkeys(one.tested_on for one in predictions)),
         "manifest_sha256": dataset_info.sha256,
     }
 
@@ -159,7 +163,7 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def write_latex(results: Results, dataset_info: DatasetInfo, folder: str | os.PathLike[str]) -> list[Path]:
-    """``table4.tex`` ... and ``differences.tex``, for ``\\usepackage{booktabs}``; comments say where rows come from."""
+    """``table4.tex`` ... and ``differences.tex``, for ``\\usepackage{booktabs}``; comments name each row's weights."""
     files = []
     for table in results.tables:
         for group, rows in table.groups.items():
@@ -177,7 +181,10 @@ def _latex_table(
     heads = ["Method", *(["Size"] if sized else []), *(HEADINGS[name] for name in table.metrics), "$n$"]
     body = []
     for row in rows:
-        body += [f"% {place(one.done)} sha256:{one.done.sha256}; {one.tested_on}" for one in row.evidence]
+        body += [
+            f"% {weights_name(one.job_record)} sha256:{one.job_record.sha256}; {one.tested_on}"
+            for one in row.predictions
+        ]
         size = [] if not sized else [size_name(row.size)]
         own = [row.summaries[name] for name in table.metrics]
         count = next(iter(row.summaries.values())).num_images
@@ -195,8 +202,8 @@ def _latex_table(
 def _latex_paper(table: ResultTable, name: str, sized: bool) -> list[str]:
     size = [f"{PAPER_SIZES[name]:.1f}" if name in PAPER_SIZES else ""] if sized else []
     cells = []
-    for figure in table.metrics:
-        printed = paper_value(table.number, name, figure)
+    for metric in table.metrics:
+        printed = paper_value(table.number, name, metric)
         cells.append("" if printed is None else f"{printed[0]:.2f} ± {printed[1]:.2f}")
     return [f"\\quad {_escaped(name)}, the paper", *size, *cells, "1000"]
 

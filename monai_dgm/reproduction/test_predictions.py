@@ -1,4 +1,4 @@
-"""The scored test images of finished jobs, with the threshold of their validation images."""
+"""Scored test images of finished jobs, with the threshold from their validation images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from monai_dgm.reproduction.jobs import Job
 
 __all__ = ["TestPredictions", "load_test_predictions", "positive_class"]
 
-Places = NDArray[np.int_]
+Indices = NDArray[np.int_]
+EARLIER_METRICS_FILE = "figures.json"  # runs of versions up to November 2026
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,26 +35,26 @@ class TestPredictions:
 
     Attributes:
         fold: of the job.
-        done: the job's record: weights, data, command.
+        job_record: of the job: weights, data, command.
         settings: of the network.
-        tested_on: the test images in words.
+        tested_on: description of the test images.
         threshold: from validation; NaN for a detector.
-        image_ids, patients, sources: of each of N images.
-        select: positions of some of the images -> their figures as a function of resampling weights.
+        image_ids, patients, sources: of N images.
+        select: indices of some images -> their metrics as a function of resampling weights.
     """
 
     fold: int
-    done: JobRecord
+    job_record: JobRecord
     settings: Mapping[str, Any]
     tested_on: str
     threshold: float
     image_ids: tuple[str, ...]
     patients: tuple[str, ...]
     sources: tuple[str, ...]
-    select: Callable[[Places], MetricSet]
+    select: Callable[[Indices], MetricSet]
 
-    def places(self, group: str) -> Places:
-        """Positions of the images of a source; of all for "all"."""
+    def indices(self, group: str) -> Indices:
+        """Indices of the images of a source; of all images for "all"."""
         return np.array([i for i, source in enumerate(self.sources) if group in ("all", source)], dtype=np.int_)
 
 
@@ -62,35 +63,37 @@ def positive_class(table: int) -> PositiveClass:
     return "normal" if table in (4, 5) else "abnormal"
 
 
-def load_test_predictions(root: Path, job: Job, done: JobRecord, table: int) -> TestPredictions:
-    """Read what a job left.
+def load_test_predictions(root: Path, job: Job, record: JobRecord, table: int) -> TestPredictions:
+    """Read the scores and metrics that a job wrote.
 
     Args:
-        root: that the paths of ``done`` are relative to.
+        root: folder that the paths of ``record`` are relative to.
         job: of a classifier, a head or a detector.
-        done: its record.
+        record: of the job.
         table: decides which class is the positive one.
 
     Raises:
-        InputError: files that are missing, or are of other weights; a test or a validation that cannot be used.
+        InputError: a file is missing or belongs to other weights, or its images cannot be used.
     """
-    metrics = _metrics(root / done.scores[1], done)
-    known = (job.fold, done, metrics["settings"], str(metrics["tested_on"]))
+    metrics = _metrics(root / record.scores[1], record)
+    known = (job.fold, record, metrics["settings"], str(metrics["tested_on"]))
     if job.kind == "detector":
         return _detection(root, known)
     return _classification(root, known, positive_class(table))
 
 
-def _metrics(scores: Path, done: JobRecord) -> dict[str, Any]:
+def _metrics(scores: Path, record: JobRecord) -> dict[str, Any]:
     path = scores.with_name(METRICS_FILE)
+    if not path.is_file() and path.with_name(EARLIER_METRICS_FILE).is_file():
+        path = path.with_name(EARLIER_METRICS_FILE)
     try:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = metrics["model"]["sha256"]
         metrics["settings"], metrics["tested_on"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: expected the figures of {done.name} as JSON ({error})") from error
-    if found != done.sha256:
-        raise InputError(f"{path}: expected figures of weights {done.sha256[:12]}, they are of {str(found)[:12]}")
+        raise InputError(f"{path}: expected the metrics of {record.name} as JSON ({error})") from error
+    if found != record.sha256:
+        raise InputError(f"{path}: expected metrics of weights {record.sha256[:12]}, they are of {str(found)[:12]}")
     return metrics
 
 
@@ -106,22 +109,22 @@ def _classification(root: Path, known: Known, positive: PositiveClass) -> TestPr
     labels = np.array([record.label for record in records])
     scores = np.array([record.score for record in records])
 
-    def select(places: Places) -> MetricSet:
-        return classification_metric_set(labels[places], scores[places], threshold, positive)
+    def select(indices: Indices) -> MetricSet:
+        return classification_metric_set(labels[indices], scores[indices], threshold, positive)
 
     patients, sources = tuple(r.patient_id for r in records), tuple(r.source for r in records)
     return TestPredictions(*known, threshold, tuple(r.image_id for r in records), patients, sources, select)
 
 
-def _sorted(records: Sequence[ClassificationResult], done: JobRecord) -> list[ClassificationResult]:
+def _sorted(records: Sequence[ClassificationResult], record: JobRecord) -> list[ClassificationResult]:
     ordered = sorted(records, key=lambda record: record.image_id)
-    _check_names([record.image_id for record in ordered], done)
+    _check_names([record.image_id for record in ordered], record)
     return ordered
 
 
-def _check_names(names: Sequence[str], done: JobRecord) -> None:
+def _check_names(names: Sequence[str], record: JobRecord) -> None:
     if not names or len(set(names)) < len(names):
-        raise InputError(f"{done.scores[1]}: expected test images that differ, got {len(set(names))} of {len(names)}")
+        raise InputError(f"{record.scores[1]}: expected test images that differ, got {len(set(names))} of {len(names)}")
 
 
 def _detection(root: Path, known: Known) -> TestPredictions:
@@ -130,8 +133,8 @@ def _detection(root: Path, known: Known) -> TestPredictions:
     records, sources = [records[i] for i in order], [sources[i] for i in order]
     _check_names([record.image_id for record in records], known[1])
 
-    def select(places: Places) -> MetricSet:
-        matched = match_detections([records[i] for i in places])
+    def select(indices: Indices) -> MetricSet:
+        matched = match_detections([records[i] for i in indices])
 
         def metrics(weights: NDArray[np.float32]) -> Mapping[str, NDArray[np.float64]]:
             precisions = average_precisions(matched, weights)

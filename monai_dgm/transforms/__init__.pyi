@@ -1,7 +1,9 @@
 from .augmentation import RandMirror as RandMirror
 from .augmentation import RandRadiographAugmentation as RandRadiographAugmentation
 from .box_augmentation import RandBoxAugmentation as RandBoxAugmentation
+from .boxes import box_iou as box_iou
 from .boxes import check_boxes as check_boxes
+from .boxes import compare_boxes as compare_boxes
 from .boxes import rasterise_boxes as rasterise_boxes
 from .decomposed_variation import RandResidueAugmentation as RandResidueAugmentation
 from .geometry import RadiographGeometry as RadiographGeometry
@@ -32,8 +34,10 @@ __all__ = [
     "RandResidueAugmentation",
     "RandSuperimposeOpacity",
     "Saliency",
+    "box_iou",
     "check_boxes",
     "clean_lung_mask",
+    "compare_boxes",
     "compute_saliency",
     "lung_box",
     "prepare_radiograph",

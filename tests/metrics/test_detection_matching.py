@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from monai.data.box_utils import box_iou
 
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.detection_matching import DetectionResult, box_overlaps, match_boxes, match_detections
+from monai_dgm.metrics.detection_matching import DetectionResult, match_boxes, match_detections
 
 TRUTH = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], dtype=np.float32)
 EMPTY = np.zeros((0, 4), dtype=np.float32)
@@ -13,12 +12,6 @@ def boxes(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 50, (count, 2))
     return np.concatenate([corner, corner + rng.uniform(1, 50, (count, 2))], axis=1)
-
-
-def test_overlaps_are_monais_in_more_digits() -> None:
-    np.testing.assert_allclose(box_overlaps(boxes(40), boxes(30, 1)), box_iou(boxes(40), boxes(30, 1)), atol=1e-6)
-    assert box_overlaps(EMPTY, TRUTH).shape == (0, 2) and box_overlaps(TRUTH, EMPTY).shape == (2, 0)
-    assert box_overlaps([[5, 5, 5, 5]], [[5, 5, 5, 5]]) == 0
 
 
 def test_a_true_box_is_found_once_by_the_best_detection() -> None:

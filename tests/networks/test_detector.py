@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from monai.apps.detection.transforms.box_ops import convert_box_to_mask
 from monai.data.box_utils import box_iou
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ from monai_dgm.networks.detector import (
     pyramid_levels,
     swap_axes,
 )
+from monai_dgm.transforms.boxes import rasterise_boxes
 
 SIZE = 64
 NONE = torch.zeros(0, 4)
@@ -32,9 +35,12 @@ def all_anchors(size: int) -> Tensor:
     return swap_axes(opacity_anchors(size)(torch.zeros(1, 1, size, size), maps)[0])
 
 
-def test_swapping_axes_twice_gives_the_boxes_back() -> None:
-    boxes = torch.rand(5, 4)
-    assert torch.equal(swap_axes(boxes), torch.stack((boxes[:, 1], boxes[:, 0], boxes[:, 3], boxes[:, 2]), 1))
+def test_with_swapped_axes_monai_marks_the_same_pixels() -> None:
+    boxes = torch.tensor([[2.0, 1, 9, 4], [0, 6, 3, 8]])  # wide, and tall: x and y cannot be confused
+    theirs = convert_box_to_mask(swap_axes(boxes).numpy(), np.array([1, 1]), (8, 12), bg_label=0)
+    for box, mask in zip(boxes.numpy(), theirs, strict=True):
+        np.testing.assert_array_equal(mask.astype(bool), rasterise_boxes(box[None], (8, 12)))
+    assert swap_axes(boxes)[0].tolist() == [1, 2, 4, 9]
     assert torch.equal(swap_axes(swap_axes(boxes)), boxes) and swap_axes(NONE).shape == (0, 4)
 
 

@@ -20,7 +20,7 @@ def row(name: str, group: str, value: float | None, **others: Any) -> dict[str, 
     return {"name": name, "group": group, "value": value, "low": 0.1, "high": 0.9, "num_images": 7, **others}
 
 
-def test_a_row_for_each_group_and_a_column_for_each_figure() -> None:
+def test_a_row_for_each_group_and_a_column_for_each_metric() -> None:
     rows = [
         row("auc", "all", 0.5),
         row("auc", "sex:F", 0.25),
@@ -36,7 +36,7 @@ def test_a_row_for_each_group_and_a_column_for_each_figure() -> None:
     ]
 
 
-def test_a_figure_without_interval_and_one_that_is_not_there() -> None:
+def test_a_metric_without_interval_and_one_that_is_not_there() -> None:
     assert "| all | 0.500, 7 |" in group_table([row("auc", "all", 0.5, low=None, high=None)], {"auc": "AUC"})
     with pytest.raises(InputError, match="there is no dice"):
         group_table([row("auc", "all", 0.5)], {"dice": "Dice"})
@@ -49,7 +49,7 @@ def test_reports_of_all_bundles_are_read(tmp_path: Path, capsys: pytest.CaptureF
     metrics.write_text(json.dumps({"rows": detections}))
     assert main([str(plain), "auc=AUC"]) == main([str(metrics), "ap40=AP40"]) == 0
     assert "0.500" in capsys.readouterr().out and read_rows(metrics)[0]["value"] == 0.2
-    with pytest.raises(InputError, match=r"none\.json: expected a report's figures"):
+    with pytest.raises(InputError, match=r"none\.json: expected a report's metrics"):
         read_rows(tmp_path / "none.json")
 
 
@@ -57,26 +57,30 @@ WITHOUT_GROUP = {name: value for name, value in row("auc", "all", 0.5).items() i
 
 
 @pytest.mark.parametrize(
-    ("held", "figure", "message"),
+    ("content", "metric", "message"),
     [
-        (None, "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
-        ("[", "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
-        ("3", "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
-        ('{"other": []}', "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
-        (json.dumps([WITHOUT_GROUP]), "auc=AUC", r"metrics\.json: expected a report's figures as JSON"),
-        (json.dumps([row("auc", "all", "high")]), "auc=AUC", r"metrics\.json: expected [^\n]*auc: no words"),
+        (None, "auc=AUC", r"metrics\.json: expected a report's metrics as JSON"),
+        ("[", "auc=AUC", r"metrics\.json: expected a report's metrics as JSON"),
+        ("3", "auc=AUC", r"metrics\.json: expected a report's metrics as JSON"),
+        ('{"other": []}', "auc=AUC", r"metrics\.json: expected a report's metrics as JSON"),
+        (json.dumps([WITHOUT_GROUP]), "auc=AUC", r"metrics\.json: expected a report's metrics as JSON"),
+        (
+            json.dumps([row("auc", "all", "high")]),
+            "auc=AUC",
+            r"metrics\.json: expected [^\n]*auc: the group is no text",
+        ),
         (json.dumps([row("auc", "all", 0.5)]), "dice=Dice", "there is no dice"),
-        (json.dumps([row("auc", "all", 0.5)]), "auc", "metrics: expected name=words, got auc"),
-        (json.dumps([row("auc", "all", 0.5)]), "=AUC", "metrics: expected name=words, got =AUC"),
+        (json.dumps([row("auc", "all", 0.5)]), "auc", "metrics: expected name=heading, got auc"),
+        (json.dumps([row("auc", "all", 0.5)]), "=AUC", "metrics: expected name=heading, got =AUC"),
     ],
 )
 def test_what_gives_no_table_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str | None, figure: str, message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, metric: str, message: str
 ) -> None:
     path = tmp_path / "metrics.json"
-    if held is not None:
-        path.write_text(held)
-    assert main([str(path), figure]) == 2
+    if content is not None:
+        path.write_text(content)
+    assert main([str(path), metric]) == 2
     said = capsys.readouterr()
     assert re.fullmatch(rf"error: [^\n]*{message}[^\n]*\n", said.err) and not said.out
 

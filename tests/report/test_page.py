@@ -9,9 +9,8 @@ import pytest
 
 from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.report import page
-from monai_dgm.report.page import condensed, write_report
+from monai_dgm.report.page import merged, number, write_report
 from monai_dgm.report.panels import DISCLAIMER, Panel
-from monai_dgm.report.tables import number
 
 SIZE = 48
 EVIL = "<script>alert('x')</script> & \"quoted\""
@@ -97,15 +96,18 @@ def test_page_is_well_formed_self_contained_and_disclaims(tmp_path: Path) -> Non
     html = written(tmp_path)
     checker = parsed(html)
     assert html.startswith("<!DOCTYPE html>") and html.count(DISCLAIMER) >= 2
-    assert all(address.startswith(("data:image/png;base64,", "#")) for address in checker.addresses)
-    rest = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", html)
+    assert all(
+        address.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,", "#"))
+        for address in checker.addresses
+    )
+    rest = re.sub(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+", "", html)
     assert "//" not in rest and "url(" not in rest and "@import" not in rest, "nothing is fetched from anywhere"
     assert "script" not in checker.tags
     assert len(set(checker.ids)) == len(checker.ids)
     assert {a[1:] for a in checker.addresses if a[0] == "#"} <= set(checker.ids)
 
 
-def test_figures_curves_settings_and_notes_are_on_it(tmp_path: Path) -> None:
+def test_metrics_curves_settings_and_notes_are_on_it(tmp_path: Path) -> None:
     html = written(tmp_path)
     for text in (
         "0.912",
@@ -117,8 +119,8 @@ def test_figures_curves_settings_and_notes_are_on_it(tmp_path: Path) -> None:
         "network.width",
     ):
         assert text in html, text
-    assert "something new" in html, "a figure without words keeps its name"
-    assert html.count("<polyline") == 1 and "a note" in html and "<p>Second.</p>" in html
+    assert "something new" in html, "a metric without a display name keeps its own"
+    assert html.count("data:image/svg+xml") == 1 and "a note" in html and "<p>Second.</p>" in html
     assert "No warning" in html
 
 
@@ -159,8 +161,8 @@ def test_folder_gets_an_index_and_a_rewrite_replaces_it(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_page(tmp_path: Path) -> None:
     before = written(tmp_path)
-    broken = replace(a_panel(), residue=np.zeros(3, dtype=np.float32))
-    with pytest.raises(ValueError):
+    broken = replace(a_panel(), image=np.zeros(3, dtype=np.float32))
+    with pytest.raises(IndexError):
         written(tmp_path, panels=[broken])
     assert (tmp_path / "index.html").read_text(encoding="utf-8") == before
 
@@ -185,7 +187,7 @@ def test_diverged_values_do_not_break_the_page(tmp_path: Path) -> None:
 
 def test_warnings_that_repeat_become_one() -> None:
     warnings = [f"iteration {i}: mean |a| {i / 1000:.4f}" for i in range(100, 900, 100)] + ["other"]
-    assert condensed(warnings) == ["iteration 800: mean |a| 0.8000 (7 earlier like it)", "other"]
+    assert merged(warnings) == ["iteration 800: mean |a| 0.8000 (7 earlier like it)", "other"]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def make_up(
     sha256 = "5" * 64
     outcome = Outcome()
     for job in plan.jobs:
-        outcome.done[job.name] = write_job(root, job, sources, described.format(fold=job.fold), sha256)
+        outcome.finished[job.name] = write_job(root, job, sources, described.format(fold=job.fold), sha256)
     name = "the RSNA challenge" if is_rsna else "the embedded sample"
     return MadeUp(root, plan, outcome, DatasetInfo(None, root / "sample", name, sha256, folds, is_rsna))
 

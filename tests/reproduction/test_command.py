@@ -38,7 +38,7 @@ def test_bad_arguments_are_one_line(
 
 def test_a_report_before_any_training(sample_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--output_dir", str(tmp_path), "--dataset_dir", str(sample_dir), "--report_only"]) == 0
-    assert "No figures yet." in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "No metrics yet." in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert not (tmp_path / "jobs").exists()
 
 
@@ -61,13 +61,13 @@ def test_the_toy_argument_from_end_to_end_killed_once(repository: Path, tmp_path
     first = subprocess.Popen(command, cwd=repository, start_new_session=True, stdout=subprocess.DEVNULL)
     # Killed amid the second job, so that there is a finished one and one that is under way.
     for _ in range(3000):
-        if len(list(tmp_path.glob("jobs/*/job.json"))) >= 1 and len(list(tmp_path.glob("jobs/*/log.txt"))) >= 2:
+        if len(list(tmp_path.glob("jobs/*/done.json"))) >= 1 and len(list(tmp_path.glob("jobs/*/log.txt"))) >= 2:
             break
         assert first.poll() is None
         time.sleep(0.1)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/*/job.json")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/*/done.json")}
     assert kept
 
     second = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=1500, check=False)

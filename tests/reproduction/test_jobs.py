@@ -9,7 +9,7 @@ import pytest
 from monai_dgm.networks.classifiers import ARCHITECTURES
 from monai_dgm.networks.detector import BACKBONES
 from monai_dgm.reproduction.jobs import TABLES, make_plan
-from monai_dgm.reproduction.paper_values import PAPER_FIGURES
+from monai_dgm.reproduction.paper_values import PAPER_VALUES
 from monai_dgm.reproduction.presets import PRESETS
 
 presets = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
@@ -71,7 +71,7 @@ def test_residues_are_all_that_paired_rows_differ_in(preset) -> None:
 def test_the_papers_preset_has_every_row_of_the_paper_that_is_not_of_another_method() -> None:
     rows = {(row.table, row.paper) for row in make_plan(PRESETS["paper"], (0,)).rows}
     others = {"+ VA-GAN", "+ CycleGAN", "+ MUNIT", "+ DRIT"}
-    assert rows == {(table, name) for table, printed in PAPER_FIGURES.items() for name in printed if name not in others}
+    assert rows == {(table, name) for table, printed in PAPER_VALUES.items() for name in printed if name not in others}
 
 
 @pytest.mark.parametrize("name", ["small", "cpu"])

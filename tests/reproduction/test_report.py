@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.reproduction.pages import write_page
-from monai_dgm.reproduction.paper_values import PAPER_FIGURES
+from monai_dgm.reproduction.paper_values import PAPER_VALUES
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.result_tables import collect
 from monai_dgm.reproduction.table_files import percent, write_csv, write_latex
@@ -57,7 +57,7 @@ def test_every_cell_names_checkpoint_and_data(folder: Path) -> None:
             assert "the embedded sample" in cell["data"] and cell["manifest_sha256"] == "5" * 64
             assert int(cell["num_images"]) > 0 and int(cell["num_patients"]) > 0
     page = texts(folder)["index.html"]
-    metrics = re.findall(r"<td class='n' title='([^']*)'>", page)
+    metrics = re.findall(r'<td class="n" title="([^"]*)">', page)
     titles = [title for title in metrics if title.startswith("fold")]
     assert len(titles) >= 9 * 5
     assert all("model.pt, SHA-256 " in title and "manifest 5555" in title and "fold 1" in title for title in titles)
@@ -65,7 +65,7 @@ def test_every_cell_names_checkpoint_and_data(folder: Path) -> None:
 
 def test_tables_have_the_papers_columns(folder: Path) -> None:
     page = texts(folder)["index.html"]
-    heads = [re.findall(r"<th[^>]*>([^<]*)</th>", head) for head in re.findall(r"<thead>(.*?)</thead>", page)]
+    heads = [re.findall(r"<th[^>]*>([^<]*)</th>", head) for head in re.findall(r"(?s)<thead>(.*?)</thead>", page)]
     six = ["Sen.", "Spe.", "Pre.", "F1", "AP", "AUC"]
     for expected in (["Size", *six], six, ["AP", "AP40", "AP50", "AP60", "AP70"]):
         assert ["Method", *expected, "n"] in heads
@@ -102,19 +102,21 @@ def test_texts_are_escaped(made_up: Make) -> None:
     assert "a&lt;b&gt;&amp;c" in page and "a<b>" not in page
 
 
-def printed_figures() -> set[str]:
-    return {f"{mean:.2f} ± {sd:.2f}" for rows in PAPER_FIGURES.values() for row in rows.values() for mean, sd in row}
+def printed_values() -> set[str]:
+    return {
+        f"{mean:.2f} ± {sd:.2f}" for rows in PAPER_VALUES.values() for row in rows.values() for mean, sd in row.values()
+    }
 
 
-def test_the_papers_figures_never_stand_beside_other_data(made_up: Make) -> None:
+def test_the_papers_values_never_stand_beside_other_data(made_up: Make) -> None:
     made = made_up(preset=PRESETS["paper"], folds=(0,))
     for name, text in texts(written(made)).items():
         plain = text.replace("$\\pm$", "±")
-        assert not any(figure in plain for figure in printed_figures()), name
+        assert not any(figure in plain for figure in printed_values()), name
         assert "paper_mean" not in plain, name
 
 
-def test_the_papers_figures_stand_beside_its_own_data(made_up: Make) -> None:
+def test_the_papers_values_stand_beside_its_own_data(made_up: Make) -> None:
     made = made_up(preset=PRESETS["paper"], is_rsna=True, described=RSNA, folds=(0,))
     found = texts(written(made))
     assert "95.83 ± 0.19" in found["index.html"] and "24.25 ± 0.14" in found["index.html"]
@@ -126,7 +128,7 @@ def test_the_papers_figures_stand_beside_its_own_data(made_up: Make) -> None:
 def test_failures_and_what_is_missing_are_on_the_page(made_up: Make) -> None:
     made = made_up(folds=(0,), tables=(5,))
     name = made.plan.rows[1].jobs[0]
-    del made.outcome.done[name]
+    del made.outcome.finished[name]
     made.outcome.failed[name] = "no space left"
     page = texts(written(made))["index.html"]
     assert "Failed: fold 0: abnormality" in page and "no space left" in page and "Nothing yet: " in page
@@ -134,8 +136,8 @@ def test_failures_and_what_is_missing_are_on_the_page(made_up: Make) -> None:
 
 def test_nothing_done_is_a_page_too(made_up: Make) -> None:
     made = made_up(folds=(0,))
-    made.outcome.waiting, made.outcome.done = list(made.outcome.done), {}
-    assert "No figures yet." in texts(written(made))["index.html"]
+    made.outcome.waiting, made.outcome.finished = list(made.outcome.finished), {}
+    assert "No metrics yet." in texts(written(made))["index.html"]
 
 
 def test_percent() -> None:

@@ -30,7 +30,7 @@ def rows_of(results: Results, table: int, group: str = "all") -> list[ResultRow]
 
 def scores_of(made: MadeUp, row: ResultRow, part: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Labels and scores of each fold."""
-    found = [read_scores(made.root / one.done.scores[part]) for one in row.evidence]
+    found = [read_scores(made.root / one.job_record.scores[part]) for one in row.predictions]
     return [(np.array([r.label for r in records]), np.array([r.score for r in records])) for records in found]
 
 
@@ -63,12 +63,12 @@ def test_normal_is_positive_in_tables_4_and_5_and_opacity_in_6(made_up: Make) ->
 def test_the_threshold_comes_from_validation_alone(made_up: Make) -> None:
     made = made_up(folds=(0,), tables=(5,))
     before = rows_of(collected(made), 5)[0]
-    done = before.evidence[0].done
-    validation = read_scores(made.root / done.scores[0])
+    record = before.predictions[0].job_record
+    validation = read_scores(made.root / record.scores[0])
     shifted = [dataclasses.replace(r, score=min(1.0, r.score + 0.2)) for r in validation]
-    write_scores(shifted, made.root / done.scores[0])
+    write_scores(shifted, made.root / record.scores[0])
     after = rows_of(collected(made), 5)[0]
-    assert after.evidence[0].threshold > before.evidence[0].threshold
+    assert after.predictions[0].threshold > before.predictions[0].threshold
     assert after.summaries["auc"].mean == before.summaries["auc"].mean
     assert after.summaries["sensitivity"].mean > before.summaries["sensitivity"].mean  # more are called normal
 
@@ -85,8 +85,8 @@ def test_sources_get_rows_of_their_own_images(made_up: Make) -> None:
 
 def test_a_source_of_one_label_gets_none(made_up: Make) -> None:
     made = made_up(sources=("nih", "rsna_normal"), folds=(0,), tables=(5,))
-    for done in made.outcome.done.values():
-        for name in done.scores:
+    for record in made.outcome.finished.values():
+        for name in record.scores:
             records = read_scores(made.root / name)
             kept = [r for r in records if r.source == "nih" or r.label == 0]
             write_scores(kept, made.root / name)
@@ -115,7 +115,7 @@ def test_a_loss_is_reported_as_one(made_up: Make) -> None:
     made = made_up(tables=(5,))
     names = {name for row in made.plan.rows if "residue" in row.channels for name in row.jobs.values()}
     for name in names:
-        path = made.root / made.outcome.done[name].scores[1]
+        path = made.root / made.outcome.finished[name].scores[1]
         write_scores([dataclasses.replace(r, score=1 - r.score) for r in read_scores(path)], path)
     figure = collected(made).tables[0].differences[0].metrics["auc"]
     assert figure.difference < 0 and figure.high < 0
@@ -123,7 +123,7 @@ def test_a_loss_is_reported_as_one(made_up: Make) -> None:
 
 def test_other_test_images_are_not_paired_and_the_reader_is_told(made_up: Make) -> None:
     made = made_up(folds=(0,), tables=(6,))
-    path = made.root / made.outcome.done[made.plan.rows[0].jobs[0]].scores[1]
+    path = made.root / made.outcome.finished[made.plan.rows[0].jobs[0]].scores[1]
     write_scores(read_scores(path)[:-1], path)
     results = collected(made)
     assert results.tables[0].differences == [] and "not tested on the same images" in results.problems[0]
@@ -132,8 +132,8 @@ def test_other_test_images_are_not_paired_and_the_reader_is_told(made_up: Make) 
 def test_what_has_not_run_is_listed_and_the_rest_is_there(made_up: Make) -> None:
     made = made_up(folds=(0, 1), tables=(5,))
     without, with_residue = made.plan.rows
-    del made.outcome.done[with_residue.jobs[0]], made.outcome.done[with_residue.jobs[1]]
-    del made.outcome.done[without.jobs[1]]
+    del made.outcome.finished[with_residue.jobs[0]], made.outcome.finished[with_residue.jobs[1]]
+    del made.outcome.finished[without.jobs[1]]
     table = collected(made).tables[0]
     assert table.empty == [with_residue.name] and not table.differences
     summary = table.groups["all"][0].summaries["auc"]
@@ -142,12 +142,22 @@ def test_what_has_not_run_is_listed_and_the_rest_is_there(made_up: Make) -> None
 
 def test_figures_of_other_weights_are_refused(made_up: Make) -> None:
     made = made_up(folds=(0,), tables=(5,))
-    done = made.outcome.done[made.plan.rows[0].jobs[0]]
-    path = (made.root / done.scores[1]).with_name("metrics.json")
+    record = made.outcome.finished[made.plan.rows[0].jobs[0]]
+    path = (made.root / record.scores[1]).with_name("metrics.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "model": {"sha256": "f" * 64}}))
     results = collected(made)
     assert results.tables[0].empty == [made.plan.rows[0].name]
     assert "ffffffffffff" in results.problems[0] and len(results.problems) == 1
+
+
+def test_metrics_of_earlier_versions_are_read(made_up: Make) -> None:
+    made = made_up(folds=(0,), tables=(5,))
+    for record in made.outcome.finished.values():
+        if record.scores:
+            path = (made.root / record.scores[1]).with_name("metrics.json")
+            path.rename(path.with_name("figures.json"))
+    results = collected(made)
+    assert not results.problems and not results.tables[0].empty
 
 
 def test_sizes_are_those_of_the_paper_where_the_networks_are() -> None:

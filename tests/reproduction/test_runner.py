@@ -22,7 +22,7 @@ from monai_dgm.reproduction.jobs import Job, Plan, make_plan
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.runner import LOG_FILE, Runner, all_decomposers, changed_configs
 
-MATERIAL = DatasetInfo(None, Path("sample"), "made up", "5" * 64, (0, 1))
+DATASET_INFO = DatasetInfo(None, Path("sample"), "made up", "5" * 64, (0, 1))
 
 # Stands in for a bundle: weights and scores, a line in a diary, or an error for the jobs named in the file "broken".
 COMMAND = """
@@ -48,7 +48,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def runner(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    runner = Runner(tmp_path, MATERIAL, repository / "bundles")
+    runner = Runner(tmp_path, DATASET_INFO, repository / "bundles")
 
     def arguments(job: Job, needed: object) -> list[str]:
         files = [*([] if job.kind == "head" else ["models/model.pt"]), *SCORES.get(job.kind, ())]
@@ -70,18 +70,18 @@ def diary(runner: Runner) -> list[str]:
 
 def test_everything_runs_once_in_order(runner: Runner, plan: Plan) -> None:
     names = [job.name for job in plan.jobs]
-    assert list(runner.run(plan).done) == diary(runner) == names
-    assert list(runner.run(plan).done) == diary(runner) == names  # and nothing again
+    assert list(runner.run(plan).finished) == diary(runner) == names
+    assert list(runner.run(plan).finished) == diary(runner) == names  # and nothing again
 
 
 def test_a_finished_job_says_what_it_was(runner: Runner, plan: Plan) -> None:
     outcome = runner.run(plan)
     for job in plan.jobs:
-        done = outcome.done[job.name]
-        assert (runner.root / done.weights).is_file() and len(done.sha256) == 64
-        assert done.data_sha256 == MATERIAL.sha256 and set(done.configs) == set(job.configs)
-        assert str(runner.root) not in json.dumps(dataclasses.asdict(done))
-        assert done.decomposer_sha256 == (outcome.done[job.needs].sha256 if job.needs else None)
+        record = outcome.finished[job.name]
+        assert (runner.root / record.weights).is_file() and len(record.sha256) == 64
+        assert record.data_sha256 == DATASET_INFO.sha256 and set(record.configs) == set(job.configs)
+        assert str(runner.root) not in json.dumps(dataclasses.asdict(record))
+        assert record.decomposer_sha256 == (outcome.finished[job.needs].sha256 if job.needs else None)
     assert not list(runner.root.rglob("checkpoint.pt"))  # of finished trainings
 
 
@@ -91,7 +91,7 @@ def test_a_failure_stops_what_needs_it_and_is_tried_again(runner: Runner, plan: 
     needing = {job.name for job in plan.jobs if job.needs == "fold0-decomposer"}
     assert set(outcome.failed) == {"fold0-decomposer", *needing}
     assert outcome.failed["fold0-decomposer"].startswith("nothing to train on (see jobs/fold0-decomposer-")
-    assert set(outcome.done) == {job.name for job in plan.jobs} - set(outcome.failed)
+    assert set(outcome.finished) == {job.name for job in plan.jobs} - set(outcome.failed)
     broken(runner, "")
     assert not runner.run(plan).failed and len(diary(runner)) == len(plan.jobs)
 
@@ -99,12 +99,12 @@ def test_a_failure_stops_what_needs_it_and_is_tried_again(runner: Runner, plan: 
 def test_missing_scores_are_a_failure(runner: Runner, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "arguments", lambda job, needed: ["-c", "pass"])
     outcome = runner.run(plan)
-    assert "expected this file" in outcome.failed["fold0-decomposer"] and not outcome.done
+    assert "expected this file" in outcome.failed["fold0-decomposer"] and not outcome.finished
 
 
 def test_weights_that_changed_are_made_anew_and_so_is_what_saw_their_residues(runner: Runner, plan: Plan) -> None:
-    done = runner.run(plan).done["fold0-decomposer"]
-    (runner.root / done.weights).write_text("others")
+    record = runner.run(plan).finished["fold0-decomposer"]
+    (runner.root / record.weights).write_text("others")
     once = len(diary(runner))
     assert not runner.run(plan).failed
     assert diary(runner)[once:] == ["fold0-decomposer"]  # which came out the same again
@@ -128,7 +128,7 @@ def test_the_key_is_of_what_decides_the_outcome(plan: Plan) -> None:
 
 
 def test_the_command_names_all_paths(tmp_path: Path, repository: Path, plan: Plan) -> None:
-    dataset_info = dataclasses.replace(MATERIAL, dataset_dir=tmp_path / "data")
+    dataset_info = dataclasses.replace(DATASET_INFO, dataset_dir=tmp_path / "data")
     runner = Runner(tmp_path / "out", dataset_info, repository / "bundles")
     for job in (job for job in plan.jobs if job.needs is None):
         arguments = runner.arguments(job, None)
@@ -157,7 +157,7 @@ def test_cross_fitting_names_the_decomposers_of_all_folds(tmp_path: Path, reposi
         (tmp_path / f"model{fold}.json").write_text(json.dumps({"fold": fold}))
     paths = str(tmp_path / "model{fold}.pt")
     fingerprint = all_decomposers(paths, (0, 1))
-    runner = Runner(tmp_path, MATERIAL, repository / "bundles", paths)
+    runner = Runner(tmp_path, DATASET_INFO, repository / "bundles", paths)
     plan = make_plan(PRESETS["toy"], (0,), (5,), fingerprint)
     job = next(job for job in plan.jobs if "cross_fitted" in job.name)
     arguments = runner.arguments(job, runner.given(plan.jobs[0]))
@@ -177,7 +177,7 @@ def test_changed_configurations_are_noticed(runner: Runner, plan: Plan, tmp_path
 
 def test_bundles_have_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--bundles_dir"):
-        Runner(tmp_path, MATERIAL, tmp_path)
+        Runner(tmp_path, DATASET_INFO, tmp_path)
 
 
 @pytest.fixture
@@ -186,10 +186,10 @@ def started(tmp_path: Path, repository: Path) -> Callable[[], subprocess.Popen[s
     script = (
         "import sys; from pathlib import Path\n"
         "from monai_dgm.reproduction.jobs import make_plan\n"
-        "from monai_dgm.reproduction.dataset_info import Material\n"
+        "from monai_dgm.reproduction.dataset_info import DatasetInfo\n"
         "from monai_dgm.reproduction.presets import PRESETS\n"
         "from monai_dgm.reproduction.runner import Runner\n"
-        f"runner = Runner(Path({str(tmp_path)!r}), Material(None, Path('s'), 'n', '0', (0,)), Path('bundles'))\n"
+        f"runner = Runner(Path({str(tmp_path)!r}), DatasetInfo(None, Path('s'), 'n', '0', (0,)), Path('bundles'))\n"
         "sleep = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
         "runner.arguments = lambda job, needed: ['-c', sleep]\n"
         "runner.run(make_plan(PRESETS['toy'], (0,), (7,)))\n"

@@ -1,16 +1,18 @@
 import numpy as np
 import pytest
-from monai.apps.detection.transforms.box_ops import convert_box_to_mask
+from monai.data.box_utils import box_iou as monai_box_iou
 
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.boxes import (
+    SAME_BOX_PIXELS,
+    BoxChanges,
+    box_iou,
     box_of_mask,
-    boxes_from_monai,
-    boxes_to_monai,
     check_boxes,
+    compare_boxes,
+    pair_boxes,
     rasterise_boxes,
-    xywh_to_xyxy,
-    xyxy_to_xywh,
+    same_boxes,
 )
 
 BOXES = np.array([[2, 1, 9, 4], [0, 6, 3, 8]], dtype=np.float32)  # wide, and tall: x and y cannot be confused
@@ -64,19 +66,68 @@ def test_bad_boxes_are_named(boxes: list[list[float]], message: str) -> None:
     assert "row 7" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_empty_boxes_have_shape_0_4() -> None:
+def test_no_box_is_of_shape_0_4() -> None:
     assert check_boxes([]).shape == (0, 4)
-    assert boxes_to_monai([]).shape == xywh_to_xyxy([]).shape == xyxy_to_xywh([]).shape == (0, 4)
 
 
-def test_width_and_height_round_trip() -> None:
-    np.testing.assert_array_equal(xyxy_to_xywh(BOXES)[0], [2, 1, 7, 3])
-    np.testing.assert_array_equal(xywh_to_xyxy(xyxy_to_xywh(BOXES)), BOXES)
+EMPTY = np.zeros((0, 4))
 
 
-def test_monai_marks_the_same_pixels_of_a_rows_first_array() -> None:
-    theirs = convert_box_to_mask(boxes_to_monai(BOXES), np.array([1, 1]), SHAPE, bg_label=0)
-    for box, mask in zip(BOXES, theirs, strict=True):
-        np.testing.assert_array_equal(mask.astype(bool), rasterise_boxes(box[None], SHAPE))
-    np.testing.assert_array_equal(boxes_to_monai(BOXES)[0], [1, 2, 4, 9])
-    np.testing.assert_array_equal(boxes_from_monai(boxes_to_monai(BOXES)), BOXES)
+def random_boxes(count: int, seed: int, least: float = 1.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 50, (count, 2))
+    return np.concatenate([corner, corner + rng.uniform(least, 50, (count, 2))], axis=1)
+
+
+def test_iou_is_monais_in_more_digits() -> None:
+    ours = box_iou(random_boxes(40, 0), random_boxes(30, 1))
+    np.testing.assert_allclose(ours, monai_box_iou(random_boxes(40, 0), random_boxes(30, 1)), atol=1e-6)
+    assert box_iou(EMPTY, BOXES).shape == (0, 2) and box_iou(BOXES, EMPTY).shape == (2, 0)
+    assert box_iou([[5, 5, 5, 5]], [[5, 5, 5, 5]]) == 0
+
+
+def test_pairs_have_the_largest_sum() -> None:
+    assert pair_boxes([[0.9, 0.8], [0.7, 0.1]]) == [(0, 1), (1, 0)]  # 1.5 rather than 1.0
+    assert pair_boxes([[0.9, 0.8], [0.7, 0.1]], least=0.75) == [(0, 1)]
+    assert pair_boxes(np.zeros((0, 3))) == pair_boxes([[0.0]]) == []
+
+
+def test_a_box_is_the_same_within_the_tolerance_at_every_edge() -> None:
+    box = np.array([10.0, 10, 50, 40])
+    for edge in range(4):
+        for sign in (-1, 1):
+            near, far = box.copy(), box.copy()
+            near[edge] += sign * 0.99 * SAME_BOX_PIXELS
+            far[edge] += sign * SAME_BOX_PIXELS
+            assert same_boxes([near, far], box).ravel().tolist() == [True, False]
+    assert same_boxes(EMPTY, BOXES).shape == (0, 2)
+
+
+def test_boxes_are_kept_moved_added_and_deleted() -> None:
+    model = [[0, 0, 100, 100], [200, 200, 300, 300], [500, 500, 600, 600]]
+    reader = [[205, 210, 310, 300], [0.5, 0, 100, 99.5], [700, 700, 800, 800]]
+    assert compare_boxes(reader, model) == BoxChanges(kept=((1, 0),), moved=((0, 1),), added=(2,), deleted=(2,))
+    assert compare_boxes([[0, 0, 100, 30]], model[:1]).moved == ((0, 0),)  # shrunk to a third
+    assert compare_boxes([[0, 0, 100, 9]], model[:1]).added == (0,)
+
+
+def test_a_kept_box_is_never_given_away_for_a_larger_overlap() -> None:
+    model, reader = [[0, 0, 3, 3], [0, 0, 4, 4]], [[0, 0, 3.9, 3.9]]  # the same as both: the nearer one was kept
+    assert compare_boxes(reader, model) == BoxChanges(kept=((0, 1),), moved=(), added=(), deleted=(0,))
+    both = compare_boxes([[0, 0, 3.9, 3.9], [0, 0, 4, 4]], model)
+    assert both.kept == ((0, 0), (1, 1)) and not both.moved
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_box_has_one_fate(seed: int) -> None:
+    ours, model = random_boxes(seed % 6, seed), random_boxes(seed % 5, seed + 100)
+    ours[: len(model) // 2] = model[: len(ours)][: len(model) // 2] + 0.5
+    changes = compare_boxes(ours, model)
+    paired = [*changes.kept, *changes.moved]
+    assert sorted([*changes.added, *(i for i, _ in paired)]) == list(range(len(ours)))
+    assert sorted([*changes.deleted, *(j for _, j in paired)]) == list(range(len(model)))
+
+
+def test_nothing_on_either_side() -> None:
+    assert compare_boxes(EMPTY, BOXES).deleted == compare_boxes(BOXES, []).added == (0, 1)
+    assert compare_boxes([], []) == BoxChanges((), (), (), ())

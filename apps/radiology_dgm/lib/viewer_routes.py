@@ -12,10 +12,11 @@ from monailabel.endpoints.user.auth import User
 from lib.routes import ANNOTATOR, ANY_USER, app_of, login_of
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.labelling.labels.image_label import LabelledBox
-from monai_dgm.labelling.labels.pixel_boxes import read_pixel_boxes
+from monai_dgm.labelling.labels.reader_boxes import read_viewer_boxes
 from monai_dgm.labelling.server.pictures import picture_png
 from monai_dgm.labelling.server.requests import reader_of
 from monai_dgm.labelling.server.submissions import label_of_reading
+from monai_dgm.transforms.boxes import SAME_BOX_PIXELS
 from monai_dgm.transforms.placement import Placement
 
 ROUTES = [
@@ -86,7 +87,7 @@ def put_boxes(
     """Keep a reader's boxes, or the confirmed negative, as the label of an image."""
     app, who = app_of(request), reader_of({"reader": reader}, login_of(user))
     placement = app.analysis.placement(image)
-    reading = read_pixel_boxes(document, placement)
+    reading = read_viewer_boxes(document, placement)
     label = label_of_reading(reading, image, placement, who, SOURCE, app.submissions.shown(image, who))
     kept = app.submissions.keep(label, reading.ignored)
     app.on_save_label(image, image)
@@ -131,6 +132,7 @@ def _answer(app: Any, image: str, placement: Placement, boxes: Sequence[Labelled
         "rows": placement.rows,
         "cols": placement.cols,
         "boxes": [box.as_dict() for box in boxes],
+        "same_box_pixels": SAME_BOX_PIXELS,
         "model_version": version,
         "box_source": "detector" if version.startswith("detector") else "saliency",
         **app.submissions.describe(image),

@@ -23,7 +23,7 @@
     async function showBoxes(fresh) {
       const shown = dgm.geometry.displayed(services);
       const answer = await dgm.status.during(() => dgm.server.boxes(shown.image, fresh));
-      dgm.boxes.show(shown, answer.boxes);
+      dgm.boxes.show(shown, answer.boxes, answer.same_box_pixels);
       const what = `${answer.boxes.length || 'no'} boxes of ${answer.model_version} (${answer.box_source})`;
       dgm.status.note(what);
       say('info', what);

@@ -17,9 +17,10 @@ from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.metrics.groups import groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.metric_sets import Weights, metric_rows
+from monai_dgm.transforms.boxes import box_iou
 from monai_dgm.transforms.lungs import lung_box, split_lungs
 
-__all__ = ["LungMaskResult", "LungMetrics", "box_iou", "dice", "lung_rows"]
+__all__ = ["LungMaskResult", "LungMetrics", "dice", "lung_box_iou", "lung_rows"]
 
 Mask = NDArray[np.bool_]
 
@@ -30,13 +31,9 @@ def dice(mask: Mask, truth: Mask) -> float:
     return 2 * int((mask & truth).sum()) / total if total else 1.0
 
 
-def box_iou(one: NDArray[Any] | None, other: NDArray[Any] | None) -> float:
+def lung_box_iou(one: NDArray[Any] | None, other: NDArray[Any] | None) -> float:
     """Intersection over union of two boxes (4,); 0 where one of them is None."""
-    if one is None or other is None:
-        return 0.0
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    both = float(np.prod(np.clip(high - low, 0, None)))
-    return both / (float(np.prod(one[2:] - one[:2])) + float(np.prod(other[2:] - other[:2])) - both)
+    return 0.0 if one is None or other is None else float(box_iou(one, other)[0, 0])
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class LungMetrics(Metric):
                 dice=dice(mask, truth),
                 right_dice=dice(right, true_right),
                 left_dice=dice(left, true_left),
-                box_iou=box_iou(lung_box(mask), lung_box(truth)),
+                box_iou=lung_box_iou(lung_box(mask), lung_box(truth)),
                 mask=mask,
                 truth=truth,
             )

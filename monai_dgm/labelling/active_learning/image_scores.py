@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.labels.matching import pair_boxes
-from monai_dgm.metrics.detection_matching import box_overlaps
+from monai_dgm.transforms.boxes import box_iou, pair_boxes
 
 __all__ = [
     "MEASURES",
@@ -136,7 +135,7 @@ def disagreement(
     Raises:
         InputError: weights outside [0, 1], or another number of them than of boxes.
     """
-    overlap = box_overlaps(saliency_boxes, detector_boxes)
+    overlap = box_iou(saliency_boxes, detector_boxes)
     a, b = _weights(saliency_weights, overlap.shape[0]), _weights(detector_scores, overlap.shape[1])
     total = float(a.sum() + b.sum())
     if total <= 0:

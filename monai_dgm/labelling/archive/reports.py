@@ -7,10 +7,9 @@ deleted. Reports of models, ours and others', are no labels. Each report is read
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pydicom
 
 from monai_dgm.errors import InputError
@@ -18,14 +17,10 @@ from monai_dgm.labelling.archive.archive_client import StudyUIDs
 from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.instance_index import ArchiveIndex
-from monai_dgm.labelling.dicom_objects.opacity_report import (
-    OpacityReport,
-    ReportedOpacity,
-    boxes_of,
-    match_to_predictions,
-)
+from monai_dgm.labelling.dicom_objects.opacity_report import OpacityReport
 from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
-from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, LabelledBox, as_array, checked_reader
+from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, checked_reader, make_boxes
+from monai_dgm.labelling.labels.reader_boxes import with_model_boxes
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, UnknownError
 from monai_dgm.labelling.server.requests import anonymous_reader
 from monai_dgm.labelling.server.submissions import Submissions
@@ -178,8 +173,6 @@ def label_of_report(
 ) -> ImageLabel | None:
     """What a report says of one radiograph; None where it says nothing of it.
 
-    A box that overlaps one of the model's that the reader was shown keeps that one's score.
-
     Args:
         report: a reader's.
         image_id: SOP Instance UID of the radiograph.
@@ -194,28 +187,12 @@ def label_of_report(
     found = report.on_image(image_id)
     if not found and not report.confirmed_negative and not emptied:
         return None
-    known = shown if shown is not None and shown.size == size else None
-    return ImageLabel(
+    label = ImageLabel(
         image_id=image_id,
         size=size,
         status="boxes" if found else "no_finding",
-        boxes=_scored(found, known),
+        boxes=make_boxes(np.round([item.box for item in found], 3), [OPACITY] * len(found)),
         reader=reader,
         source=SOURCE,
-        model_boxes=None if known is None else known.boxes,
-        model_version=None if known is None else known.model_version,
     )
-
-
-def _scored(found: Sequence[ReportedOpacity], shown: ImageLabel | None) -> tuple[LabelledBox, ...]:
-    scores: list[float | None] = [None] * len(found)
-    if shown is not None:
-        changes = match_to_predictions(boxes_of(found), as_array(shown.boxes))
-        for model, ours in (*changes.kept, *changes.moved):
-            scores[ours] = shown.boxes[model].score
-        counts = Counter({name: len(getattr(changes, name)) for name in ("kept", "moved", "added", "deleted")})
-        logger.info("a report: %s", ", ".join(f"{count} boxes {name}" for name, count in counts.items()))
-    return tuple(
-        LabelledBox(tuple(round(edge, 3) for edge in item.box), OPACITY, score)  # type: ignore[arg-type]
-        for item, score in zip(found, scores, strict=True)
-    )
+    return with_model_boxes(label, shown)

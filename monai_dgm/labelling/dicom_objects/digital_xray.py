@@ -1,16 +1,20 @@
-"""A radiograph as Digital X-Ray Image for presentation (PS3.3 A.26), as detectors write it.
+"""Simulated radiographs, and the embedded sample, as Digital X-Ray Images for presentation (PS3.3 A.26).
 
-For simulated radiographs, so that an archive can be tried without a patient in it.
+With them an archive can be tried without a patient in it.
 """
 
 from __future__ import annotations
 
+import csv
+import os
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     PYDICOM_IMPLEMENTATION_UID,
@@ -20,8 +24,10 @@ from pydicom.uid import (
 )
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.dicom_objects.derived import SOFTWARE, UTF8, check_text
+from monai_dgm.labelling.dicom_objects.derived import SOFTWARE, UTF8, check_text, encode_dicom
+from monai_dgm.utils.atomic import atomic_write
 
+FIELD_MM = 360.0  # side of the square that a detector shows of a chest
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "radiographs.monai-dgm")
 _VIEWS = {"PA": ("272479007", "postero-anterior"), "AP": ("272460009", "antero-posterior")}  # CID 4010
 _SEXES = ("M", "F", "O")
@@ -92,6 +98,43 @@ def write_digital_xray(
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image.file_meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     return image
+
+
+def write_dicom_sample(sample: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
+    """Write each image of a sample as a Digital X-Ray of a study of its own; the same sample gives the same UIDs.
+
+    Args:
+        sample: folder that ``write_sample`` wrote.
+        folder: for the files; those that are there stay as they are.
+
+    Returns:
+        The files, in the manifest's order.
+
+    Raises:
+        InputError: no sample.
+    """
+    source, target = Path(sample), Path(folder)
+    try:
+        with open(source / "manifest.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{source / 'manifest.csv'}: expected a sample ({error.strerror})") from error
+    return [_write_sample_image(source, target, row) for row in rows]
+
+
+def _write_sample_image(source: Path, target: Path, row: dict[str, str]) -> Path:
+    path = target / f"{Path(row['image']).stem}.dcm"
+    if path.exists():
+        return path
+    pixels = np.asarray(Image.open(source / row["image"])).astype(np.uint16)
+    sex = row["sex"] if row["sex"] in ("M", "F") else "O"
+    patient = ExaminedPatient(row["patient_id"], sex, int(float(row["age"] or 0)))
+    spacing = FIELD_MM / pixels.shape[0]
+    key = f"{row['patient_id']}/{path.stem}/{pixels.shape[0]}"
+    image = write_digital_xray(pixels, patient, key, view=row["view"], pixel_spacing=(spacing, spacing))
+    with atomic_write(path) as partial:
+        partial.write_bytes(encode_dicom(image))
+    return path
 
 
 def _add_patient(image: pydicom.Dataset, patient: ExaminedPatient, date: str) -> None:

@@ -1,16 +1,18 @@
-"""What a structured report says of opacities, and how a reader's boxes differ from a model's."""
+"""What a structured report says of opacities: its regions as boxes (PS3.3 C.18.6)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import pydicom
+from numpy.typing import NDArray
 
-SAME_IOU = 0.5  # from here on a reader's box is a predicted one, kept or moved
-KEPT_WITHIN = 1.0  # pixels that an edge may differ: viewers round
+from monai_dgm.readers.dicom.read import pixel_spacing
+
+AREAS = {"POLYLINE", "ELLIPSE", "CIRCLE"}
+CLOSED = 0.01  # pixels between the first and the last point of a closed polyline
 
 
 @dataclass(frozen=True)
@@ -81,91 +83,76 @@ class OpacityReport:
         return tuple(item for item in self.opacities if item.sop_instance_uid == sop_instance_uid)
 
 
-def boxes_of(opacities: Iterable[ReportedOpacity]) -> NDArray[np.float32]:
-    """Boxes of regions, float32 (N, 4)."""
-    return np.array([item.box for item in opacities], dtype=np.float32).reshape(-1, 4)
+class NoBox(Exception):
+    """A region that gives no box; the message says why."""
 
 
-def newest_report_per_study(
-    reports: Iterable[OpacityReport], include_predictions: bool = False
-) -> dict[str, OpacityReport]:
-    """The report that counts in each study: every save is a complete report, so the newest one replaces the others.
+def box_of_graphic(graphic_type: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The box (4,) [xmin, ymin, xmax, ymax] around a region.
 
     Args:
-        reports: in any order. One without a time is older than any with; among equals the later in order counts.
-        include_predictions: a model's own reports count, too; by default only what readers saved does.
+        graphic_type: "POLYLINE" of corners, closed by its first point (PS3.3 C.18.6.1.2) or the four corners of an
+            upright rectangle, "ELLIPSE" of the ends of its major and then its minor axis, or "CIRCLE" of its centre and
+            a point on it.
+        points: (N, 2) columns and rows.
 
-    Returns:
-        Study Instance UID -> report.
+    Raises:
+        NoBox: another type or number of points, a line, or a polyline that is not closed.
     """
-    newest: dict[str, OpacityReport] = {}
-    for report in reports:
-        if report.is_prediction and not include_predictions:
-            continue
-        known = newest.get(report.study_uid)
-        if known is None or _time(report) >= _time(known):
-            newest[report.study_uid] = report
-    return newest
+    if graphic_type == "CIRCLE" and len(points) == 2:
+        radius = float(np.hypot(*(points[1] - points[0])))
+        low, high = points[0] - radius, points[0] + radius
+    elif graphic_type == "ELLIPSE" and len(points) == 4:
+        half_axes = (points[[1, 3]] - points[[0, 2]]) / 2
+        reach = np.sqrt((half_axes**2).sum(axis=0))
+        low, high = points.mean(axis=0) - reach, points.mean(axis=0) + reach
+    elif graphic_type == "POLYLINE":
+        if len(np.unique(points, axis=0)) < 3:
+            raise NoBox("a line, which is no area")
+        closed = np.abs(points[0] - points[-1]).max() <= CLOSED
+        if not closed and not _is_rectangle(points):  # angles, Cobb angles and freehand lines are open
+            raise NoBox("a POLYLINE that is not closed, which is no area")
+        low, high = points.min(axis=0), points.max(axis=0)
+    else:
+        raise NoBox(f"{graphic_type[:16]} of {len(points)} points")
+    return np.concatenate([low, high])
 
 
-def _time(report: OpacityReport) -> datetime:
-    return report.written or datetime.min
+def _is_rectangle(points: NDArray[np.float64]) -> bool:
+    """Whether four points are the corners of an upright rectangle, one after the other: some tools do not close it."""
+    if len(points) != 4:
+        return False
+    along = np.abs(np.roll(points, -1, axis=0) - points) > CLOSED  # each side runs along one axis, in turn the other
+    return bool((along.sum(axis=1) == 1).all() and (along[0] != along[1]).all() and (along[:2] == along[2:]).all())
 
 
-@dataclass(frozen=True)
-class Corrections:
-    """What a reader did to a model's boxes; indices into the predictions and into the reader's boxes.
+def inside_image(box: NDArray[np.float64], source: pydicom.Dataset | None) -> NDArray[np.float64]:
+    """A box (4,) without what lies outside the image; as it is where the image is not at hand.
 
-    Args:
-        kept: (prediction, box) whose edges all agree.
-        moved: (prediction, box) that overlap enough to be the same opacity.
-        added: boxes without a prediction.
-        deleted: predictions without a box.
+    Raises:
+        NoBox: nothing is left.
     """
+    if source is not None and source.get("Rows") and source.get("Columns"):
+        box = np.clip(box, 0, np.tile([float(source.Columns), float(source.Rows)], 2))
+    if (box[:2] >= box[2:]).any():
+        raise NoBox("no area within the image")
+    return box
 
-    kept: tuple[tuple[int, int], ...]
-    moved: tuple[tuple[int, int], ...]
-    added: tuple[int, ...]
-    deleted: tuple[int, ...]
 
+def unstretch(points: NDArray[np.float64], source: pydicom.Dataset) -> NDArray[np.float64]:
+    """Columns and rows (N, 2) of what was drawn, from those that Cornerstone wrote with the two spacings swapped.
 
-def match_to_predictions(
-    boxes: ArrayLike, predicted: ArrayLike, iou: float = SAME_IOU, kept_within: float = KEPT_WITHIN
-) -> Corrections:
-    """Tell what became of a model's boxes in a reader's report.
-
-    Viewers give every region a new identity on saving, so the pairs are found by overlap: the largest first.
-
-    Args:
-        boxes: (N, 4) of the reader, see :func:`boxes_of`.
-        predicted: (M, 4) that the reader started from, on the same image.
-        iou: least intersection over union of a pair, in (0, 1].
-        kept_within: pixels that no edge of a kept box differs by more.
+    ``worldToImageCoords`` divides what runs along a row by the distance of rows, and the other way round; the renderer
+    does not. The first pixel's centre is where both agree.
     """
-    theirs = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    ours = np.asarray(predicted, dtype=np.float64).reshape(-1, 4)
-    overlaps = _iou(ours, theirs)
-    kept: list[tuple[int, int]] = []
-    moved: list[tuple[int, int]] = []
-    while overlaps.size and overlaps.max() >= iou:
-        i, j = (int(index) for index in np.unravel_index(np.argmax(overlaps), overlaps.shape))
-        overlaps[i], overlaps[:, j] = -1.0, -1.0
-        unchanged = float(np.abs(ours[i] - theirs[j]).max()) <= kept_within
-        (kept if unchanged else moved).append((i, j))
-    paired = [*kept, *moved]
-    return Corrections(
-        kept=tuple(sorted(kept)),
-        moved=tuple(sorted(moved)),
-        added=tuple(sorted(set(range(len(theirs))) - {j for _, j in paired})),
-        deleted=tuple(sorted(set(range(len(ours))) - {i for i, _ in paired})),
-    )
+    row, column = pixel_spacing(source) or (1.0, 1.0)
+    return (points - 0.5) * [row / column, column / row] + 0.5
 
 
-def _iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union (M, N) of boxes (M, 4) and (N, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+def is_stretched(source: pydicom.Dataset | None) -> bool:
+    """Whether swapped spacings move the image's far corner by half a pixel or more."""
+    if source is None:
+        return False
+    row, column = pixel_spacing(source) or (1.0, 1.0)
+    far = max(int(source.get("Rows") or 0), int(source.get("Columns") or 0))
+    return (max(row / column, column / row) - 1) * far >= 0.5

@@ -8,26 +8,24 @@ has such words, and left out where the source does not say, since its pixels may
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import (
-    SOFTWARE,
     Algorithm,
     check_text,
     copy_identity,
-    new_uid,
+    load_highdicom,
+    new_object,
     reference_item,
+    source_header,
 )
-from monai_dgm.labelling.dicom_objects.derived import source_header as checked_header
 from monai_dgm.readers.dicom.read import pixel_spacing
 
 WARNING_WORDS = "synthetic - not for diagnosis"
@@ -86,19 +84,27 @@ def write_secondary_capture(
         enlarged by a whole number.
 
     Raises:
-        InputError: the source lacks UIDs or size, or no such picture.
+        InputError: highdicom is not installed, the source lacks UIDs or size, or no such picture.
     """
-    header = checked_header(source)
+    hd = load_highdicom("DICOM secondary captures")
+    header = source_header(source)
     pixels = burn_in(picture)
-    capture = pydicom.Dataset()
+    series = {**new_object(algorithm, SERIES_NUMBER, "picture", series_uid), "series_description": kind.title}
+    del series["device_serial_number"]  # of a scanner that captured film
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # highdicom advises against values that copy_identity replaces
+        capture: pydicom.Dataset = hd.sc.SCImage(
+            pixel_array=pixels,
+            photometric_interpretation="MONOCHROME2" if pixels.ndim == 2 else "RGB",
+            bits_allocated=8,
+            coordinate_system="PATIENT",
+            study_instance_uid=header.StudyInstanceUID,
+            patient_orientation=("L", "F"),
+            **{**series, "instance_number": instance_number},
+        )
     copy_identity(source, capture)
-    _add_series(capture, kind, algorithm, series_uid, instance_number)
     _add_origin(capture, source, header, kind)
     _add_geometry(capture, source, header, pixels.shape[:2])
-    _add_pixels(capture, pixels)
-    if not hasattr(capture, "original_encoding"):  # pydicom 2
-        capture.is_little_endian, capture.is_implicit_VR = True, False
-    capture.file_meta = _file_meta(capture)
     return capture
 
 
@@ -155,24 +161,12 @@ def _halves(words: str) -> list[str]:
     return [" ".join(parts[: len(parts) // 2]), " ".join(parts[len(parts) // 2 :])]
 
 
-def _add_series(
-    capture: pydicom.Dataset, kind: CaptureKind, algorithm: Algorithm, series_uid: str | None, instance_number: int
-) -> None:
-    now = datetime.now()
-    capture.SOPClassUID, capture.SOPInstanceUID = SecondaryCaptureImageStorage, new_uid()
-    capture.SeriesInstanceUID = series_uid or new_uid()
-    capture.SeriesNumber, capture.InstanceNumber = SERIES_NUMBER, instance_number
-    capture.SeriesDescription = kind.title
-    capture.Modality, capture.ConversionType = "OT", "SYN"
-    capture.Manufacturer, capture.ManufacturerModelName = SOFTWARE, algorithm.name
-    capture.SoftwareVersions = algorithm.version
-    date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    capture.SeriesDate = capture.ContentDate = capture.InstanceCreationDate = date
-    capture.SeriesTime = capture.ContentTime = capture.InstanceCreationTime = time
-
-
 def _add_origin(capture: pydicom.Dataset, source: pydicom.Dataset, header: pydicom.Dataset, kind: CaptureKind) -> None:
     capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.ConversionType = "SYN"
+    capture.SeriesDate, capture.SeriesTime = capture.ContentDate, capture.ContentTime
+    if capture.SamplesPerPixel == 1:  # black and white as they are meant, in place of the range that a viewer finds
+        capture.WindowCenter, capture.WindowWidth = "128", "256"
     capture.DerivationDescription = kind.derivation
     item, purpose = reference_item(header), pydicom.Dataset()
     purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
@@ -200,27 +194,3 @@ def _add_geometry(
         capture.PixelSpacing = [f"{row:.10g}", f"{column:.10g}"]
     elif abs(row / column - 1) > 1e-3:  # no size is known, only the shape of a pixel (C.7.6.3.1.7)
         capture.PixelAspectRatio = [round(10_000 * row / column), 10_000]
-
-
-def _add_pixels(capture: pydicom.Dataset, pixels: NDArray[np.uint8]) -> None:
-    capture.Rows, capture.Columns = pixels.shape[:2]
-    capture.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
-    capture.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
-    if pixels.ndim == 3:
-        capture.PlanarConfiguration = 0
-    else:  # black and white as they are meant, instead of the range that a viewer finds
-        capture.WindowCenter, capture.WindowWidth = "128", "256"
-    capture.BitsAllocated = capture.BitsStored = 8
-    capture.HighBit, capture.PixelRepresentation = 7, 0
-    data = pixels.tobytes()
-    capture.PixelData = data + b"\0" * (len(data) % 2)
-    capture["PixelData"].VR = "OB"
-
-
-def _file_meta(capture: pydicom.Dataset) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = capture.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = capture.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
-    return meta

@@ -25,15 +25,16 @@ import pydicom
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import SOFTWARE
-from monai_dgm.labelling.dicom_objects.graphics import (
+from monai_dgm.labelling.dicom_objects.opacity_report import (
     AREAS,
     NoBox,
+    OpacityReport,
+    ReportedOpacity,
     box_of_graphic,
     inside_image,
     is_stretched,
     unstretch,
 )
-from monai_dgm.labelling.dicom_objects.opacity_report import OpacityReport, ReportedOpacity
 
 _CORNERSTONE = "Cornerstone3DTools@"
 _TEMPLATE = "1500"

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, as_array, make_boxes
-from monai_dgm.metrics.detection_matching import box_overlaps
+from monai_dgm.transforms.boxes import box_iou
 
 Boxes = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -84,7 +84,7 @@ class Consensus:
         return ImageLabel(
             image_id=self.image_id,
             size=self.size,
-            status=self.status,
+            status="boxes" if len(self.boxes) else "no_finding",
             boxes=make_boxes(self.boxes, self.labels),
             reader=reader,
             source="consensus",
@@ -114,7 +114,7 @@ def fuse_boxes(
     clusters: list[list[int]] = []
     fused: list[FloatArray] = []
     for place in _order(array, readers, weight_of_box):
-        overlap = box_overlaps(array[place], fused)[0]
+        overlap = box_iou(array[place], fused)[0]
         best = int(overlap.argmax()) if fused else -1
         if fused and overlap[best] > iou:
             clusters[best].append(place)
@@ -179,7 +179,7 @@ def consensus_of(
 def _order(boxes: FloatArray, readers: Sequence[str], weights: FloatArray) -> list[int]:
     if not len(boxes):
         return []
-    overlap = box_overlaps(boxes, boxes)
+    overlap = box_iou(boxes, boxes)
     of_others = np.array([[first != second for second in readers] for first in readers])
     # summed in sorted order and rounded: the sum must not depend on the order of the boxes
     support = np.round(np.sort(overlap * of_others * weights, axis=1).sum(axis=1), 6)

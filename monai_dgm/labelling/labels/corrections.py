@@ -7,17 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.consensus import IOU_THRESHOLD, MIN_AGREEMENT, Consensus, consensus_of
-from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, as_array
-from monai_dgm.labelling.labels.matching import pair_boxes
-from monai_dgm.metrics.detection_matching import box_overlaps
+from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel
 
 LABEL_SOURCE = "readers"
-SAME_PIXELS = 1.0  # a model's box whose edges all moved by less was left as it was
-PAIR_IOU = 0.1  # below this, a reader's box is another one, not the model's moved
 
 
 @dataclass(frozen=True)
@@ -114,21 +107,3 @@ def _corrected(item: dict[str, Any], consensus: Consensus) -> dict[str, Any]:
         "num_readers": len(consensus.readers),
         "opacity_mask": None,  # of what the data set said before
     }
-
-
-def count_edits(label: ImageLabel) -> dict[str, int]:
-    """What a reader did with the model's boxes: "kept", "moved", "deleted" and "added".
-
-    A model's box and a reader's are one when they are paired (largest sum of IoU, each above 0.1); it is kept when no
-    edge moved by a pixel or more.
-
-    Raises:
-        InputError: a label that does not say what it started from.
-    """
-    if label.model_boxes is None:
-        raise InputError("expected a label that started from a model's boxes, got one without")
-    ours, models = label.boxes_array, as_array(label.model_boxes)
-    pairs = pair_boxes(box_overlaps(ours, models), PAIR_IOU)
-    kept = sum(bool(np.abs(ours[i] - models[j]).max() < SAME_PIXELS) for i, j in pairs)
-    found = len(pairs)
-    return {"kept": kept, "moved": found - kept, "deleted": len(models) - found, "added": len(ours) - found}

@@ -1,6 +1,6 @@
 """One label: what one reader says about one radiograph.
 
-Every way in (Slicer, OHIF, a report from the PACS, an import) ends in this form, and everything after it (consensus,
+Every way in (Slicer, OHIF, a report from the archive, an import) ends in this form, and everything after it (consensus,
 export, training) starts from it. As JSON, ``schema_version`` 1::
 
     {"schema_version": 1, "image_id": "1.2.840.5", "size": [rows, cols], "status": "boxes",
@@ -9,7 +9,7 @@ export, training) starts from it. As JSON, ``schema_version`` 1::
      "model_boxes": [{"box": [...], "label": "lung_opacity", "score": 0.87}], "model_version": "7"}
 
 Boxes are in pixels of the original radiograph, x to the right, y down, continuous edges. ``status`` "no_finding" is a
-confirmed negative: a reader looked and there is nothing. ``model_boxes`` are those the reader started from, null where
+confirmed negative: a reader looked and found nothing. ``model_boxes`` are those the reader started from, null where
 there was no model; ``score`` is the model's.
 """
 
@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.labels.json_input import shown
+from monai_dgm.labelling.labels.json_input import CLOSED, Number, Text, Whole, checked, input_errors, shown
 from monai_dgm.readers.radiograph import MAX_SIDE
 from monai_dgm.transforms.boxes import check_boxes
 
@@ -37,13 +39,67 @@ MAX_BOXES = 200
 FAR = 1e9  # no number of a label is as large
 MAX_IMAGE_ID = MAX_READER = MAX_VERSION = 256  # characters
 MAX_NAME = 64
-_SOURCE = re.compile(r"[a-z0-9_]{1,32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 _KEYS = ("image_id", "size", "status", "boxes", "reader", "time", "source", "model_boxes", "model_version")
-_BOX_KEYS = {"box", "label", "score"}
 
 
-@dataclass(frozen=True)
+def utc_now() -> str:
+    """Now, as labels say it: ISO 8601, UTC, microseconds."""
+    return _time_text(datetime.now(timezone.utc))
+
+
+def checked_text(value: Any, name: str, max_length: int) -> str:
+    """``value`` when it is text of 1 to ``max_length`` characters, none of them control characters.
+
+    The message does not repeat it: an id may identify a patient.
+
+    Raises:
+        InputError: anything else.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"expected {name} as text, got {shown(value)}")
+    if not 1 <= len(value) <= max_length:
+        raise InputError(f"expected {name} of 1 to {max_length} characters, got {len(value)}")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        raise InputError(f"expected {name} without control characters")
+    return value
+
+
+def checked_reader(value: Any) -> str:
+    """A reader's name as it is kept: without blanks around it, in Unicode's form NFC, so that one name is one reader.
+
+    Raises:
+        InputError: as :func:`checked_text`.
+    """
+    name = checked_text(value, "a reader", MAX_READER).strip()
+    return checked_text(unicodedata.normalize("NFC", name), "a reader", MAX_READER)
+
+
+def _checked_time(text: str) -> str:
+    if not _TIME.fullmatch(text):
+        raise InputError("expected a time in ISO 8601 with a time zone, such as 2026-03-01T09:30:00Z")
+    head, zone = (text[:-1], "+00:00") if text.endswith("Z") else (text[:-6], text[-6:])
+    whole, _, fraction = head.partition(".")
+    try:
+        moment = datetime.fromisoformat(f"{whole}.{fraction:0<6}{zone}").astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise InputError("expected a time in ISO 8601 that exists, got another") from None
+    return _time_text(moment)
+
+
+def _time_text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+Edge = Annotated[Number, Field(gt=-FAR, lt=FAR)]
+Side = Annotated[Whole, Field(ge=1, le=MAX_SIDE)]
+Score = Annotated[Number, Field(ge=0, le=1)]
+BoxName = Annotated[Text, AfterValidator(lambda text: checked_text(text, "the label of a box", MAX_NAME))]
+Version = Annotated[Text, AfterValidator(lambda text: checked_text(text, "a model version", MAX_VERSION))]
+
+
+@input_errors
+@dataclass(frozen=True, config=CLOSED)
 class LabelledBox:
     """One box.
 
@@ -51,23 +107,14 @@ class LabelledBox:
         box: (xmin, ymin, xmax, ymax) in pixels of the original radiograph.
         label: what it shows, such as "lung_opacity"; None where not known.
         score: the model's score in [0, 1] where the box came from the model, else None.
+
+    Raises:
+        InputError: anything that is not as above.
     """
 
-    box: tuple[float, float, float, float]
-    label: str | None = None
-    score: float | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.box) != 4:
-            raise InputError(f"expected a box [xmin, ymin, xmax, ymax], got {shown(list(self.box))}")
-        object.__setattr__(self, "box", tuple(_number(edge, "an edge of a box") for edge in self.box))
-        if self.label is not None:
-            object.__setattr__(self, "label", checked_text(self.label, "the label of a box", MAX_NAME))
-        if self.score is not None:
-            score = _number(self.score, "a score")
-            if not 0 <= score <= 1:
-                raise InputError(f"expected a score in [0, 1], got {score:g}")
-            object.__setattr__(self, "score", score)
+    box: tuple[Edge, Edge, Edge, Edge]
+    label: BoxName | None = None
+    score: Score | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -80,14 +127,15 @@ class LabelledBox:
         Raises:
             InputError: anything else.
         """
-        if not isinstance(values, dict) or "box" not in values or not values.keys() <= _BOX_KEYS:
-            raise InputError("expected a box as an object with the keys box, label and score")
-        if not isinstance(values["box"], list):
-            raise InputError(f"expected a box [xmin, ymin, xmax, ymax], got {shown(values['box'])}")
-        return cls(tuple(values["box"]), values.get("label"), values.get("score"))
+        found: LabelledBox = checked(cls, values)
+        return found
 
 
-@dataclass(frozen=True)
+Boxes = Annotated[tuple[LabelledBox, ...], Field(max_length=MAX_BOXES)]
+
+
+@input_errors
+@dataclass(frozen=True, config=CLOSED)
 class ImageLabel:
     """What one reader says about one radiograph.
 
@@ -98,7 +146,7 @@ class ImageLabel:
         boxes: the reader's boxes, inside the image.
         reader: who, 1 to 256 characters; kept in Unicode's form NFC, without blanks around it.
         source: the way it came: "slicer", "ohif", "ohif_report", "import", "consensus" or another short word.
-        time: when, ISO 8601 with a time zone, kept in UTC; now where empty.
+        time: when, ISO 8601 with a time zone, kept in UTC; now where not given.
         model_boxes: the boxes that the reader started from; None where there was no model.
         model_version: of the model that drew those.
 
@@ -106,39 +154,21 @@ class ImageLabel:
         InputError: anything that is not as above.
     """
 
-    image_id: str
-    size: tuple[int, int]
-    status: str
-    boxes: tuple[LabelledBox, ...]
-    reader: str
-    source: str
-    time: str = ""
-    model_boxes: tuple[LabelledBox, ...] | None = None
-    model_version: str | None = None
+    image_id: Annotated[Text, AfterValidator(lambda text: checked_text(text, "an image id", MAX_IMAGE_ID))]
+    size: tuple[Side, Side]
+    status: Literal["boxes", "no_finding"]
+    boxes: Boxes
+    reader: Annotated[Text, AfterValidator(checked_reader)]
+    source: Annotated[Text, Field(pattern="^[a-z0-9_]{1,32}$")]
+    time: Annotated[Text, AfterValidator(_checked_time)] = field(default_factory=utc_now)
+    model_boxes: Boxes | None = None
+    model_version: Version | None = None
 
     def __post_init__(self) -> None:
-        checked_text(self.image_id, "an image id", MAX_IMAGE_ID)
-        object.__setattr__(self, "reader", checked_reader(self.reader))
-        object.__setattr__(self, "size", _checked_size(self.size))
-        if not isinstance(self.source, str) or not _SOURCE.fullmatch(self.source):
-            raise InputError("expected a source of 1 to 32 lower-case letters, digits and underscores")
-        if self.model_version is not None:
-            checked_text(self.model_version, "a model version", MAX_VERSION)
-        object.__setattr__(self, "time", _checked_time(self.time) if self.time else utc_now())
-        object.__setattr__(self, "boxes", self._checked_boxes(self.boxes, "boxes"))
-        if self.model_boxes is not None:
-            object.__setattr__(self, "model_boxes", self._checked_boxes(self.model_boxes, "model_boxes"))
-        if self.status not in STATUSES:
-            raise InputError(f"expected a status of {', '.join(STATUSES)}, got {shown(self.status)}")
+        check_boxes([box.box for box in self.boxes], self.size, "boxes")
+        check_boxes([box.box for box in self.model_boxes or ()], self.size, "model_boxes")
         if (self.status == "boxes") != (len(self.boxes) > 0):
             raise InputError(f"expected status boxes with boxes, no_finding without; got {len(self.boxes)} boxes")
-
-    def _checked_boxes(self, boxes: Iterable[LabelledBox], name: str) -> tuple[LabelledBox, ...]:
-        found = tuple(boxes)
-        if len(found) > MAX_BOXES:
-            raise InputError(f"expected at most {MAX_BOXES} {name}, got {len(found)}")
-        check_boxes([box.box for box in found], self.size, name)
-        return found
 
     @property
     def boxes_array(self) -> NDArray[np.float32]:
@@ -168,14 +198,13 @@ class ImageLabel:
         version = values.get("schema_version")
         if version != SCHEMA_VERSION or isinstance(version, bool):
             raise InputError(f"{where}: expected schema_version {SCHEMA_VERSION}, got {shown(version)}")
-        expected = {"schema_version", *_KEYS}
-        if values.keys() != expected:
-            lacking, number = sorted(expected - values.keys()), len(values.keys() - expected)
-            raise InputError(f"{where}: expected the keys of a label, missing {lacking}, {number} unknown")
-        try:
-            return cls(**_parsed(values))
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
+        missing = [key for key in _KEYS if key not in values]
+        if missing:
+            raise InputError(f"{where}: expected the keys of a label, missing {', '.join(missing)}")
+        label: ImageLabel = checked(
+            cls, {key: value for key, value in values.items() if key != "schema_version"}, where
+        )
+        return label
 
 
 def make_boxes(
@@ -191,91 +220,12 @@ def make_boxes(
         raise InputError(f"expected boxes of shape (N, 4), got {array.shape}")
     rows = array.reshape(-1, 4).tolist()
     names: list[Any] = [None] * len(rows) if labels is None else list(labels)
-    values: list[Any] = [None] * len(rows) if scores is None else [None if s is None else float(s) for s in scores]
+    values: list[Any] = [None] * len(rows) if scores is None else list(scores)
     if not len(rows) == len(names) == len(values):
-        raise InputError(f"expected a label and a score a box, got {len(names)} and {len(values)} for {len(rows)}")
+        raise InputError(f"expected a label and a score per box, got {len(names)} and {len(values)} for {len(rows)}")
     return tuple(LabelledBox(tuple(row), *rest) for row, *rest in zip(rows, names, values, strict=True))
 
 
 def as_array(boxes: Iterable[LabelledBox]) -> NDArray[np.float32]:
     """Boxes as float32 (N, 4)."""
     return np.asarray([box.box for box in boxes], dtype=np.float32).reshape(-1, 4)
-
-
-def utc_now() -> str:
-    """Now, as labels say it: ISO 8601, UTC, microseconds."""
-    return _written(datetime.now(timezone.utc))
-
-
-def checked_text(value: Any, name: str, max_length: int) -> str:
-    """``value`` when it is text of 1 to ``max_length`` characters, none of them control characters.
-
-    The message does not repeat it: an id may tell a patient.
-
-    Raises:
-        InputError: anything else.
-    """
-    if not isinstance(value, str):
-        raise InputError(f"expected {name} as text, got {shown(value)}")
-    if not 1 <= len(value) <= max_length:
-        raise InputError(f"expected {name} of 1 to {max_length} characters, got {len(value)}")
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
-        raise InputError(f"expected {name} without control characters")
-    return value
-
-
-def checked_reader(value: Any) -> str:
-    """A reader's name as it is kept: without blanks around it, in Unicode's form NFC, so that one name is one reader.
-
-    Raises:
-        InputError: as :func:`checked_text`.
-    """
-    name = checked_text(value, "a reader", MAX_READER).strip()
-    return checked_text(unicodedata.normalize("NFC", name), "a reader", MAX_READER)
-
-
-def _parsed(values: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {key: values[key] for key in _KEYS}
-    for key in ("boxes", "model_boxes"):
-        boxes = fields[key]
-        if boxes is None and key == "model_boxes":
-            continue
-        if not isinstance(boxes, list) or len(boxes) > MAX_BOXES:
-            raise InputError(f"expected {key} as a list of at most {MAX_BOXES}, got {shown(boxes)}")
-        fields[key] = tuple(LabelledBox.from_dict(box) for box in boxes)
-    if not isinstance(fields["time"], str) or not fields["time"]:
-        raise InputError("expected a time in ISO 8601")
-    return fields
-
-
-def _checked_size(size: Any) -> tuple[int, int]:
-    whole = isinstance(size, (list, tuple)) and len(size) == 2
-    if not whole or not all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) for side in size):
-        raise InputError(f"expected a size as whole numbers [rows, cols], got {shown(size)}")
-    rows, cols = int(size[0]), int(size[1])
-    if not (1 <= rows <= MAX_SIDE and 1 <= cols <= MAX_SIDE):
-        raise InputError(f"expected a size of 1 to {MAX_SIDE} pixels a side, got {shown(rows)} x {shown(cols)}")
-    return rows, cols
-
-
-def _checked_time(text: Any) -> str:
-    if not isinstance(text, str) or not _TIME.fullmatch(text):
-        raise InputError("expected a time in ISO 8601 with a time zone, such as 2026-03-01T09:30:00Z")
-    head, zone = (text[:-1], "+00:00") if text.endswith("Z") else (text[:-6], text[-6:])
-    whole, _, fraction = head.partition(".")
-    try:
-        moment = datetime.fromisoformat(f"{whole}.{fraction:0<6}{zone}").astimezone(timezone.utc)
-    except (ValueError, OverflowError):
-        raise InputError("expected a time in ISO 8601 that exists, got another") from None
-    return _written(moment)
-
-
-def _written(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
-
-
-def _number(value: Any, name: str) -> float:
-    numeric = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-    if not numeric or not abs(value) < FAR:
-        raise InputError(f"expected {name} as a finite number, got {shown(value)}")
-    return float(value)

@@ -1,13 +1,59 @@
-"""JSON from outside, read so that whatever is wrong with it is one line."""
+"""JSON from outside, read and checked by pydantic models so that whatever is wrong with it is one line.
+
+A message says what was expected and what came, by its type and its size; it never repeats text from outside.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from monai_dgm.errors import InputError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from monai_dgm.errors import InputError, in_one_line
+
+__all__ = ["CLOSED", "Number", "Text", "Whole", "checked", "input_errors", "parse_json", "read_json", "shown"]
+
+T = TypeVar("T")
+
+CLOSED = ConfigDict(extra="forbid")
+"""Settings of a model that takes no unknown key."""
+
+_PLAIN = BeforeValidator(lambda value: value.item() if hasattr(value, "dtype") and not value.shape else value)
+Number = Annotated[float, _PLAIN, Field(strict=True, allow_inf_nan=False)]
+"""A finite number, also one of NumPy's; no text and no truth value."""
+Whole = Annotated[int, _PLAIN, Field(strict=True)]
+"""A whole number, also one of NumPy's; no text and no truth value."""
+Text = Annotated[str, Field(strict=True)]
+"""Text, and nothing that could be turned into it."""
+
+# what pydantic expected, by the type of its error; {limits} are filled from the error's context
+_EXPECTED = {
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_type": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "missing": "a value",
+    "missing_argument": "a value",
+    "string_pattern_mismatch": "text of the form {pattern}",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} characters",
+    "string_type": "text",
+    "too_long": "at most {max_length} items",
+    "too_short": "at least {min_length} items",
+}
+_OBJECTS = ("dataclass_type", "dataclass_exact_type", "dict_type", "model_type", "model_attributes_type")
+_LISTS = ("list_type", "tuple_type")
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def parse_json(document: str | bytes, where: str, max_bytes: int, allow_nan: bool = False) -> Any:
@@ -52,6 +98,65 @@ def read_json(path: str | os.PathLike[str], max_bytes: int) -> Any:
             return parse_json(stream.read(max_bytes + 1), str(Path(path)), max_bytes)
     except OSError as error:
         raise InputError(f"{path}: expected a JSON file ({error.strerror})") from error
+
+
+def checked(model: Any, value: Any, where: str = "") -> Any:
+    """``value`` as a pydantic model, dataclass or annotated type.
+
+    Args:
+        model: the type.
+        value: of a JSON document.
+        where: what it is, for the message.
+
+    Raises:
+        InputError: anything else.
+    """
+    try:
+        return _adapter(model).validate_python(value)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_in_words(error)}" if where else _in_words(error)) from None
+
+
+def input_errors(cls: type[T]) -> type[T]:
+    """Decorates a pydantic dataclass: its constructor raises InputError in one line in place of ValidationError."""
+    validate: Callable[..., None] = cls.__init__
+
+    @functools.wraps(validate)
+    def construct(self: T, *args: Any, **values: Any) -> None:
+        try:
+            validate(self, *args, **values)
+        except ValidationError as error:
+            raise InputError(_in_words(error)) from None
+
+    cls.__init__ = construct  # type: ignore[method-assign, assignment]
+    return cls
+
+
+@functools.cache
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first of the errors: where, what was expected, and what came."""
+    first = error.errors(include_url=False)[0]
+    kind, context = first["type"], first.get("ctx", {})
+    path = first["loc"][:-1] if kind in _UNKNOWN_KEY else first["loc"]  # an unknown key is text from outside
+    prefix = ".".join(map(str, path)) + ": " if path else ""
+    if kind == "value_error":
+        return prefix + in_one_line(context["error"])
+    if kind in _UNKNOWN_KEY:
+        return f"{prefix}expected no other key, got one that is unknown"
+    came = "none" if kind.startswith("missing") else shown(first["input"])
+    return f"{prefix}expected {_expected(kind, context)}, got {came}"
+
+
+def _expected(kind: str, context: Mapping[str, Any]) -> str:
+    if kind in _OBJECTS:
+        return "an object"
+    if kind in _LISTS:
+        return "a list"
+    return _EXPECTED.get(kind, "another value").format_map(context)
 
 
 def shown(value: Any) -> str:

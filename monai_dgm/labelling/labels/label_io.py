@@ -1,65 +1,99 @@
 """Labels for other programs and from them: COCO's detection JSON, and the CSV of the RSNA challenge.
 
-Both hold one label an image: several readers go through :mod:`monai_dgm.labelling.labels.consensus` first.
+Both hold one label per image: of several readers, export the consensus (:mod:`monai_dgm.labelling.labels.consensus`).
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel
 
 from monai_dgm.data.listing import unique_ids
 from monai_dgm.data.manifest import check_boxes
-from monai_dgm.data.rsna import BOX_COLUMNS, read_boxes
+from monai_dgm.data.rsna import BOX_COLUMNS
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import (
-    FAR,
-    MAX_SIDE,
     OPACITY,
+    BoxName,
+    Edge,
     ImageLabel,
     LabelledBox,
-    checked_text,
+    Score,
+    Side,
     make_boxes,
 )
-from monai_dgm.labelling.labels.json_input import parse_json, read_json, shown
-from monai_dgm.transforms.boxes import xywh_to_xyxy
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.labelling.labels.json_input import checked, parse_json, shown
 
-MAX_COCO_BYTES = 500_000_000
+__all__ = ["labels_to_coco", "labels_to_rsna_csv", "parse_coco", "rsna_boxes_to_labels"]
 
 
-def coco_of(labels: Sequence[ImageLabel], file_names: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Labels as COCO's object detection format.
+def _checked_id(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise InputError(f"expected a whole number or text, got {shown(value)}")
+    return value
+
+
+Id = Annotated[Any, AfterValidator(_checked_id)]
+
+
+class _Category(BaseModel):
+    id: Id
+    name: BoxName
+
+
+class _Image(BaseModel):
+    id: Id
+    width: Side
+    height: Side
+    file_name: Any = None
+    image_id: Any = None
+
+
+class _Annotation(BaseModel):
+    image_id: Id
+    category_id: Id
+    bbox: tuple[Edge, Edge, Edge, Edge]
+    iscrowd: Literal[0] = 0
+    score: Score | None = None
+
+
+class _Coco(BaseModel):
+    """The keys of COCO's file that are read; others are ignored."""
+
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+def labels_to_coco(labels: Sequence[ImageLabel]) -> dict[str, Any]:
+    """Labels as COCO's object detection format, plain values for JSON.
 
     Boxes become ``bbox`` [x, y, width, height] in original pixels; an image without annotations is a confirmed
-    negative. Beside COCO's own keys, an image has "image_id" (ours) and an annotation "score" where known.
+    negative. Beside COCO's own keys, an image has "image_id" (ours, also its ``file_name``) and an annotation "score"
+    where known.
 
     Args:
-        labels: one an image.
-        file_names: ``file_name`` by image id; the id itself where not given.
+        labels: one per image.
 
     Raises:
         InputError: several labels of one image.
     """
-    ordered = _one_an_image(labels)
+    ordered = _one_per_image(labels)
     names = sorted({box.label or OPACITY for label in ordered for box in label.boxes} | {OPACITY})
     categories = {name: number for number, name in enumerate(names, 1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, label in enumerate(ordered, 1):
-        name = (file_names or {}).get(label.image_id, label.image_id)
-        image = {"id": number, "file_name": name, "width": label.size[1], "height": label.size[0]}
-        images.append({**image, "image_id": label.image_id})
+        size = {"width": label.size[1], "height": label.size[0]}
+        images.append({"id": number, "file_name": label.image_id, **size, "image_id": label.image_id})
         for box in label.boxes:
-            annotation = _annotation(box, number, categories[box.label or OPACITY])
-            annotations.append({"id": len(annotations) + 1, **annotation})
+            place = {"id": len(annotations) + 1, "image_id": number, "category_id": categories[box.label or OPACITY]}
+            annotations.append({**place, **_coco_box(box)})
     return {
         "info": {"description": "opacity boxes of monai-dgm"},
         "images": images,
@@ -68,82 +102,53 @@ def coco_of(labels: Sequence[ImageLabel], file_names: Mapping[str, str] | None =
     }
 
 
-def write_coco(
-    path: str | os.PathLike[str], labels: Sequence[ImageLabel], file_names: Mapping[str, str] | None = None
-) -> None:
-    """Write :func:`coco_of` to a file."""
-    values = coco_of(labels, file_names)
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
-
-
-def read_coco(path: str | os.PathLike[str], reader: str, source: str = "import") -> list[ImageLabel]:
+def parse_coco(document: bytes, where: str, max_bytes: int, reader: str, source: str = "import") -> list[ImageLabel]:
     """Labels of a COCO file, in the order of its images.
 
-    An image without annotations becomes a confirmed negative. Its id is "image_id" where :func:`write_coco` wrote the
-    file, else its file name without suffix (with folders, where names repeat). Boxes are clipped to the image when they
-    reach out by at most half a pixel.
+    An image without annotations becomes a confirmed negative. Its id is "image_id" where :func:`labels_to_coco` wrote
+    the file, else its file name without suffix (with folders, where names repeat). Boxes are clipped to the image when
+    they reach out by at most half a pixel.
 
     Args:
-        path: JSON file.
+        document: the file's content.
+        where: what it is, for the message.
+        max_bytes: a longer document is refused.
         reader: who drew the boxes.
         source: of the labels.
 
     Raises:
-        InputError: naming the file and what is wrong with it: not COCO, a box outside its image, an image or category
-            that is not listed, a crowd region.
+        InputError: what is wrong with it: too long, not COCO, a box outside its image, an image or category that is not
+            listed, a crowd region.
     """
-    return _labels_of_coco(str(Path(path)), read_json(path, MAX_COCO_BYTES), reader, source)
-
-
-def parse_coco(document: bytes, where: str, max_bytes: int, reader: str, source: str = "import") -> list[ImageLabel]:
-    """As :func:`read_coco`, of a file's content; ``where`` is what it is, for the message.
-
-    Raises:
-        InputError: as :func:`read_coco`, or more than ``max_bytes``.
-    """
-    return _labels_of_coco(where, parse_json(document, where, max_bytes), reader, source)
-
-
-def _labels_of_coco(where: str, values: Any, reader: str, source: str) -> list[ImageLabel]:
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: expected COCO's object with images, annotations and categories")
-    images, annotations, categories = (_objects(where, values, k) for k in ("images", "annotations", "categories"))
-    names = {_key(where, entry, "id"): _category_name(where, entry) for entry in categories}
-    by_image: dict[int | str, list[dict[str, Any]]] = {_key(where, image, "id"): [] for image in images}
-    if len(by_image) != len(images) or len(names) != len(categories):
+    coco: _Coco = checked(_Coco, parse_json(document, where, max_bytes), where)
+    names = {category.id: "_".join(category.name.split()) for category in coco.categories}
+    by_image: dict[int | str, list[_Annotation]] = {image.id: [] for image in coco.images}
+    if len(by_image) != len(coco.images) or len(names) != len(coco.categories):
         raise InputError(f"{where}: expected each id of an image or category once")
-    for annotation in annotations:
-        belongs, category = _key(where, annotation, "image_id"), _key(where, annotation, "category_id")
-        if belongs not in by_image or category not in names:
+    for annotation in coco.annotations:
+        if annotation.image_id not in by_image or annotation.category_id not in names:
             raise InputError(f"{where}: expected annotations of images and categories that the file lists")
-        by_image[belongs].append(annotation)
+        by_image[annotation.image_id].append(annotation)
     labels = []
-    for image_id, image in zip(_image_ids(where, images), images, strict=True):
-        size = (_whole(where, image, "height"), _whole(where, image, "width"))
-        boxes = _coco_boxes(where, by_image[_key(where, image, "id")], size, names)
-        labels.append(_label(where, image_id, size, boxes, reader, source))
+    for image_id, image in zip(_image_ids(where, coco.images), coco.images, strict=True):
+        found = by_image[image.id]
+        corners = [(x, y, x + width, y + height) for x, y, width, height in (one.bbox for one in found)]
+        known = [names[one.category_id] for one in found], [one.score for one in found]
+        labels.append(_label(where, image_id, (image.height, image.width), corners, *known, reader, source))
     return labels
 
 
-def write_rsna_csv(path: str | os.PathLike[str], labels: Sequence[ImageLabel]) -> None:
-    """Write labels as ``stage_2_train_labels.csv`` of the RSNA challenge: a row a box with Target 1, and for a
-    confirmed negative a row without box with Target 0; x and y are the upper left corner in original pixels.
+def labels_to_rsna_csv(labels: Sequence[ImageLabel]) -> str:
+    """Labels as ``stage_2_train_labels.csv`` of the RSNA challenge: one row per box with Target 1, and for a confirmed
+    negative a row without box with Target 0; x and y are the upper left corner in original pixels.
 
     Raises:
         InputError: several labels of one image.
     """
-    content = rsna_csv_of(labels)
-    with atomic_write(path) as partial:
-        partial.write_text(content, encoding="utf-8", newline="")
-
-
-def rsna_csv_of(labels: Sequence[ImageLabel]) -> str:
-    """The content of :func:`write_rsna_csv`'s file; errors as there."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(BOX_COLUMNS)
-    for label in _one_an_image(labels):
+    for label in _one_per_image(labels):
         for box in label.boxes:
             xmin, ymin, xmax, ymax = box.box
             writer.writerow([label.image_id, xmin, ymin, xmax - xmin, ymax - ymin, 1])
@@ -152,135 +157,72 @@ def rsna_csv_of(labels: Sequence[ImageLabel]) -> str:
     return stream.getvalue()
 
 
-def read_rsna_csv(
-    path: str | os.PathLike[str], sizes: Mapping[str, tuple[int, int]], reader: str, source: str = "import"
-) -> list[ImageLabel]:
-    """Labels of a CSV in the challenge's form, in the order of the file.
-
-    Args:
-        path: the CSV file.
-        sizes: (rows, cols) of every image by its patientId, which the file does not say (1024 x 1024 in the challenge).
-        reader: who drew the boxes.
-        source: of the labels.
-
-    Raises:
-        InputError: naming the file and what is wrong with it: as :func:`monai_dgm.data.rsna.read_boxes`, an image
-            without size, or a box outside its image.
-    """
-    return labels_of_rsna(str(Path(path)), read_boxes(Path(path)), sizes, reader, source)
-
-
-def labels_of_rsna(
+def rsna_boxes_to_labels(
     where: str,
     boxes_by_image: Mapping[str, Sequence[Sequence[float]]],
     sizes: Mapping[str, tuple[int, int]],
     reader: str,
     source: str = "import",
 ) -> list[ImageLabel]:
-    """As :func:`read_rsna_csv`, of boxes that are read already."""
+    """Labels of a CSV in the challenge's form, in the order of the file.
+
+    Args:
+        where: what the boxes are from, for the message.
+        boxes_by_image: as :func:`monai_dgm.data.rsna.parse_boxes` gives them.
+        sizes: (rows, cols) of every image by its patientId, which the file does not say (1024 x 1024 in the challenge).
+        reader: who drew the boxes.
+        source: of the labels.
+
+    Raises:
+        InputError: an image without size, or a box outside its image.
+    """
     labels = []
     for image_id, boxes in boxes_by_image.items():
         if image_id not in sizes:
             raise InputError(f"{where}: expected images whose size is known, one is not among the {len(sizes)} given")
-        size = sizes[image_id]
-        inside = check_boxes(where, np.asarray(boxes, dtype=np.float64).reshape(-1, 4), *size)
-        labels.append(_label(where, image_id, size, make_boxes(inside, [OPACITY] * len(inside)), reader, source))
+        names = [OPACITY] * len(boxes)
+        labels.append(_label(where, image_id, sizes[image_id], boxes, names, [None] * len(boxes), reader, source))
     return labels
 
 
-def _one_an_image(labels: Sequence[ImageLabel]) -> list[ImageLabel]:
+def _one_per_image(labels: Sequence[ImageLabel]) -> list[ImageLabel]:
     if len({label.image_id for label in labels}) < len(labels):
-        raise InputError("expected one label an image, got several of one: take their consensus first")
+        raise InputError("expected one label per image, got several of one: take their consensus first")
     return sorted(labels, key=lambda label: label.image_id)
 
 
-def _annotation(box: LabelledBox, image: int, category: int) -> dict[str, Any]:
+def _coco_box(box: LabelledBox) -> dict[str, Any]:
     xmin, ymin, xmax, ymax = box.box
     width, height = xmax - xmin, ymax - ymin
-    known = {} if box.score is None else {"score": box.score}
-    bbox = [xmin, ymin, width, height]
-    return {"image_id": image, "category_id": category, "bbox": bbox, "area": width * height, "iscrowd": 0, **known}
+    values = {"bbox": [xmin, ymin, width, height], "area": width * height, "iscrowd": 0}
+    return values if box.score is None else {**values, "score": box.score}
 
 
 def _label(
     where: str,
     image_id: str,
     size: tuple[int, int],
-    boxes: tuple[LabelledBox, ...],
+    corners: Iterable[Sequence[float]],
+    names: Sequence[str],
+    scores: Sequence[float | None],
     reader: str,
     source: str,
 ) -> ImageLabel:
+    inside = check_boxes(where, np.array(list(corners), dtype=np.float64).reshape(-1, 4), *size)
     try:
+        boxes = make_boxes(inside, names, scores)
         return ImageLabel(image_id, size, "boxes" if boxes else "no_finding", boxes, reader, source)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
 
-def _objects(where: str, values: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    entries = values.get(key)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"{where}: expected COCO's {key} as a list of objects, got {shown(entries)}")
-    return entries
-
-
-def _key(where: str, entry: dict[str, Any], key: str) -> int | str:
-    value = _without_fraction(entry.get(key))
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise InputError(f"{where}: expected {key} as a whole number or text, got {shown(value)}")
-    return value
-
-
-def _whole(where: str, image: dict[str, Any], key: str) -> int:
-    value = _without_fraction(image.get(key))
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
-        raise InputError(f"{where}: expected an image's {key} from 1 to {MAX_SIDE}, got {shown(value)}")
-    return value
-
-
-def _without_fraction(value: Any) -> Any:
-    """1024 for 1024.0: JSON has one kind of number."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _category_name(where: str, entry: dict[str, Any]) -> str:
-    try:
-        return "_".join(checked_text(entry.get("name"), "a category's name", 64).split())
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def _image_ids(where: str, images: list[dict[str, Any]]) -> list[str]:
-    own = [image.get("image_id") for image in images]
-    if all(isinstance(name, str) for name in own):
-        names = [str(name) for name in own]
-    else:
-        files = [image.get("file_name") for image in images]
+def _image_ids(where: str, images: Sequence[_Image]) -> list[str]:
+    names = [image.image_id for image in images]
+    if not all(isinstance(name, str) for name in names):
+        files = [image.file_name for image in images]
         if not all(isinstance(name, str) and name for name in files):
             raise InputError(f"{where}: expected a file_name for every image")
-        names = unique_ids([str(name) for name in files])
+        names = unique_ids(files)
     if len(set(names)) < len(names):
         raise InputError(f"{where}: expected each image once, got one twice")
     return names
-
-
-def _coco_boxes(
-    where: str, annotations: list[dict[str, Any]], size: tuple[int, int], names: Mapping[int | str, str]
-) -> tuple[LabelledBox, ...]:
-    found: list[Any] = []
-    for annotation in annotations:
-        if annotation.get("iscrowd", 0) != 0:
-            raise InputError(f"{where}: expected boxes of single findings, got a crowd region")
-        bbox: Any = annotation.get("bbox")
-        usable = isinstance(bbox, list) and len(bbox) == 4
-        if not usable or not all(type(edge) in (int, float) and abs(edge) < FAR for edge in bbox):  # no bool
-            raise InputError(f"{where}: expected bbox as [x, y, width, height], got {shown(bbox)}")
-        found.append(bbox)
-    inside = check_boxes(where, xywh_to_xyxy(found).astype(np.float64), *size)
-    try:
-        labels = [names[_key(where, annotation, "category_id")] for annotation in annotations]
-        return tuple(
-            LabelledBox(tuple(box), label, annotation.get("score"))
-            for box, label, annotation in zip(inside.tolist(), labels, annotations, strict=True)
-        )
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None

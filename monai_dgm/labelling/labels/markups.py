@@ -10,16 +10,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.labels.image_label import FAR, MAX_BOXES, OPACITY, LabelledBox, as_array
+from monai_dgm.labelling.labels.image_label import FAR, MAX_BOXES, OPACITY, LabelledBox
 from monai_dgm.labelling.labels.json_input import parse_json, shown
-from monai_dgm.metrics.detection_matching import box_overlaps
+from monai_dgm.labelling.labels.reader_boxes import BoxReading, clipped_box, repeats_ignored, without_repeats
 from monai_dgm.transforms.placement import Placement
 
 SCHEMA = (
@@ -28,37 +28,10 @@ SCHEMA = (
 )
 MAX_DOCUMENT_BYTES = 2_000_000  # an ROI with its display properties takes 3 kB
 MAX_MARKUPS = 500
-MIN_SIDE = 1.0  # pixels: a click that never became a box
-SAME_IOU = 0.7
-UNTOUCHED_IOU = 0.98
+REPEATED_IOU = 0.7  # an earlier run's node of the same finding, which is still in the scene
 STRAY_NAMES = ("SAM2 ROI", "Scribbles ROI")  # prompts that the panel makes for itself
 _FLIP = np.array([-1.0, -1.0, 1.0])  # RAS to LPS
 _LABEL_AND_SCORE = re.compile(r"(.*?)\s*(?:\b(1(?:\.0*)?|0?\.\d+|0))?")
-
-
-@dataclass(frozen=True)
-class MarkupsReading:
-    """What a markups document says about one radiograph.
-
-    Attributes:
-        boxes: in pixels of the original, clipped to it.
-        empty: the document holds nothing that someone could have meant as a finding: a confirmed negative.
-        ignored: what was left out, and why; one line each.
-        problems: what could not be understood, one line each. The reader meant something by it: do not store the rest
-            as if that had been all.
-    """
-
-    boxes: tuple[LabelledBox, ...]
-    empty: bool
-    ignored: tuple[str, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def status(self) -> str | None:
-        """ "boxes", "no_finding", or None where the document leaves it open."""
-        if self.problems:
-            return None
-        return "boxes" if self.boxes else "no_finding" if self.empty else None
 
 
 def boxes_to_markups(boxes: Sequence[LabelledBox], placement: Placement, depth: float = 1.0) -> dict[str, Any]:
@@ -124,7 +97,7 @@ def markups_to_boxes(
     placement: Placement,
     model_boxes: Sequence[LabelledBox] | None = None,
     findings: Sequence[str] = (OPACITY,),
-) -> MarkupsReading:
+) -> BoxReading:
     """Read a markups document that a reader submitted.
 
     - An ROI, also a rotated one, gives the axis-aligned box around its corners projected on the radiograph. What
@@ -133,8 +106,9 @@ def markups_to_boxes(
     - An ROI without control points and without size is a stray node: the panel's "SAM2 ROI" after it was reset, under
       whatever name. It is left out. So are ROIs named after the panel's prompts ("SAM2 ROI", "Scribbles ROI") and
       markups of other types, but a document with nothing but these is no confirmed negative.
-    - Nodes of earlier runs are still in the scene. Of boxes that overlap with an IoU of 0.7 or more one stays: one
-      that a reader moved rather than one equal to one of ``model_boxes`` (IoU 0.98), and of the rest the last.
+    - Nodes of earlier runs are still in the scene. Of boxes that overlap with an IoU of 0.7 or more one stays, see
+      :func:`monai_dgm.labelling.labels.reader_boxes.without_repeats`: one that the reader changed before one of the
+      ``model_boxes``.
     - A document with nothing in it, or stray nodes without size only, is a confirmed negative.
     - A control point's label gives finding and score when it names one of the ``findings``; other text is not kept.
 
@@ -153,14 +127,13 @@ def markups_to_boxes(
     if len(values["markups"]) > MAX_MARKUPS:
         raise InputError(f"markups: expected at most {MAX_MARKUPS} markups, got {len(values['markups'])}")
     reading = _read_all(values["markups"], placement, findings)
-    boxes, repeated = without_repeats(reading.boxes, model_boxes or ())
+    boxes, repeated = without_repeats(reading.boxes, model_boxes or (), REPEATED_IOU)
     if len(boxes) > MAX_BOXES:
         raise InputError(f"markups: expected at most {MAX_BOXES} boxes, got {len(boxes)}")
-    more = (f"{repeated} of {len(reading.boxes)} boxes left out, they repeat another one",) if repeated else ()
-    return replace(reading, boxes=boxes, ignored=reading.ignored + more)
+    return replace(reading, boxes=boxes, ignored=reading.ignored + repeats_ignored(repeated, len(reading.boxes)))
 
 
-def _read_all(markups: Sequence[Any], placement: Placement, findings: Sequence[str]) -> MarkupsReading:
+def _read_all(markups: Sequence[Any], placement: Placement, findings: Sequence[str]) -> BoxReading:
     found: list[LabelledBox] = []
     ignored: list[str] = []
     problems: list[str] = []
@@ -175,29 +148,7 @@ def _read_all(markups: Sequence[Any], placement: Placement, findings: Sequence[s
                 found.append(_read_roi(markup, placement, findings))
         except InputError as error:
             problems.append(f"markup {place}: {error}")
-    return MarkupsReading(tuple(found), empty and not problems, tuple(ignored), tuple(problems))
-
-
-def without_repeats(
-    boxes: Sequence[LabelledBox], model_boxes: Sequence[LabelledBox] = (), iou: float = SAME_IOU
-) -> tuple[tuple[LabelledBox, ...], int]:
-    """Boxes without those that repeat another one, in their order, and how many those were.
-
-    Boxes that are none of the ``model_boxes`` (IoU below 0.98) go before those that are, and within each the last
-    before the first; one whose IoU with one before it is ``iou`` or more is left out.
-    """
-    if len(boxes) < 2:
-        return tuple(boxes), 0
-    array = as_array(boxes)
-    overlap = box_overlaps(array, array)
-    untouched = np.zeros(len(boxes), dtype=bool)
-    if len(model_boxes):
-        untouched = box_overlaps(array, as_array(model_boxes)).max(axis=1) >= UNTOUCHED_IOU
-    kept: list[int] = []
-    for place in sorted(range(len(boxes)), key=lambda place: (untouched[place], -place)):
-        if not kept or overlap[place, kept].max() < iou:
-            kept.append(place)
-    return tuple(boxes[place] for place in sorted(kept)), len(boxes) - len(kept)
+    return BoxReading(tuple(found), empty and not problems, tuple(ignored), tuple(problems))
 
 
 def _left_out(markup: Any) -> tuple[str, bool]:
@@ -235,23 +186,6 @@ def _read_roi(markup: dict[str, Any], placement: Placement, findings: Sequence[s
     box = clipped_box(placement.to_pixels(corners), placement)
     label, score = _read_label(markup, findings)
     return LabelledBox(box, label, score)
-
-
-def clipped_box(corners: NDArray[np.float64], placement: Placement) -> tuple[float, float, float, float]:
-    """The axis-aligned box around corners (N, 2) in pixels, without what lies outside the radiograph.
-
-    Raises:
-        InputError: corners that are not finite, or less than one pixel a side is left.
-    """
-    limit = np.array([placement.cols, placement.rows], dtype=np.float64)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()) or (high <= 0).any() or (low >= limit).any():
-        raise InputError("expected a box that touches the radiograph, got one outside")
-    low, high = np.maximum(low, 0.0), np.minimum(high, limit)
-    if (high - low < MIN_SIDE).any():
-        sides = " x ".join(f"{side:.3g}" for side in high - low)
-        raise InputError(f"expected a box of at least {MIN_SIDE:g} pixel a side within the radiograph, got {sides}")
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
 def _vector(markup: dict[str, Any], key: str, length: int) -> NDArray[np.float64]:

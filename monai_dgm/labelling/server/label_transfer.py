@@ -15,7 +15,13 @@ from monai_dgm.data.rsna import parse_boxes
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.consensus import consensus_of
 from monai_dgm.labelling.labels.image_label import ImageLabel, checked_reader
-from monai_dgm.labelling.labels.label_io import coco_of, labels_of_rsna, parse_coco, rsna_csv_of
+from monai_dgm.labelling.labels.label_io import (
+    labels_to_coco,
+    labels_to_rsna_csv,
+    parse_coco,
+    rsna_boxes_to_labels,
+)
+from monai_dgm.labelling.labels.reader_boxes import with_model_boxes
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.http_errors import TooLargeError, UnavailableError, UnknownError
 from monai_dgm.labelling.server.requests import known_name
@@ -131,7 +137,7 @@ def parse_labels(
         raise TooLargeError(f"labels: expected at most {MAX_IMPORT_BYTES} bytes, got {len(document)}")
     if form == "rsna":
         boxes = parse_boxes(document, "labels")
-        return labels_of_rsna("labels", boxes, {name: size_of(name) for name in boxes}, who)
+        return rsna_boxes_to_labels("labels", boxes, {name: size_of(name) for name in boxes}, who)
     labels = parse_coco(document, "labels", MAX_IMPORT_BYTES, who)
     for label in labels:
         if size_of(label.image_id) != label.size:
@@ -160,13 +166,18 @@ def size_in(analysis: RadiographAnalysis, image_id: str) -> tuple[int, int]:
 def keep_all(labels: Sequence[ImageLabel], submissions: Submissions) -> Imported:
     """Keep labels that were checked; one that says what its reader's latest one says adds nothing.
 
+    Of boxes that this server showed the reader, those that the reader left as they were are the model's again, see
+    :func:`monai_dgm.labelling.labels.reader_boxes.with_model_boxes`.
+
     Raises:
         UnavailableError: the disk takes no more; the same import once more adds the rest.
     """
     added = 0
     for place, label in enumerate(labels):
         try:
-            added += submissions.keep(label).label.time == label.time
+            shown = submissions.shown(label.image_id, label.reader)
+            own = shown if shown is not None and shown.reader == label.reader else None
+            added += submissions.keep(with_model_boxes(label, own)).label.time == label.time
         except OSError as error:
             reason = f"{place} of {len(labels)} labels were stored, then the disk failed ({error.strerror})"
             raise UnavailableError(f"labels: {reason}; the same import once more adds the rest") from None
@@ -175,6 +186,6 @@ def keep_all(labels: Sequence[ImageLabel], submissions: Submissions) -> Imported
 
 def _written(form: str, labels: Sequence[ImageLabel], left_out: Sequence[str]) -> str:
     if form == "rsna":
-        return rsna_csv_of(labels)
+        return labels_to_rsna_csv(labels)
     values: dict[str, Any] = {"labels": [label.as_dict() for label in labels], "left_out": list(left_out)}
-    return json.dumps(coco_of(labels) if form == "coco" else values, ensure_ascii=False, allow_nan=False)
+    return json.dumps(labels_to_coco(labels) if form == "coco" else values, ensure_ascii=False, allow_nan=False)

@@ -13,7 +13,8 @@ from typing import Any
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, LabelledBox
 from monai_dgm.labelling.labels.label_store import LabelStore
-from monai_dgm.labelling.labels.markups import MarkupsReading, boxes_to_markups, markups_to_boxes
+from monai_dgm.labelling.labels.markups import boxes_to_markups, markups_to_boxes
+from monai_dgm.labelling.labels.reader_boxes import BoxReading, with_model_boxes
 from monai_dgm.transforms.placement import Placement
 
 __all__ = ["MODEL_READER", "Submissions", "Submitted", "label_of_reading"]
@@ -37,7 +38,7 @@ class Submitted:
 
 
 def label_of_reading(
-    reading: MarkupsReading, image_id: str, placement: Placement, reader: str, source: str, shown: ImageLabel | None
+    reading: BoxReading, image_id: str, placement: Placement, reader: str, source: str, shown: ImageLabel | None
 ) -> ImageLabel:
     """The label that a markups document stands for.
 
@@ -59,17 +60,15 @@ def label_of_reading(
     if reading.status is None:
         reason = reading.ignored[0] if reading.ignored else "no box"
         raise InputError(f"label: expected boxes, or an empty list for no finding, got {reason}; nothing was stored")
-    known = shown is not None and shown.size == (placement.rows, placement.cols)
-    return ImageLabel(
+    label = ImageLabel(
         image_id=image_id,
         size=(placement.rows, placement.cols),
-        status=reading.status,
+        status="boxes" if reading.boxes else "no_finding",
         boxes=tuple(LabelledBox(box.box, box.label or OPACITY, box.score) for box in reading.boxes),
         reader=reader,
         source=source,
-        model_boxes=shown.boxes if known and shown is not None else None,
-        model_version=shown.model_version if known and shown is not None else None,
     )
+    return with_model_boxes(label, shown)
 
 
 class Submissions:
@@ -113,8 +112,9 @@ class Submissions:
     ) -> None:
         """Note the model's boxes that a reader is shown."""
         size = (placement.rows, placement.cols)
-        status = "boxes" if boxes else "no_finding"
-        kept = ImageLabel(image_id, size, status, tuple(boxes), reader, "model", model_version=version)
+        kept = ImageLabel(
+            image_id, size, "boxes" if boxes else "no_finding", tuple(boxes), reader, "model", model_version=version
+        )
         self.predictions.put(kept)
 
     def shown(self, image_id: str, reader: str) -> ImageLabel | None:

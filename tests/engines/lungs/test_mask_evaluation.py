@@ -12,7 +12,7 @@ from monai.metrics import compute_iou
 
 from monai_dgm.data.lung_dataset import LungDataset
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.lungs.mask_evaluation import LungMaskResult, LungMetrics, box_iou, dice, lung_rows
+from monai_dgm.engines.lungs.mask_evaluation import LungMaskResult, LungMetrics, dice, lung_box_iou, lung_rows
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def test_dice_and_iou_agree_with_monais() -> None:
 
 def test_boxes_by_hand() -> None:
     one = np.array([0.0, 0, 4, 4])
-    assert box_iou(one, one) == 1
-    assert box_iou(one, np.array([2.0, 0, 6, 4])) == pytest.approx(1 / 3)
-    assert box_iou(one, np.array([4.0, 4, 6, 6])) == 0 and box_iou(None, one) == box_iou(one, None) == 0
+    assert lung_box_iou(one, one) == 1
+    assert lung_box_iou(one, np.array([2.0, 0, 6, 4])) == pytest.approx(1 / 3)
+    assert lung_box_iou(one, np.array([4.0, 4, 6, 6])) == 0 and lung_box_iou(None, one) == lung_box_iou(one, None) == 0
 
 
 def record(source: str, patient: str, value: float) -> LungMaskResult:

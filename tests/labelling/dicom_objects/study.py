@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
+
+from monai_dgm.labelling.dicom_objects.opacity_report import ReportedOpacity
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 NAME, PATIENT_ID = "Müller^Jürgen", "ID-4711"
@@ -47,6 +50,11 @@ def radiograph_header(**tags: Any) -> pydicom.Dataset:
         if value is not None:
             setattr(header, keyword, value)
     return header
+
+
+def boxes_of(opacities: Iterable[ReportedOpacity]) -> np.ndarray:
+    """Boxes of regions, float32 (N, 4)."""
+    return np.array([item.box for item in opacities], dtype=np.float32).reshape(-1, 4)
 
 
 def code(value: str, scheme: str = "DCM", meaning: str = "words") -> pydicom.Dataset:

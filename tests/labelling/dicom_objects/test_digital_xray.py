@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from monai_dgm.engines.decomposition.inference import question_radiograph
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
-from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_digital_xray
+from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_dicom_sample, write_digital_xray
 from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, write_secondary_capture
 from monai_dgm.readers.dicom.read import read_dicom
+from monai_dgm.readers.read import read_radiograph
 
 PATIENT = ExaminedPatient("sim-1", "F", 61)
 
@@ -71,3 +73,26 @@ def test_dciodvfy_has_nothing_to_say(pixels: np.ndarray, tmp_path: Path) -> None
     done = subprocess.run([program, str(path)], capture_output=True, text=True, check=False)
     assert "Error" not in done.stderr and "DXImageForPresentation" in done.stderr + done.stdout
     assert pydicom.dcmread(io.BytesIO(path.read_bytes())).PatientAge == "061Y"
+
+
+def test_each_image_is_a_study_of_its_patient(sample_dir: Path, tmp_path: Path) -> None:
+    files = write_dicom_sample(sample_dir, tmp_path)
+    headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    assert len({header.StudyInstanceUID for header in headers}) == len(files) == len(list(tmp_path.iterdir()))
+    assert len({header.PatientID for header in headers}) == 24
+    assert {header.Modality for header in headers} == {"DX"} and {header.BodyPartExamined for header in headers} == {
+        "CHEST"
+    }
+    png = np.asarray(Image.open(sample_dir / "images" / f"{files[3].stem}.png"), dtype=np.float32)
+    np.testing.assert_allclose(np.corrcoef(read_radiograph(files[3]).pixels.ravel(), png.ravel())[0, 1], 1, atol=1e-6)
+
+
+def test_it_is_written_once(sample_dir: Path, tmp_path: Path) -> None:
+    files = write_dicom_sample(sample_dir, tmp_path)
+    before = [file.stat().st_mtime_ns for file in files]
+    assert [file.stat().st_mtime_ns for file in write_dicom_sample(sample_dir, tmp_path)] == before
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a sample"):
+        write_dicom_sample(tmp_path, tmp_path)

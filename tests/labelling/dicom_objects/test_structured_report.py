@@ -14,11 +14,10 @@ pytest.importorskip("highdicom", reason="DICOM output needs the label extra")
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import Algorithm, encode_dicom
-from monai_dgm.labelling.dicom_objects.opacity_report import boxes_of
 from monai_dgm.labelling.dicom_objects.structured_report import RECTANGLE, format_comment, write_opacity_report
 from monai_dgm.labelling.dicom_objects.structured_report_reader import parse_comment, read_opacity_report
 
-from .study import PATIENT_ID, radiograph_header
+from .study import PATIENT_ID, boxes_of, radiograph_header
 
 ALGORITHM = Algorithm("opacity_detection", "0.3.1")
 BOXES, SCORES = [[10, 20, 300.5, 150.25], [0, 0, 1600, 2000]], [0.874, float("nan")]

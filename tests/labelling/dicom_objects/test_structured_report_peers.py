@@ -21,15 +21,15 @@ from filelock import FileLock
 pytest.importorskip("highdicom", reason="DICOM output needs the label extra")
 
 from monai_dgm.labelling.dicom_objects.derived import Algorithm, encode_dicom
-from monai_dgm.labelling.dicom_objects.opacity_report import OpacityReport, boxes_of
+from monai_dgm.labelling.dicom_objects.opacity_report import OpacityReport
 from monai_dgm.labelling.dicom_objects.structured_report import write_opacity_report
 from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
 
-from .study import radiograph_header
+from .study import boxes_of, radiograph_header
 
 pytestmark = pytest.mark.slow
 CASES, TOLERANCE = 200, 0.5  # pixels
-PEERS = Path(__file__).resolve().parent.parent / "peers"
+PEERS = Path(__file__).resolve().parents[2] / "peers"
 
 
 class Case(NamedTuple):
@@ -178,7 +178,7 @@ def check_origin(report: OpacityReport, case: Case) -> None:
 
 
 def test_cornerstone_still_draws_beside_the_place_on_oblong_pixels(cases: list[Case]) -> None:
-    """When this fails, cornerstone3D has mended issue 2758: graphics.unstretch must then know the versions."""
+    """When this fails, cornerstone3D has mended issue 2758: opacity_report.unstretch must then know the versions."""
     for case in cases:
         if not case.square:
             row, column = case.spacing

@@ -9,10 +9,9 @@ import pydicom
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.dicom_objects.opacity_report import boxes_of
 from monai_dgm.labelling.dicom_objects.structured_report_reader import parse_comment, read_opacity_report
 
-from .study import area, code, comment, corners, group, image, item, radiograph_header, region, report
+from .study import area, boxes_of, code, comment, corners, group, image, item, radiograph_header, region, report
 
 BOX = (100.0, 200.0, 400.0, 450.0)
 

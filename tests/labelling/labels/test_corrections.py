@@ -3,11 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
-from monai_dgm.errors import InputError
-from monai_dgm.labelling.labels.corrections import count_edits, training_datalist
-from monai_dgm.labelling.labels.image_label import make_boxes
+from monai_dgm.labelling.labels.corrections import training_datalist
 
 BOX, OTHER = [10, 20, 60, 80], [100, 20, 160, 80]
 
@@ -75,13 +72,3 @@ def test_weights_and_agreement_reach_the_consensus(make_label: Any) -> None:
     assert training_datalist(labels, [item("a")]).counts["with_boxes"] == 1
     assert training_datalist(labels, [item("a")], weights={"y": 3.0}).counts["no_finding"] == 1
     assert training_datalist(labels, [item("a")], min_agreement=0.9).counts["disputed"] == 1
-
-
-def test_edits_are_counted(make_label: Any) -> None:
-    models = make_boxes([BOX, OTHER, [0, 90, 30, 119]])
-    edited = make_label([[10.5, 20, 60, 80], [110, 25, 165, 85], [170, 90, 199, 119]], model_boxes=models)
-    assert count_edits(edited) == {"kept": 1, "moved": 1, "deleted": 1, "added": 1}
-    assert count_edits(make_label([], model_boxes=models)) == {"kept": 0, "moved": 0, "deleted": 3, "added": 0}
-    assert count_edits(make_label([BOX], model_boxes=())) == {"kept": 0, "moved": 0, "deleted": 0, "added": 1}
-    with pytest.raises(InputError, match="started from"):
-        count_edits(make_label([BOX]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import ImageLabel
 from monai_dgm.labelling.labels.json_input import parse_json
-from monai_dgm.labelling.labels.label_io import coco_of, read_coco
+from monai_dgm.labelling.labels.label_io import labels_to_coco, parse_coco
 from monai_dgm.labelling.labels.markups import boxes_to_markups, markups_to_boxes
 
 HOSTILE: list[Any] = [None, True, False, 0, -1, 1.5, 10**400, 1e308, -1e308, float("nan"), float("inf")]
@@ -82,14 +81,12 @@ def test_damaged_markups_are_refused_or_give_boxes_inside(seed: int, random_case
         assert {outcome(read, damaged(document, rng)) for _ in range(300)} == {"read", "refused"}
 
 
-def test_damaged_coco_files_are_refused_or_read(tmp_path: Path, make_label: Any) -> None:
+def test_damaged_coco_files_are_refused_or_read(make_label: Any) -> None:
     rng = np.random.default_rng(0)
-    labels = [make_label([[10, 20, 60, 80]], image_id="a"), make_label([], image_id="b")]
-    path = tmp_path / "coco.json"
+    document = labels_to_coco([make_label([[10, 20, 60, 80]], image_id="a"), make_label([], image_id="b")])
 
     def read(value: Any) -> None:
-        path.write_text(json.dumps(value), encoding="utf-8")
-        read_coco(path, "reader")
+        parse_coco(json.dumps(value).encode(), "coco", 10**6, "reader")
 
-    outcomes = [outcome(read, damaged(coco_of(labels), rng)) for _ in range(300)]
+    outcomes = [outcome(read, damaged(document, rng)) for _ in range(300)]
     assert outcomes.count("refused") > 100

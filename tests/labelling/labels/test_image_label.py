@@ -115,7 +115,7 @@ def test_make_boxes_wants_a_label_and_a_score_a_box() -> None:
     boxes = make_boxes([[0, 0, 1, 1]], ["lung_opacity"], [np.float32(0.5)])
     assert boxes == (LabelledBox((0.0, 0.0, 1.0, 1.0), "lung_opacity", 0.5),)
     assert make_boxes(np.zeros((0, 4))) == ()
-    with pytest.raises(InputError, match="a label and a score a box"):
+    with pytest.raises(InputError, match="a label and a score per box"):
         make_boxes([[0, 0, 1, 1]], [])
     with pytest.raises(InputError, match=r"\(N, 4\)"):
         make_boxes([0, 0, 1, 1])

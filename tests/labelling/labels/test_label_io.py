@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from monai_dgm.data.rsna import parse_boxes
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import ImageLabel, as_array, make_boxes
-from monai_dgm.labelling.labels.label_io import coco_of, read_coco, read_rsna_csv, write_coco, write_rsna_csv
+from monai_dgm.labelling.labels.label_io import (
+    labels_to_coco,
+    labels_to_rsna_csv,
+    parse_coco,
+    rsna_boxes_to_labels,
+)
 
 
 @pytest.fixture
@@ -37,48 +43,52 @@ def assert_same(found: list[ImageLabel], expected: list[ImageLabel], scores: boo
             assert [box.score for box in ours.boxes] == [box.score for box in theirs.boxes]
 
 
-def test_coco_and_back(tmp_path: Path, labels: list[ImageLabel]) -> None:
-    write_coco(tmp_path / "coco.json", labels)
-    found = read_coco(tmp_path / "coco.json", reader="someone")
+def read(values: Any) -> list[ImageLabel]:
+    """The labels of a COCO file of these values."""
+    return parse_coco(json.dumps(values).encode(), "coco.json", 10**6, reader="someone")
+
+
+def read_csv(text: str, sizes: dict[str, tuple[int, int]]) -> list[ImageLabel]:
+    return rsna_boxes_to_labels("labels.csv", parse_boxes(text.encode(), "labels.csv"), sizes, reader="someone")
+
+
+def test_coco_and_back(labels: list[ImageLabel]) -> None:
+    found = read(labels_to_coco(labels))
     assert_same(found, labels, scores=True)
     assert {(label.reader, label.source) for label in found} == {("someone", "import")}
 
 
-def test_rsna_csv_and_back(tmp_path: Path, labels: list[ImageLabel]) -> None:
-    write_rsna_csv(tmp_path / "labels.csv", labels)
+def test_rsna_csv_and_back(labels: list[ImageLabel]) -> None:
     sizes = {label.image_id: label.size for label in labels}
-    assert_same(read_rsna_csv(tmp_path / "labels.csv", sizes, reader="someone"), labels, scores=False)
+    assert_same(read_csv(labels_to_rsna_csv(labels), sizes), labels, scores=False)
 
 
 def test_coco_is_what_pycocotools_reads(tmp_path: Path, labels: list[ImageLabel]) -> None:
     coco_module = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
-    write_coco(tmp_path / "coco.json", labels, {label.image_id: f"{label.image_id}.png" for label in labels})
+    (tmp_path / "coco.json").write_text(json.dumps(labels_to_coco(labels)), encoding="utf-8")
     coco = coco_module.COCO(str(tmp_path / "coco.json"))
     assert len(coco.getImgIds()) == len(labels)
     for number, label in enumerate(labels, 1):
         (image,) = coco.loadImgs(number)
-        assert (image["file_name"], image["height"], image["width"]) == (f"{label.image_id}.png", 120, 200)
+        assert (image["file_name"], image["height"], image["width"]) == (label.image_id, 120, 200)
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=[number]))
         boxes = np.array([annotation["bbox"] for annotation in annotations]).reshape(-1, 4)
         np.testing.assert_allclose(boxes[:, :2] + boxes[:, 2:], as_array(label.boxes)[:, 2:], rtol=1e-5)
     assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == ["lung_opacity"]
 
 
-def test_rsna_csv_has_the_challenge_columns(tmp_path: Path, make_label: Any) -> None:
+def test_rsna_csv_has_the_challenge_columns(make_label: Any) -> None:
     given = [make_label([[10, 20, 40, 60]], image_id="b"), make_label([], image_id="a")]
-    write_rsna_csv(tmp_path / "labels.csv", given)
-    with open(tmp_path / "labels.csv", newline="", encoding="utf-8") as stream:
-        rows = list(csv.reader(stream))
+    rows = list(csv.reader(labels_to_rsna_csv(given).splitlines()))
     assert rows[0] == ["patientId", "x", "y", "width", "height", "Target"]
     assert rows[1:] == [["a", "", "", "", "", "0"], ["b", "10.0", "20.0", "30.0", "40.0", "1"]]
 
 
-def test_several_readers_of_one_image_need_a_consensus_first(tmp_path: Path, make_label: Any) -> None:
+def test_several_readers_of_one_image_need_a_consensus_first(make_label: Any) -> None:
     twice = [make_label([], reader="a"), make_label([], reader="b")]
-    for write in (write_coco, write_rsna_csv):
+    for write in (labels_to_coco, labels_to_rsna_csv):
         with pytest.raises(InputError, match="consensus"):
-            write(tmp_path / "x", twice)
-    assert list(tmp_path.iterdir()) == []
+            write(twice)
 
 
 def foreign() -> dict[str, Any]:
@@ -93,9 +103,8 @@ def foreign() -> dict[str, Any]:
     }
 
 
-def test_a_file_of_another_program_is_read(tmp_path: Path) -> None:
-    (tmp_path / "coco.json").write_text(json.dumps(foreign()), encoding="utf-8")
-    first, second = read_coco(tmp_path / "coco.json", "reader")
+def test_a_file_of_another_program_is_read() -> None:
+    first, second = read(foreign())
     assert (first.image_id, first.status) == ("one", "no_finding")
     assert (second.image_id, second.boxes[0].label) == ("two", "lung_opacity")
     np.testing.assert_allclose(second.boxes_array, [[0, 20, 29.6, 120]], atol=1e-4)
@@ -129,6 +138,7 @@ def changed(**change: Any) -> dict[str, Any]:
         changed(images={"width": True}),
         changed(images={"file_name": ""}),
         changed(images={"file_name": 3}),
+        changed(annotations={"iscrowd": True}),
         changed(images={"file_name": "a\0b"}),
         changed(annotations={"image_id": 8}),
         changed(annotations={"image_id": {}}),
@@ -147,11 +157,9 @@ def changed(**change: Any) -> dict[str, Any]:
         changed(categories={"id": "3"}),
     ],
 )
-def test_a_file_that_is_no_coco_is_named_in_one_line(tmp_path: Path, values: Any) -> None:
-    path = tmp_path / "coco.json"
-    path.write_text(json.dumps(values), encoding="utf-8")
+def test_a_file_that_is_no_coco_is_named_in_one_line(values: Any) -> None:
     with pytest.raises(InputError, match=r"coco.json.*expected") as caught:
-        read_coco(path, "reader")
+        read(values)
     assert "\n" not in str(caught.value)
 
 
@@ -166,16 +174,12 @@ def test_a_file_that_is_no_coco_is_named_in_one_line(tmp_path: Path, values: Any
         ("patientId,x,y,width,height,Target\nb,1,2,5,4,1\n", "size is known"),
     ],
 )
-def test_a_csv_that_is_no_label_file_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "labels.csv"
-    path.write_text(text, encoding="utf-8")
+def test_a_csv_that_is_no_label_file_is_named_in_one_line(text: str, message: str) -> None:
     with pytest.raises(InputError, match=f"labels.csv.*{message}"):
-        read_rsna_csv(path, {"a": (120, 200)}, "reader")
-    with pytest.raises(InputError, match="nothing.csv"):
-        read_rsna_csv(tmp_path / "nothing.csv", {}, "reader")
+        read_csv(text, {"a": (120, 200)})
 
 
 def test_labels_without_a_name_are_opacities(make_label: Any) -> None:
-    values = coco_of([make_label([[0, 0, 10, 10]])])
+    values = labels_to_coco([make_label([[0, 0, 10, 10]])])
     assert values["categories"] == [{"id": 1, "name": "lung_opacity"}]
     assert values["annotations"][0]["category_id"] == 1 and "score" not in values["annotations"][0]

@@ -9,7 +9,8 @@ import pytest
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import as_array, make_boxes
-from monai_dgm.labelling.labels.markups import MarkupsReading, boxes_to_markups, markups_to_boxes, without_repeats
+from monai_dgm.labelling.labels.markups import REPEATED_IOU, boxes_to_markups, markups_to_boxes
+from monai_dgm.labelling.labels.reader_boxes import BoxReading, without_repeats
 from monai_dgm.transforms.placement import Placement
 
 PLACEMENT = Placement.from_spacing(120, 200, (0.5, 0.25))
@@ -30,7 +31,7 @@ def roi_of(box: Any, **more: Any) -> dict[str, Any]:
     return roi(center, [(xmax - xmin) * 0.25, (ymax - ymin) * 0.5, 1], **more)
 
 
-def read(*markups: Any, **more: Any) -> MarkupsReading:
+def read(*markups: Any, **more: Any) -> BoxReading:
     return markups_to_boxes(json.dumps({"@schema": "x", "markups": list(markups)}), PLACEMENT, **more)
 
 
@@ -192,7 +193,7 @@ def test_of_the_same_box_the_one_that_was_moved_stays() -> None:
 
 def test_without_knowing_the_model_the_last_stays_and_far_ones_all() -> None:
     boxes = make_boxes([[0, 0, 100, 100], [2, 2, 100, 100], [0, 0, 50, 100], [150, 0, 190, 50]])
-    kept, repeated = without_repeats(boxes)
+    kept, repeated = without_repeats(boxes, iou=REPEATED_IOU)
     assert kept == boxes[1:] and repeated == 1
     assert without_repeats(boxes[:1]) == (boxes[:1], 0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import as_array
-from monai_dgm.labelling.labels.pixel_boxes import read_pixel_boxes
+from monai_dgm.labelling.labels.reader_boxes import read_viewer_boxes
 from monai_dgm.transforms.placement import Placement
 
 PLACEMENT = Placement.from_spacing(120, 200, (0.5, 0.25))
@@ -23,34 +23,34 @@ def test_what_is_sent_is_what_is_read() -> None:
     low = random.uniform(0, [100, 60], (20, 2))
     boxes = np.concatenate([low, low + random.uniform(2, [100, 60], (20, 2))], axis=1)
     sent = [{"box": box.tolist(), "label": "lung_opacity", "score": i / 20} for i, box in enumerate(boxes)]
-    reading = read_pixel_boxes(document(*sent).encode(), PLACEMENT)
+    reading = read_viewer_boxes(document(*sent).encode(), PLACEMENT)
     assert reading.status == "boxes" and not reading.ignored
     np.testing.assert_allclose(as_array(reading.boxes), boxes, rtol=1e-6)
     assert [box.score for box in reading.boxes] == [box["score"] for box in sent]
 
 
 def test_label_and_score_may_be_missing() -> None:
-    (box,) = read_pixel_boxes(document({"box": [1, 2, 30, 40]}), PLACEMENT).boxes
+    (box,) = read_viewer_boxes(document({"box": [1, 2, 30, 40]}), PLACEMENT).boxes
     assert (box.label, box.score) == ("lung_opacity", None)
 
 
 def test_what_reaches_outside_is_cut_off() -> None:
-    (box,) = read_pixel_boxes(document({"box": [-3.5, 100, 40, 130.25]}), PLACEMENT).boxes
+    (box,) = read_viewer_boxes(document({"box": [-3.5, 100, 40, 130.25]}), PLACEMENT).boxes
     assert box.box == (0, 100, 40, 120)
 
 
 def test_a_box_drawn_twice_is_one() -> None:
     twice = {"box": [10, 10, 60, 60]}, {"box": [10.05, 10, 60, 60]}
-    reading = read_pixel_boxes(document(*twice, {"box": [20, 10, 70, 60]}), PLACEMENT)
+    reading = read_viewer_boxes(document(*twice, {"box": [20, 10, 70, 60]}), PLACEMENT)
     assert len(reading.boxes) == 2 and "1 of 3" in reading.ignored[0]
 
 
 def test_a_negative_is_said_not_guessed() -> None:
-    assert read_pixel_boxes(document(status="no_finding"), PLACEMENT).status == "no_finding"
+    assert read_viewer_boxes(document(status="no_finding"), PLACEMENT).status == "no_finding"
     with pytest.raises(InputError, match="got 0"):
-        read_pixel_boxes(document(), PLACEMENT)
+        read_viewer_boxes(document(), PLACEMENT)
     with pytest.raises(InputError, match="got 1"):
-        read_pixel_boxes(document({"box": [1, 2, 3, 4]}, status="no_finding"), PLACEMENT)
+        read_viewer_boxes(document({"box": [1, 2, 3, 4]}, status="no_finding"), PLACEMENT)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_negative_is_said_not_guessed() -> None:
 )
 def test_a_box_that_is_none_refuses_all(box: Any) -> None:
     with pytest.raises(InputError) as error:
-        read_pixel_boxes(document({"box": [1, 2, 30, 40]}, box), PLACEMENT)
+        read_viewer_boxes(document({"box": [1, 2, 30, 40]}, box), PLACEMENT)
     assert "\n" not in str(error.value) and "Doe" not in str(error.value) and "passwd" not in str(error.value)
 
 
@@ -107,5 +107,5 @@ def test_a_box_that_is_none_refuses_all(box: Any) -> None:
 )
 def test_a_document_that_is_none_is_refused(text: str | bytes) -> None:
     with pytest.raises(InputError) as error:
-        read_pixel_boxes(text, PLACEMENT)
+        read_viewer_boxes(text, PLACEMENT)
     assert "\n" not in str(error.value)
