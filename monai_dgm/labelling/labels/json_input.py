@@ -16,7 +16,18 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from monai_dgm.errors import InputError, in_one_line
 
-__all__ = ["CLOSED", "Number", "Text", "Whole", "checked", "input_errors", "parse_json", "read_json", "shown"]
+__all__ = [
+    "CLOSED",
+    "Number",
+    "Text",
+    "Whole",
+    "checked",
+    "input_errors",
+    "parse_json",
+    "read_json",
+    "shown",
+    "without_fraction",
+]
 
 T = TypeVar("T")
 
@@ -26,8 +37,15 @@ CLOSED = ConfigDict(extra="forbid")
 _PLAIN = BeforeValidator(lambda value: value.item() if hasattr(value, "dtype") and not value.shape else value)
 Number = Annotated[float, _PLAIN, Field(strict=True, allow_inf_nan=False)]
 """A finite number, also one of NumPy's; no text and no truth value."""
-Whole = Annotated[int, _PLAIN, Field(strict=True)]
-"""A whole number, also one of NumPy's; no text and no truth value."""
+
+
+def without_fraction(value: Any) -> Any:
+    """1024 for 1024.0, as JSON has one kind of number; any other value as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(without_fraction), _PLAIN, Field(strict=True)]
+"""A whole number, also one of NumPy's or 3.0; no text and no truth value."""
 Text = Annotated[str, Field(strict=True)]
 """Text, and nothing that could be turned into it."""
 

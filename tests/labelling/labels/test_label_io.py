@@ -63,6 +63,19 @@ def test_rsna_csv_and_back(labels: list[ImageLabel]) -> None:
     assert_same(read_csv(labels_to_rsna_csv(labels), sizes), labels, scores=False)
 
 
+def test_coco_may_write_whole_numbers_as_1024_0() -> None:
+    values = {
+        "images": [{"id": 1.0, "width": 1024.0, "height": 512.0, "file_name": "a.png"}],
+        "categories": [{"id": 2.0, "name": "lung opacity"}],
+        "annotations": [{"id": 1.0, "image_id": 1, "category_id": 2, "bbox": [1.0, 2.0, 30.0, 40.0]}],
+    }
+    (label,) = parse_coco(json.dumps(values).encode(), "labels.json", 10_000, "reader")
+    assert label.size == (512, 1024) and label.boxes[0].box == (1, 2, 31, 42)
+    values["images"][0]["width"] = 1024.5
+    with pytest.raises(InputError, match="whole number"):
+        parse_coco(json.dumps(values).encode(), "labels.json", 10_000, "reader")
+
+
 def test_coco_is_what_pycocotools_reads(tmp_path: Path, labels: list[ImageLabel]) -> None:
     coco_module = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
     (tmp_path / "coco.json").write_text(json.dumps(labels_to_coco(labels)), encoding="utf-8")
