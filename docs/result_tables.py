@@ -1,20 +1,20 @@
 """Fill the tables of README.md and docs/*.md from docs/results/*.json, so that no result is typed by hand.
 
-    python docs/result_tables.py                                        # write the tables
-    python docs/result_tables.py --check                                # fail where a document and the JSON files differ
-    python docs/result_tables.py --metrics OUT/report/metrics.json --into sample   # take over an evaluation's metrics
+    python docs/result_tables.py            # write the tables
+    python docs/result_tables.py --check    # fail where a document and the JSON files differ
+    python docs/result_tables.py --metrics OUT/report/metrics.json --into sample    # take the metrics of an evaluation
 
-A table stands below a comment ``<!-- table: FILE.NAME -->``. FILE.json holds the command, the date, and under "tables" the
+A table is below a comment ``<!-- table: FILE.NAME -->``. FILE.json holds the command, the date, and under "tables" the
 table NAME in one of two forms:
 
 - ``{"columns": [...], "formats": [...], "rows": [[...], ...]}``: a cell is a text, or numbers for its column's format.
-  A text may refer to a metric: ``{FILE:METRIC@GROUP|.3f}``, ``{FILE:METRIC.low@GROUP|.3f}``, ``{FILE:METRIC@GROUP|interval}``
-  (value and interval). FILE is one of docs/results, or a bundle whose shipped settings hold its metrics.
-- ``{"heading": ..., "metrics": {name: label}, "groups": {group: heading}}``: a line for each metric of the file's "metrics",
-  which are the rows of a ``metrics.json`` as an evaluation writes it.
+  A text may refer to a metric as ``{FILE:METRIC@GROUP|.3f}``, ``{FILE:METRIC.low@GROUP|.3f}``, or, for value and
+  interval, ``{FILE:METRIC@GROUP|interval}``. FILE is one of docs/results, or a bundle with shipped metrics.
+- ``{"heading": ..., "metrics": {name: label}, "groups": {group: heading}}``: a line for each metric of the file's
+  "metrics", which are the rows of a ``metrics.json`` as an evaluation writes it.
 
-Numbers with decimals in the text around the tables must occur in the JSON files too, rounded as they are there; "quoted"
-lists those that are no metric, each with what it is.
+Numbers with decimals in the text around the tables must occur in the JSON files too, rounded as in the text; "quoted"
+lists those that are in no table, each with what it is.
 """
 
 from __future__ import annotations
@@ -72,19 +72,14 @@ def table_lines(everything: dict[str, dict[str, Any]], file: str, name: str) -> 
         columns, rows = [table["heading"], *table["groups"].values()], list(_metric_rows(results["metrics"], table))
     else:
         columns = table["columns"]
-        rows = [
-            [
-                resolved(cell, everything) if isinstance(cell, str) else form.format(*cell)
-                for form, cell in zip(table["formats"], row, strict=True)
-            ]
-            for row in table["rows"]
-        ]
-    lines = [
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
+        rows = [[_cell(*pair, everything) for pair in zip(table["formats"], row, strict=True)] for row in table["rows"]]
+    lines = ["| " + " | ".join(row) + " |" for row in (columns, *rows)]
+    lines.insert(1, "|" + "---|" * len(columns))
     return [line.replace("|  |", "| |").replace("|  |", "| |") for line in lines]
+
+
+def _cell(form: str, cell: str | list[float], everything: dict[str, dict[str, Any]]) -> str:
+    return resolved(cell, everything) if isinstance(cell, str) else form.format(*cell)
 
 
 def _metric_rows(metrics: list[dict[str, Any]], table: dict[str, Any]) -> Iterator[list[str]]:
@@ -154,11 +149,8 @@ def main() -> int:
     if arguments.metrics:
         target = RESULTS / f"{arguments.into}.json"
         metrics = json.loads(arguments.metrics.read_text(encoding="utf-8"))
-        content = {
-            **json.loads(target.read_text(encoding="utf-8")),
-            "date": str(datetime.date.today()),
-            "metrics": metrics,
-        }
+        content = json.loads(target.read_text(encoding="utf-8"))
+        content |= {"date": str(datetime.date.today()), "metrics": metrics}
         target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     results = read_results()
     if not arguments.check:
