@@ -1,5 +1,6 @@
 from .dataset import RadiographDataset as RadiographDataset
 from .decomposed import DecomposedDataset as DecomposedDataset
+from .examples import example_radiographs as example_radiographs
 from .listing import list_radiographs as list_radiographs
 from .lung_dataset import LungDataset as LungDataset
 from .manifest import load_manifest as load_manifest
@@ -25,6 +26,7 @@ __all__ = [
     "SimulatedRadiograph",
     "Splits",
     "collate_boxes",
+    "example_radiographs",
     "known_opacities",
     "list_radiographs",
     "load_manifest",

@@ -1,0 +1,12 @@
+"""Real radiographs that come with the package, to try it on: see README.md in this folder for their source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["example_radiographs"]
+
+
+def example_radiographs() -> Path:
+    """The folder of 24 NIH ChestX-ray14 radiographs (PNG, 288 x 288 pixels) and their ``manifest.csv``."""
+    return Path(__file__).parent
