@@ -1,15 +1,12 @@
 from .augmentation import RandMirror as RandMirror
 from .augmentation import RandRadiographAugmentation as RandRadiographAugmentation
-from .box_augmentation import RandBoxAugmentation as RandBoxAugmentation
 from .boxes import box_iou as box_iou
 from .boxes import check_boxes as check_boxes
 from .boxes import compare_boxes as compare_boxes
 from .boxes import rasterise_boxes as rasterise_boxes
-from .decomposed_variation import RandResidueAugmentation as RandResidueAugmentation
 from .geometry import RadiographGeometry as RadiographGeometry
 from .geometry import prepare_radiograph as prepare_radiograph
 from .load_radiograph import LoadRadiographd as LoadRadiographd
-from .lung_augmentation import RandLungAugmentation as RandLungAugmentation
 from .lungs import clean_lung_mask as clean_lung_mask
 from .lungs import lung_box as lung_box
 from .lungs import split_lungs as split_lungs
@@ -26,12 +23,9 @@ __all__ = [
     "LoadRadiographd",
     "Placement",
     "RadiographGeometry",
-    "RandBoxAugmentation",
-    "RandLungAugmentation",
     "RandMirror",
     "RandPseudoHealthy",
     "RandRadiographAugmentation",
-    "RandResidueAugmentation",
     "RandSuperimposeOpacity",
     "Saliency",
     "box_iou",

@@ -1,6 +1,9 @@
-"""Variation of position and exposure."""
+"""Augmentation of position and exposure, of images, residues and masks; that of boxes is in test_augmentation_boxes."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,11 +11,24 @@ from torch import Tensor
 
 from monai_dgm.transforms.augmentation import RandMirror, RandRadiographAugmentation
 
-STILL = {"rotation": 0.0, "scale": 0.0, "shift": 0.0, "contrast": 0.0, "brightness": 0.0, "gamma": 0.0}
+NO_EXPOSURE = {"contrast": 0.0, "brightness": 0.0, "gamma": 0.0}
+NO_MOTION = {"rotation": 0.0, "scale": 0.0, "shift": 0.0}
+STILL = {**NO_MOTION, **NO_EXPOSURE}
+BOTH = ("image", "residue")
+LUNGS: dict[str, Any] = {
+    "mask_key": "label",
+    "rotation": 12.0,
+    "scale": 0.2,
+    "shift": 0.1,
+    "contrast": 0.3,
+    "brightness": 0.25,
+}
+LUNGS |= {"gamma": 0.5, "shading": 0.3, "blur": 1.0, "noise": 0.06}
+PLAIN = {"contrast": 0.0, "brightness": 0.0, "gamma": 0.0, "shading": 0.0, "noise": 0.0, "blur": 0.0}
 
 
-def batch(count: int = 6, size: int = 32) -> dict[str, Tensor]:
-    return {"image": torch.rand(count, 1, size, size) * 2 - 1, "label": torch.zeros(count)}
+def batch(count: int = 6, size: int = 32, channels: int = 1) -> dict[str, Tensor]:
+    return {"image": torch.rand(count, channels, size, size) * 2 - 1, "label": torch.zeros(count)}
 
 
 def varied(image: Tensor, **settings: float) -> Tensor:
@@ -112,6 +128,119 @@ def test_contrast_is_about_mid_grey_and_brightness_is_added() -> None:
     torch.testing.assert_close(varied(grey, contrast=0.3), grey)
     moved = varied(grey, brightness=0.2)
     assert 0.1 < moved.abs().max() <= 0.2 and moved.std(dim=(1, 2, 3)).max() < 1e-6
+
+
+@pytest.mark.parametrize("channels", [("image", "residue"), ("residue", "image")])
+def test_both_channels_move_alike(channels: tuple[str, str]) -> None:
+    plane = torch.rand(6, 1, 32, 32)
+    both = {"image": plane - 1, "residue": plane}  # the same above what lies beyond the border
+    stacked = torch.cat([both[name] for name in channels], dim=1)
+    out = RandRadiographAugmentation(channels, prob=1.0, **NO_EXPOSURE)({"image": stacked})["image"]
+    image, residue = out[:, channels.index("image")], out[:, channels.index("residue")]
+    torch.testing.assert_close(image + 1, residue, rtol=0, atol=1e-5)
+    assert not torch.allclose(out, stacked, atol=1e-2)
+
+
+def test_exposure_leaves_the_residue_alone() -> None:
+    b = batch(channels=2)
+    out = RandRadiographAugmentation(BOTH, prob=1.0, **NO_MOTION)(b)["image"]
+    torch.testing.assert_close(out[:, 1], b["image"][:, 1], rtol=0, atol=1e-4)
+    assert (out[:, 0] - b["image"][:, 0]).abs().max() > 0.05
+
+
+def test_beyond_the_border_are_air_and_no_residue() -> None:
+    out = RandRadiographAugmentation(BOTH, prob=1.0, shift=0.4, **NO_EXPOSURE)(
+        {"image": torch.full((20, 2, 32, 32), 0.7)}
+    )
+    corners = torch.stack([out["image"][..., r, c] for r in (0, -1) for c in (0, -1)])  # (4, B, C)
+    assert (corners[..., 0] == -1).any(dim=0).all() and (corners[..., 1].abs() < 1e-6).any(dim=0).all()
+
+
+def test_residues_alone_are_never_re_exposed() -> None:
+    out = RandRadiographAugmentation(("residue",), prob=1.0, **NO_MOTION)(b := batch())["image"]
+    torch.testing.assert_close(out, b["image"], rtol=0, atol=1e-4)
+
+
+def test_other_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected the channels image, residue, got 1"):
+        RandRadiographAugmentation(BOTH)(batch())
+
+
+@pytest.fixture
+def lungs() -> dict[str, Tensor]:
+    label = torch.zeros(8, 1, 48, 48)
+    label[:, :, 10:34, 8:20] = 1
+    label[:, :, 14:36, 26:40] = 1
+    return {"image": 0.6 - 1.2 * label, "label": label, "index": torch.arange(8)}
+
+
+def test_lungs_shapes_ranges_and_other_entries_stay(lungs: dict[str, Tensor]) -> None:
+    varied = RandRadiographAugmentation(**LUNGS)(lungs)
+    assert varied["image"].shape == lungs["image"].shape and varied["label"].shape == lungs["label"].shape
+    assert varied["image"].abs().max() <= 1 and set(varied["label"].unique().tolist()) <= {0.0, 1.0}
+    assert varied["label"].dtype == lungs["label"].dtype and torch.equal(varied["index"], lungs["index"])
+    assert not torch.equal(varied["image"], lungs["image"]) and not torch.equal(varied["label"], lungs["label"])
+
+
+def test_mask_moves_with_the_image(lungs: dict[str, Tensor]) -> None:
+    """Bright lungs in air: what comes in from beyond the border is air, so image and mask stay one function."""
+    varied = RandRadiographAugmentation(prob=1.0, **{**LUNGS, **PLAIN})({**lungs, "image": 2 * lungs["label"] - 1})
+    differ = (varied["image"] > 0) != (varied["label"] > 0)
+    assert differ.float().mean() < 0.01  # blurred corners
+    assert ((varied["label"] - lungs["label"]).abs().mean(dim=(1, 2, 3)) > 0.01).sum() >= 6
+
+
+def test_standing_still_leaves_the_mask(lungs: dict[str, Tensor]) -> None:
+    varied = RandRadiographAugmentation(prob=1.0, **{**LUNGS, **NO_MOTION})(lungs)
+    assert torch.equal(varied["label"], lungs["label"])
+    assert not torch.equal(varied["image"], lungs["image"])
+
+
+def test_probability_zero_leaves_image_and_mask(lungs: dict[str, Tensor]) -> None:
+    varied = RandRadiographAugmentation(prob=0.0, **LUNGS)(lungs)
+    assert torch.equal(varied["image"], lungs["image"]) and torch.equal(varied["label"], lungs["label"])
+
+
+def test_lungs_of_a_batch_vary_differently_and_repeatably(lungs: dict[str, Tensor]) -> None:
+    torch.manual_seed(3)
+    one = RandRadiographAugmentation(prob=1.0, **LUNGS)(lungs)
+    torch.manual_seed(3)
+    other = RandRadiographAugmentation(prob=1.0, **LUNGS)(lungs)
+    assert torch.equal(one["image"], other["image"]) and torch.equal(one["label"], other["label"])
+    assert not torch.equal(one["image"][0], one["image"][1])
+
+
+def test_lungs_are_never_flipped(lungs: dict[str, Tensor]) -> None:
+    lungs["label"][:, :, :, 24:] = 0
+    for _ in range(5):
+        columns = RandRadiographAugmentation(prob=1.0, **LUNGS)(lungs)["label"].sum(dim=(1, 2))
+        places = (columns * torch.arange(48)).sum(-1) / columns.sum(-1)
+        assert (places < 24).all()
+
+
+def test_default_draws_the_random_numbers_of_the_decomposition_in_its_order() -> None:
+    """The first image of a seeded batch, computed step by step as trainings so far have done."""
+    image = batch(2, 16)["image"]
+    torch.manual_seed(4)
+    out = RandRadiographAugmentation(prob=1.0)({"image": image})["image"]
+    torch.manual_seed(4)
+    torch.rand(2)
+    drawn = [2 * torch.rand(2) - 1 for _ in range(7)]
+    angle, zoom = torch.tensor(math.radians(6.0)) * drawn[0], 1 + 0.08 * drawn[1]
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    rows = (torch.stack((cos, -sin, 0.08 * drawn[2]), 1), torch.stack((sin, cos, 0.08 * drawn[3]), 1))
+    grid = torch.nn.functional.affine_grid(torch.stack(rows, 1), [2, 1, 16, 16], align_corners=False)
+    moved = torch.nn.functional.grid_sample(image + 1, grid, align_corners=False) - 1
+    gamma, contrast, brightness = (
+        value[:, None, None, None] for value in (torch.exp(0.2 * drawn[4]), 1 + 0.15 * drawn[5], 0.1 * drawn[6])
+    )
+    expected = ((2 * ((moved + 1) / 2).clamp(0, 1) ** gamma - 1) * contrast + brightness).clamp(-1, 1)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-5)
+
+
+def test_unknown_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected some of image, residue, got normal"):
+        RandRadiographAugmentation(("normal",))
 
 
 def test_mirror_turns_about_the_asked_share_of_images_left_to_right_with_all_their_channels() -> None:

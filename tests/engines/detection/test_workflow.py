@@ -27,7 +27,7 @@ from monai_dgm.engines.detection.workflow import (
 )
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import OpacityDetector
-from monai_dgm.transforms.box_augmentation import RandBoxAugmentation
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation
 
 SIZE = 32
 NONE = torch.zeros(0, 4)
@@ -134,7 +134,10 @@ def test_errors_of_another_kind_are_not_swallowed() -> None:
 def test_epochs_of_any_mixture(dataset: OpacityBoxDataset, negative_fraction: float | None) -> None:
     network = tiny()
     step = step_of(
-        network, batch_transforms=[RandBoxAugmentation(("image",))], autocast=torch.bfloat16, max_grad_norm=5.0
+        network,
+        batch_transforms=[RandRadiographAugmentation(("image",), prob=0.95)],
+        autocast=torch.bfloat16,
+        max_grad_norm=5.0,
     )
     rows = []
     trainer = DetectionTrainer("cpu", 2, loader(dataset, negative_fraction, 3), step)

@@ -1,4 +1,4 @@
-"""Box augmentation: boxes stay on what they mark, laterality stays, and the stated rule decides what is dropped."""
+"""Augmentation of boxes: they stay on what they mark, left stays left, and the stated rule decides what is dropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.box_augmentation import RandBoxAugmentation, keep_visible, move_boxes
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation, keep_visible, move_boxes
 
 SIZE = 64
 
@@ -37,7 +37,7 @@ def test_a_box_stays_on_its_opacity() -> None:
     size, box = 128, torch.tensor([20.0, 30.0, 50.0, 80.0])
     plane = ellipse(box, size)
     batch = {"image": torch.stack((plane, plane))[None].repeat(40, 1, 1, 1), "boxes": [box[None].clone()] * 40}
-    vary = RandBoxAugmentation(("residue", "residue"), prob=1.0, rotation=25.0, scale=0.2, shift=0.05)
+    vary = RandRadiographAugmentation(("residue", "residue"), prob=1.0, rotation=25.0, scale=0.2, shift=0.05)
     varied = vary(batch)
     shifts = []
     for image, boxes in zip(varied["image"], varied["boxes"], strict=True):
@@ -47,7 +47,7 @@ def test_a_box_stays_on_its_opacity() -> None:
 
 
 def test_left_stays_left() -> None:
-    vary = RandBoxAugmentation(("image",), prob=1.0)
+    vary = RandRadiographAugmentation(("image",), prob=1.0)
     image = torch.full((20, 1, SIZE, SIZE), -1.0)
     image[:, :, 10:20, 5:20] = 1.0  # upper left
     boxes = [torch.tensor([[5.0, 10.0, 20.0, 20.0]])] * 20
@@ -81,13 +81,15 @@ def test_what_leaves_the_image_is_cut_off_or_dropped() -> None:
 
 def test_images_without_boxes() -> None:
     batch = {"image": torch.zeros(2, 1, SIZE, SIZE), "boxes": [torch.zeros(0, 4), torch.tensor([[5.0, 5, 30, 30]])]}
-    varied = RandBoxAugmentation(prob=1.0)(batch)
+    varied = RandRadiographAugmentation(prob=1.0)(batch)
     assert varied["boxes"][0].shape == (0, 4) and varied["boxes"][1].shape == (1, 4)
 
 
 def test_beyond_the_border_is_air_and_no_residue() -> None:
     image = torch.stack((torch.full((SIZE, SIZE), 0.5), torch.full((SIZE, SIZE), 0.25)))[None]
-    vary = RandBoxAugmentation(("image", "residue"), 1.0, 0.0, 0.0, 0.5, contrast=0.0, brightness=0.0, gamma=0.0)
+    vary = RandRadiographAugmentation(
+        ("image", "residue"), 1.0, rotation=0.0, scale=0.0, shift=0.5, contrast=0.0, brightness=0.0, gamma=0.0
+    )
     varied = vary({"image": image.repeat(8, 1, 1, 1), "boxes": [torch.zeros(0, 4)] * 8})["image"]
     assert set(varied[:, 0].unique().round(decimals=4).tolist()) >= {-1.0, 0.5}
     assert varied[:, 0].min() == -1 and varied[:, 1].min() == 0 and varied[:, 1].max() == 0.25
@@ -95,7 +97,7 @@ def test_beyond_the_border_is_air_and_no_residue() -> None:
 
 def test_exposure_leaves_the_residue_alone() -> None:
     image = torch.rand(4, 2, SIZE, SIZE) - 0.5
-    vary = RandBoxAugmentation(("residue", "image"), 1.0, 0.0, 0.0, 0.0)
+    vary = RandRadiographAugmentation(("residue", "image"), 1.0, rotation=0.0, scale=0.0, shift=0.0)
     varied = vary({"image": image, "boxes": [torch.zeros(0, 4)] * 4})["image"]
     torch.testing.assert_close(varied[:, 0], image[:, 0])
     assert (varied[:, 1] - image[:, 1]).abs().mean() > 0.01
@@ -104,7 +106,7 @@ def test_exposure_leaves_the_residue_alone() -> None:
 def test_probability_zero_changes_nothing() -> None:
     boxes = [torch.tensor([[3.0, 4.0, 20.0, 30.0]])] * 3
     image = torch.rand(3, 1, SIZE, SIZE)
-    varied = RandBoxAugmentation(prob=0.0)({"image": image, "boxes": boxes, "index": torch.arange(3)})
+    varied = RandRadiographAugmentation(prob=0.0)({"image": image, "boxes": boxes, "index": torch.arange(3)})
     torch.testing.assert_close(varied["image"], image)
     torch.testing.assert_close(varied["boxes"][0], boxes[0])
     assert varied["index"].tolist() == [0, 1, 2]
@@ -113,13 +115,15 @@ def test_probability_zero_changes_nothing() -> None:
 def test_the_same_seed_gives_the_same_variation() -> None:
     batch = {"image": torch.rand(3, 1, SIZE, SIZE), "boxes": [torch.tensor([[3.0, 4.0, 20.0, 30.0]])] * 3}
     torch.manual_seed(3)
-    first = RandBoxAugmentation()(batch)
+    first = RandRadiographAugmentation()(batch)
     torch.manual_seed(3)
-    second = RandBoxAugmentation()(batch)
+    second = RandRadiographAugmentation()(batch)
     assert torch.equal(first["image"], second["image"])
     assert all(torch.equal(a, b) for a, b in zip(first["boxes"], second["boxes"], strict=True))
 
 
 def test_other_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="expected the channels image, residue, got 1"):
-        RandBoxAugmentation(("image", "residue"))({"image": torch.zeros(1, 1, 8, 8), "boxes": [torch.zeros(0, 4)]})
+        RandRadiographAugmentation(("image", "residue"))(
+            {"image": torch.zeros(1, 1, 8, 8), "boxes": [torch.zeros(0, 4)]}
+        )
