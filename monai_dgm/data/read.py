@@ -17,7 +17,7 @@ from monai_dgm.data.nifti import nifti_shape, read_nifti
 from monai_dgm.dicom.codestream import MAX_SCANS, count_scans
 from monai_dgm.dicom.radiograph import MAX_PIXELS, Radiograph, check_pixels, check_shape, one_line
 from monai_dgm.errors import InputError, reason_of
-from monai_dgm.transforms.orientation import UPRIGHT, WORDS
+from monai_dgm.utils.orientation import UPRIGHT, WORDS
 
 __all__ = ["Radiograph", "image_shape", "read_mask", "read_radiograph", "sniff_format"]
 

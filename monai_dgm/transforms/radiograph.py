@@ -12,7 +12,7 @@ from monai.utils import optional_import
 
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
-from monai_dgm.transforms.orientation import UPRIGHT
+from monai_dgm.utils.orientation import UPRIGHT
 
 __all__ = ["LoadRadiographd", "RadiographGeometry", "prepare_radiograph"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from monai_dgm.dicom.radiograph import Radiograph
 from monai_dgm.dicom.read import read_dicom
-from monai_dgm.transforms.orientation import to_upright
+from monai_dgm.utils.orientation import to_upright
 
 from .raw_files import Element, element, item, phantom, radiograph_bytes
 

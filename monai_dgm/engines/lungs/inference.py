@@ -22,8 +22,8 @@ from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, lung_box, split_lungs
-from monai_dgm.transforms.orientation import to_stored, to_upright
 from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.orientation import to_stored, to_upright
 
 __all__ = ["LUNGS_FILE", "MASK_FILE", "check_chest", "lungs_in_original", "segment_files"]
 
