@@ -1,5 +1,5 @@
-# make train | test | coverage | test-slow | test-label | lint | clean. Everything runs in .venv, which is made from setup.cfg and constraints.txt
-# the first time and again when one of them changes.
+# make train | test | coverage | test-slow | test-pydicom3 | test-label | lint | clean. Everything runs in .venv, which is
+# made from setup.cfg and constraints.txt the first time and again when one of them changes.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LABEL_VENV := .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
+# The second version of pydicom that the readers are tested with; the environment has the one that MONAI Label takes.
+PYDICOM3 := 3.0.2
+PYDICOM3_FOLDER := .pydicom3
 TRAIN_CONFIG ?= bundles/dgm/configs/train.json
 # Extra arguments: `make train ARGS="--dataset_dir /data/rsna"`, `make test ARGS="tests/data -x"`.
 ARGS ?=
@@ -17,13 +20,14 @@ PORT ?= 8000
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test coverage test-slow test-label label label-pacs ohif lint format clean
+.PHONY: help environment train test coverage test-slow test-pydicom3 test-label label label-pacs ohif lint format clean
 
 help:
 	@echo "make train      environment, training on the embedded sample, report"
 	@echo "make test       environment, tests"
 	@echo "make coverage   the same tests, and which lines they reach; fails below the share in pyproject.toml"
 	@echo "make test-slow  environment, the tests marked slow or service"
+	@echo "make test-pydicom3 environment, the tests of the readers with pydicom 3"
 	@echo "make test-label environment with MONAI Label, the tests of its app"
 	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on the embedded sample; PORT=8000"
 	@echo "make label-pacs the label app over an Orthanc of its own with the embedded sample, and the OHIF viewer"
@@ -55,6 +59,16 @@ coverage: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
+
+# A folder before the environment's own packages: all but pydicom is shared.
+test-pydicom3: $(PYDICOM3_FOLDER)/.installed
+	PYTHONPATH=$(PYDICOM3_FOLDER) $(BIN)/python -c 'import pydicom; assert pydicom.__version__ == "$(PYDICOM3)"'
+	PYTHONPATH=$(PYDICOM3_FOLDER) $(BIN)/python -m pytest -n $(WORKERS) tests/data tests/readers \
+	  tests/labelling/dicom_objects/test_structured_report_reader.py $(ARGS)
+
+$(PYDICOM3_FOLDER)/.installed: $(INSTALLED) Makefile
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PYDICOM3_FOLDER) pydicom==$(PYDICOM3)
+	touch $@
 
 # MONAI Label brings some gigabytes that nothing else needs, so it has an environment of its own.
 test-label: $(LABEL_INSTALLED)
@@ -88,4 +102,4 @@ format: $(INSTALLED)
 	$(BIN)/python -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) $(LABEL_VENV) $(PYDICOM3_FOLDER) .mypy_cache .pytest_cache .ruff_cache .coverage

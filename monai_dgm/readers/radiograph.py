@@ -28,7 +28,7 @@ class Radiograph:
         bits: bits that the file stores for a pixel.
         valid: bool (rows, cols), False on DICOM padding; None when every pixel counts.
         orientation: how the pixels have to be turned to stand upright, the patient's left on the right: 1 to 8 as EXIF
-            counts, see :mod:`monai_dgm.readers.orientation`. The pixels themselves are those of the file.
+            counts, see :mod:`monai_dgm.utils.orientation`. The pixels themselves are those of the file.
         remarks: what the file says that a reader of the results should know, a line each.
     """
 

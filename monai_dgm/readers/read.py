@@ -16,8 +16,8 @@ from PIL import Image
 from monai_dgm.errors import InputError, reason_of
 from monai_dgm.readers.dicom.codestream import MAX_SCANS, count_scans
 from monai_dgm.readers.nifti import nifti_shape, read_nifti
-from monai_dgm.readers.orientation import UPRIGHT, WORDS
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_pixels, check_shape, one_line
+from monai_dgm.utils.orientation import UPRIGHT, WORDS
 
 __all__ = ["Radiograph", "image_shape", "read_mask", "read_radiograph", "sniff_format"]
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.orientation import (
+from monai_dgm.utils.orientation import (
     UPRIGHT,
     boxes_to_stored,
     boxes_to_upright,
@@ -51,7 +51,7 @@ class RadiographGeometry:
         high: original pixel value that became 1 (higher ones are clipped).
         pixel_spacing: (row, column) distance of the original's pixel centres in mm, or None where unknown.
         orientation: how the original is turned upright before it is resized, 1 to 8, see
-            :mod:`monai_dgm.readers.orientation`. All maps and boxes "to original" are turned back.
+            :mod:`monai_dgm.utils.orientation`. All maps and boxes "to original" are turned back.
 
     Raises:
         InputError: a size below 1, an unknown fit or orientation, or ``low`` not below ``high``.

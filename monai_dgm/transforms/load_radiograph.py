@@ -11,8 +11,8 @@ from monai.transforms import MapTransform
 from monai.utils import optional_import
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.orientation import UPRIGHT
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
+from monai_dgm.utils.orientation import UPRIGHT
 
 __all__ = ["LoadRadiographd", "RadiographGeometry", "prepare_radiograph"]
 

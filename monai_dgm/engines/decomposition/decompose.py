@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from monai_dgm.errors import InputError
 from monai_dgm.networks.residue_system import split_prediction
-from monai_dgm.readers.orientation import UPRIGHT
 from monai_dgm.transforms.geometry import DARKEST, RadiographGeometry, prepare_radiograph
 from monai_dgm.transforms.saliency import Saliency, ThresholdRule, compute_saliency, saliency_to_boxes
+from monai_dgm.utils.orientation import UPRIGHT
 
 __all__ = [
     "Decompose",

@@ -20,10 +20,10 @@ from monai_dgm.engines.files import writing
 from monai_dgm.engines.lungs.chest_check import ChestReference, chest_plausibility
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.overlay import DISCLAIMER
-from monai_dgm.readers.orientation import to_stored, to_upright
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, lung_box, split_lungs
 from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.orientation import to_stored, to_upright
 
 __all__ = ["LUNGS_FILE", "MASK_FILE", "check_chest", "lungs_in_original", "segment_files"]
 

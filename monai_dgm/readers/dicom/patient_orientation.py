@@ -11,7 +11,7 @@ from typing import Any
 
 import pydicom
 
-from monai_dgm.readers.orientation import UPRIGHT, WORDS, orientation_of
+from monai_dgm.utils.orientation import UPRIGHT, WORDS, orientation_of
 
 # Views of CID 4010 that are frontal, by code value in SNOMED CT and in SNOMED RT, which it replaced
 _FRONTAL_VIEWS = {
@@ -40,7 +40,7 @@ _PROCESSING_CLASSES = {
 
 
 def read_orientation(dataset: pydicom.Dataset) -> tuple[int, tuple[str, ...]]:
-    """How to turn an image upright (see :mod:`monai_dgm.readers.orientation`), and a remark where that is not 1.
+    """How to turn an image upright (see :mod:`monai_dgm.utils.orientation`), and a remark where that is not 1.
 
     A remark alone, and 1, where the patient was not looked at from the front or from behind, or where the element holds
     what the standard does not know. Without the element: 1, no remark.

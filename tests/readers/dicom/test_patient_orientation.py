@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from monai_dgm.readers.dicom.read import read_dicom
-from monai_dgm.readers.orientation import to_upright
 from monai_dgm.readers.radiograph import Radiograph
+from monai_dgm.utils.orientation import to_upright
 
 from .raw_files import Element, element, item, phantom, radiograph_bytes
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.orientation import boxes_to_stored, boxes_to_upright, to_stored, to_upright
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
+from monai_dgm.utils.orientation import boxes_to_stored, boxes_to_upright, to_stored, to_upright
 
 STORED = np.arange(24 * 40, dtype=np.uint16).reshape(24, 40)
 ALL = range(1, 9)
