@@ -1,4 +1,4 @@
-"""Decode once: radiographs prepared for one size, memory-mapped, keyed by what the files hold and by the settings."""
+"""Cache of prepared radiographs: each file is read and resampled once; later runs map the results into memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from monai_dgm.data.cache_file import (
-    CacheWriter,
+    ArrayWriter,
     Description,
     checksum,
     no_space_as_input_error,
     open_images,
-    read_description,
 )
 from monai_dgm.data.decode import Decoded, Settings, decode_files
 from monai_dgm.data.fingerprints import Fingerprints
@@ -29,31 +28,30 @@ from monai_dgm.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # raise it when reading or preparing changes what comes out: older files are then not used
+FORMAT = 2  # raise it when reading or preparing radiographs gives other pixels: older files are then not used
 Bad = tuple[str, str]  # (path, reason)
 
 
 @dataclass
 class CachedRadiographs:
-    """Prepared radiographs.
+    """Prepared radiographs of a datalist.
 
     Args:
-        path: the cache file.
-        description: its footer.
-        kept: place in the datalist of each image.
+        path: the ``.npy`` file of the cache.
+        kept: index in the datalist of each image.
         bad: (path, reason) of the files that were left out.
     """
 
     path: Path
-    description: Description
     kept: list[int]
     bad: list[Bad]
 
     def __post_init__(self) -> None:
-        self._images: NDArray[np.uint16] = open_images(self.path, self.description)
-        self.plain_images: NDArray[np.uint16] = np.asarray(
-            self._images
-        )  # the same memory, without memmap's slow slicing
+        found = open_images(self.path)
+        if found is None:
+            raise InputError(f"{self.path}: expected the cached radiographs that were just there, they cannot be read")
+        self._images, self.description = found
+        self.plain_images: NDArray[np.uint16] = np.asarray(self._images)  # same memory; slicing a memmap is slow
 
     @property
     def images(self) -> NDArray[np.uint16]:
@@ -66,8 +64,8 @@ class CachedRadiographs:
         return self.description.geometries
 
     def __getstate__(self) -> dict[str, Any]:
-        # a pickled memory map would carry all images into every loader process: they map the file themselves
-        return {name: value for name, value in self.__dict__.items() if name not in ("_images", "plain_images")}
+        # a pickled memory map would copy all images into every loader process; instead each process maps the file
+        return {name: self.__dict__[name] for name in ("path", "kept", "bad")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -75,11 +73,11 @@ class CachedRadiographs:
 
 
 class RadiographCache:
-    """Builds and opens cache files; safe when several processes do, or when one is killed.
+    """Builds and opens cache files; safe when several processes do so at once, or when one is killed.
 
-    A file's name holds the settings and the fingerprints of all images as hashes. It is written aside under a lock and
-    renamed when whole. Images that another file of the same settings holds are copied, not decoded again, so the
-    splits of one data set cost one decoding.
+    A file's name contains hashes of the settings and of the fingerprints of all images. The file is written under another
+    name under a lock and renamed when it is complete. Images that another file of the same settings has are copied, not
+    decoded again, so the splits of one data set cost one decoding.
 
     Args:
         cache_dir: folder, made when missing.
@@ -103,39 +101,36 @@ class RadiographCache:
         self.num_workers = num_workers
 
     def build(self, datalist: Sequence[dict[str, Any]], skip_bad: bool = False) -> CachedRadiographs:
-        """Open the cache file of ``datalist``, made first where it is missing, damaged, or its images changed.
+        """Open the cache file of ``datalist``; build it where it is missing or damaged, or where radiographs changed.
 
         Args:
             datalist: dicts with "image", a path.
-            skip_bad: leave files out that cannot be used, and list them in ``bad``, instead of raising.
+            skip_bad: leave out files that cannot be used, and list them in ``bad``, instead of raising an error.
 
         Raises:
-            InputError: files that cannot be used (the first is named, the others counted), none that can, or no space
-                in ``cache_dir``.
+            InputError: files that cannot be used (the first is named, the others counted), no usable file, or no
+                space in ``cache_dir``.
         """
         with no_space_as_input_error(self.cache_dir, self._num_bytes(len(datalist))):
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             prints, bad = self._fingerprint([str(item["image"]) for item in datalist])
         if not skip_bad:
             _raise_bad(bad, len(datalist))
-        kept = [place for place, fingerprint in enumerate(prints) if fingerprint]
-        paths = [str(datalist[place]["image"]) for place in kept]
-        wanted = [prints[place] for place in kept]
+        kept = [index for index, fingerprint in enumerate(prints) if fingerprint]
+        paths = [str(datalist[index]["image"]) for index in kept]
+        wanted = [prints[index] for index in kept]
         target = self._target(wanted)
-        description = self._open(target, wanted)
-        if description is None and wanted:
+        if wanted and not self._is_whole(target, wanted):
             space = no_space_as_input_error(self.cache_dir, self._num_bytes(len(wanted)))
             with space, FileLock(target.with_suffix(".lock")):
-                description = self._open(target, wanted)  # another process may have made it while this one waited
-                if description is None:
+                if not self._is_whole(target, wanted):  # another process may have built it while this one waited
                     target, good, undecoded = self._write(target, paths, wanted, skip_bad)
-                    kept = [kept[place] for place in good]
+                    kept = [kept[index] for index in good]
                     bad += undecoded
-                    description = read_description(target) if good else None
-        if description is None:
+        if not kept:
             _raise_bad(bad, len(datalist))
             raise InputError(f"{self.cache_dir}: expected at least one radiograph to cache, got none")
-        return CachedRadiographs(target, description, kept, bad)
+        return CachedRadiographs(target, kept, bad)
 
     def _num_bytes(self, num_images: int) -> int:
         return num_images * 2 * self.settings.size**2
@@ -159,37 +154,42 @@ class RadiographCache:
 
     def _target(self, fingerprints: list[str]) -> Path:
         content = hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:32]
-        return self.cache_dir / f"{self._stem()}-{content}.u16"
+        return self.cache_dir / f"{self._stem()}-{content}.npy"
 
-    def _open(self, target: Path, fingerprints: list[str]) -> Description | None:
-        description = read_description(target)
-        if description is None or description.fingerprints != fingerprints or description.size != self.settings.size:
-            return None
-        return description
+    def _is_whole(self, target: Path, fingerprints: list[str]) -> bool:
+        found = open_images(target)
+        return found is not None and (found[1].fingerprints, found[1].size) == (fingerprints, self.settings.size)
 
     def _write(
         self, target: Path, paths: list[str], fingerprints: list[str], skip_bad: bool
     ) -> tuple[Path, list[int], list[Bad]]:
-        """Write the images that can be decoded; returns the file, their places, and what was left out."""
+        """Write the images that can be decoded; returns the file, their indices, and the files that were left out."""
         good: list[int] = []
         bad: list[Bad] = []
-        writer = CacheWriter(target.with_suffix(".partial"), self.settings.size, len(paths))
+        size = self.settings.size
+        description = Description(size)
+        writer = ArrayWriter(target, "<u2", (size, size), len(paths))
         try:
-            for place, decoded in enumerate(self._prepared(paths, fingerprints)):
+            for index, decoded in enumerate(self._prepared(paths, fingerprints)):
                 if decoded.image is None or decoded.geometry is None:
-                    bad.append((paths[place], str(decoded.reason)))
+                    bad.append((paths[index], str(decoded.reason)))
                     continue
-                writer.append(decoded.image, decoded.geometry, fingerprints[place])
-                good.append(place)
+                writer.append(decoded.image)
+                description.fingerprints.append(fingerprints[index])
+                description.geometries.append(decoded.geometry)
+                description.checksums.append(checksum(decoded.image))
+                good.append(index)
             if not skip_bad:
                 _raise_bad(bad, len(paths))
-            # images left out are not remembered as bad: a missing decoder may be there the next time
-            target = self._target([fingerprints[place] for place in good])
+            # files that were left out are tried again the next time: a missing decoder may then be installed
+            writer.target = self._target(description.fingerprints)
             if good:
-                writer.finish(target)
+                writer.target.with_suffix(".json").unlink(missing_ok=True)  # never an old description of new images
+                writer.finish()
+                description.write(writer.target.with_suffix(".json"))
         finally:
             writer.close()
-        return target, good, bad
+        return writer.target, good, bad
 
     def _prepared(self, paths: list[str], fingerprints: list[str]) -> Iterator[Decoded]:
         known = self._known_images(set(fingerprints))
@@ -201,11 +201,11 @@ class RadiographCache:
 
     def _known_images(self, wanted: set[str]) -> dict[str, Decoded]:
         known: dict[str, Decoded] = {}
-        for path in sorted(self.cache_dir.glob(f"{self._stem()}-*.u16")):
-            description = read_description(path)
-            if description is None or wanted.isdisjoint(description.fingerprints):
+        for path in sorted(self.cache_dir.glob(f"{self._stem()}-*.npy")):
+            found = open_images(path)
+            if found is None or wanted.isdisjoint(found[1].fingerprints):
                 continue
-            images = open_images(path, description)
+            images, description = found
             for row, fingerprint in enumerate(description.fingerprints):
                 if fingerprint not in wanted or fingerprint in known:
                     continue

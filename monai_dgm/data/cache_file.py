@@ -1,7 +1,7 @@
-"""The file of prepared radiographs: images first, for memory mapping, then a checksummed description.
+"""Files of the cache: arrays of one image after another as ``.npy``, for memory mapping, and a JSON file beside them.
 
-Layout: N x S x S uint16 little endian; a JSON footer (fingerprints, geometries, a CRC-32 an image); a trailer of magic
-word, length and SHA-256 of the footer. A file that is cut short, or whose footer changed, is not trusted.
+The JSON file says what the images are and contains a CRC-32 of each image. It is written last, with a SHA-256 of its own
+content, so that an incomplete or damaged pair of files is noticed and made again.
 """
 
 from __future__ import annotations
@@ -11,138 +11,181 @@ import hashlib
 import json
 import os
 import shutil
-import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.geometry import RadiographGeometry
+from monai_dgm.utils.atomic import atomic_write
 
-_TRAILER = struct.Struct("<8sQ32s")
-_MAGIC = b"DGMRADS1"
-_NUM_CHECKED = 16  # images whose bytes are compared with their checksum when a file is opened
+NUM_CHECKED = 16  # images whose bytes are compared with their checksums when a file is opened
 
 
 @dataclass(frozen=True)
 class Description:
-    """The footer: what the images of a cache file are, in their order."""
+    """What the N images of an array file are, in their order.
+
+    Attributes:
+        size: side S in pixels.
+        fingerprints: SHA-256 of the radiograph's file, for each image.
+        geometries: how each radiograph became a square.
+        checksums: CRC-32 of the bytes of each image.
+    """
 
     size: int
     fingerprints: list[str] = field(default_factory=list)
     geometries: list[RadiographGeometry] = field(default_factory=list)
     checksums: list[int] = field(default_factory=list)
 
-    def to_bytes(self) -> bytes:
-        """As JSON."""
+    def write(self, path: Path) -> None:
+        """Write the JSON file."""
         geometries = [geometry.as_dict() for geometry in self.geometries]
         values = {"size": self.size, "fingerprints": self.fingerprints, "checksums": self.checksums}
-        return json.dumps({**values, "geometries": geometries}).encode()
+        text = json.dumps({**values, "geometries": geometries})
+        with atomic_write(path) as partial:
+            partial.write_text(json.dumps({"sha256": _sha256(text), "images": text}), encoding="utf-8")
 
     @classmethod
-    def from_bytes(cls, text: bytes) -> Description:
-        """From JSON."""
-        values = json.loads(text)
+    def read(cls, path: Path) -> Description | None:
+        """Read a JSON file of :meth:`write`; None where there is none or its content changed."""
+        try:
+            outer = json.loads(path.read_text(encoding="utf-8"))
+            if outer["sha256"] != _sha256(outer["images"]):
+                return None
+            values = json.loads(outer["images"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
         geometries = [RadiographGeometry.from_dict(geometry) for geometry in values["geometries"]]
         return cls(values["size"], values["fingerprints"], geometries, values["checksums"])
 
 
-def open_images(path: Path, description: Description) -> NDArray[np.uint16]:
-    """The images of a cache file, uint16 (N, S, S), memory-mapped and read-only."""
-    shape = (len(description.fingerprints), description.size, description.size)
-    return np.memmap(path, dtype="<u2", mode="r", shape=shape)
-
-
-def read_description(path: Path) -> Description | None:
-    """The footer of a cache file, or None when there is no file or it cannot be trusted."""
-    try:
-        with open(path, "rb") as stream:
-            end = stream.seek(0, os.SEEK_END)
-            if end < _TRAILER.size:
-                return None
-            stream.seek(end - _TRAILER.size)
-            magic, length, digest = _TRAILER.unpack(stream.read(_TRAILER.size))
-            if magic != _MAGIC or length > end - _TRAILER.size:
-                return None
-            stream.seek(end - _TRAILER.size - length)
-            text = stream.read(length)
-    except OSError:
-        return None
-    if hashlib.sha256(text).digest() != digest:
-        return None
-    description = Description.from_bytes(text)
-    num_images = len(description.fingerprints)
-    if num_images == 0 or end != num_images * 2 * description.size**2 + length + _TRAILER.size:
-        return None
-    images = open_images(path, description)
-    step = max(1, num_images // _NUM_CHECKED)
-    if any(checksum(images[row]) != description.checksums[row] for row in range(0, num_images, step)):
-        return None
-    return description
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def checksum(image: NDArray[np.uint16]) -> int:
-    """CRC-32 of an image's bytes."""
+    """CRC-32 of the bytes of an image."""
     return zlib.crc32(image.astype("<u2", copy=False).tobytes())
 
 
-class CacheWriter:
-    """Writes a cache file image by image, aside; :meth:`finish` renames it. For use under a lock."""
+def open_array(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any] | None:
+    """Open an ``.npy`` file, memory-mapped and read-only; None where it is missing, damaged or another array."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    expected = np.dtype(dtype).itemsize * int(np.prod(shape))
+    whole = isinstance(array, np.memmap) and path.stat().st_size == array.offset + expected
+    return array if whole and array.shape == shape and array.dtype == dtype else None
 
-    def __init__(self, partial: Path, size: int, num_images: int) -> None:
-        self.partial = partial
-        self.description = Description(size)
-        self._expected = num_images * 2 * size**2
-        with no_space_as_input_error(partial.parent, self._expected):
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            self._stream: IO[bytes] = open(partial, "wb")  # noqa: SIM115 - closed in close()
-            if hasattr(os, "posix_fallocate"):
-                # a full disk is told before the work, not after; filesystems without it tell when written
-                try:
-                    os.posix_fallocate(self._stream.fileno(), 0, self._expected)
-                except OSError as error:
-                    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                        self.close()
-                        raise
 
-    def append(self, image: NDArray[np.uint16], geometry: RadiographGeometry, fingerprint: str) -> None:
-        """Add one image (S, S)."""
-        data = image.astype("<u2", copy=False).tobytes()
-        with no_space_as_input_error(self.partial.parent, self._expected):
-            self._stream.write(data)
-        self.description.fingerprints.append(fingerprint)
-        self.description.geometries.append(geometry)
-        self.description.checksums.append(zlib.crc32(data))
+def open_images(path: Path) -> tuple[NDArray[np.uint16], Description] | None:
+    """Open images with their description; None where one of the two files is missing or cannot be trusted.
 
-    def finish(self, target: Path) -> None:
-        """Write the footer, make sure all is on the disk, and rename to ``target``."""
-        text = self.description.to_bytes()
-        with no_space_as_input_error(self.partial.parent, self._expected):
-            self._stream.truncate()  # what was reserved for images that were left out
-            self._stream.write(text)
-            self._stream.write(_TRAILER.pack(_MAGIC, len(text), hashlib.sha256(text).digest()))
+    Args:
+        path: the ``.npy`` file; the description is the ``.json`` file of the same name.
+
+    Returns:
+        images uint16 (N, S, S), memory-mapped and read-only, and their description. The checksums of up to
+        some 16 images, evenly spaced, have been compared.
+    """
+    description = Description.read(path.with_suffix(".json"))
+    if description is None or not description.fingerprints:
+        return None
+    count = len(description.fingerprints)
+    images = open_array(path, (count, description.size, description.size), "<u2")
+    if images is None:
+        return None
+    checked = range(0, count, max(1, count // NUM_CHECKED))
+    if any(checksum(images[index]) != description.checksums[index] for index in checked):
+        return None
+    return images, description
+
+
+class ArrayWriter:
+    """Writes an ``.npy`` file image by image under another name; :meth:`finish` renames it. For use under a lock.
+
+    Args:
+        target: the ``.npy`` file.
+        dtype: of the array, little endian, such as "<u2".
+        image_shape: shape of one image.
+        num_images: N at most. So much space is reserved, so that a full disk is noticed before the work.
+
+    Raises:
+        InputError: no space, or a folder that cannot be written.
+    """
+
+    def __init__(self, target: Path, dtype: str, image_shape: tuple[int, ...], num_images: int) -> None:
+        self.target, self.dtype, self.image_shape = target, dtype, image_shape
+        self.partial = target.with_suffix(".partial")
+        self.num_written = 0
+        self._expected = num_images * np.dtype(dtype).itemsize * int(np.prod(image_shape))
+        with no_space_as_input_error(target.parent, self._expected):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._stream: IO[bytes] = open(self.partial, "wb")  # noqa: SIM115 - closed in close()
+            try:
+                self._write_header(num_images)
+                self._reserve()
+            except OSError:
+                self.close()
+                raise
+
+    def _write_header(self, num_images: int) -> None:
+        # NumPy leaves room for 21 digits of the first dimension, so the header can be written again with another one
+        header = {"descr": self.dtype, "fortran_order": False, "shape": (num_images, *self.image_shape)}
+        np.lib.format.write_array_header_2_0(self._stream, header)
+
+    def _reserve(self) -> None:
+        if not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            os.posix_fallocate(self._stream.fileno(), 0, self._stream.tell() + self._expected)
+        except OSError as error:  # file systems without it notice a full disk when the images are written
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+    def append(self, images: NDArray[Any]) -> None:
+        """Add one image of ``image_shape``, or several along a first axis."""
+        count = images.size // int(np.prod(self.image_shape))
+        with no_space_as_input_error(self.target.parent, self._expected):
+            # plain writes: on a full disk a write through a memory map would end the process
+            self._stream.write(images.astype(self.dtype, copy=False).tobytes())
+        self.num_written += count
+
+    def finish(self) -> None:
+        """Write the number of images, flush everything to the disk, and rename the file to ``target``."""
+        with no_space_as_input_error(self.target.parent, self._expected):
+            self._stream.truncate()  # space that was reserved for images that were left out
+            self._stream.seek(0)
+            self._write_header(self.num_written)
             self._stream.flush()
             os.fsync(self._stream.fileno())
             self._stream.close()
-            os.replace(self.partial, target)
+            os.replace(self.partial, self.target)
 
     def close(self) -> None:
-        """Remove what was not finished."""
+        """Remove the file if it was not finished."""
         if not self._stream.closed:
-            with suppress(OSError):  # the disk may be full, and the file is given up anyway
+            with suppress(OSError):  # the disk may be full; the file is removed in any case
                 self._stream.close()
         self.partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def no_space_as_input_error(folder: Path, needed: int) -> Iterator[None]:
-    """Tell a full disk (or quota) in one line that names the folder and the bytes needed."""
+    """Turn errors of a full disk (or quota) or of a folder that is not writable into an InputError in one line.
+
+    Args:
+        folder: of the cache, for the message.
+        needed: bytes to be written, for the message.
+    """
     try:
         yield
     except OSError as error:

@@ -18,7 +18,7 @@ import pytest
 from monai_dgm.data import cache as cache_module
 from monai_dgm.data import decode as decode_module
 from monai_dgm.data.cache import RadiographCache
-from monai_dgm.data.cache_file import CacheWriter
+from monai_dgm.data.cache_file import ArrayWriter
 from monai_dgm.data.decode import to_float32
 from monai_dgm.errors import InputError
 from monai_dgm.readers.read import read_radiograph
@@ -44,7 +44,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.u16"))
+    return sorted(folder.glob("*.npy"))
 
 
 def test_images_and_geometries_are_those_of_the_files(datalist: Datalist, tmp_path: Path) -> None:
@@ -102,25 +102,40 @@ def test_names_tell_nothing_of_the_patients(datalist: Datalist, tmp_path: Path) 
     assert cached.path.parent == tmp_path / "cache"
 
 
-@pytest.mark.parametrize("damage", ["cut", "longer", "footer", "trailer", "empty", "image", "magic"])
-def test_a_damaged_file_is_made_again(datalist: Datalist, tmp_path: Path, decoded: list[str], damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "longer", "header", "image", "empty", "missing"])
+def test_a_damaged_array_is_made_again(datalist: Datalist, tmp_path: Path, decoded: list[str], damage: str) -> None:
     cache = RadiographCache(tmp_path / "cache", 24)
     before = cache.build(datalist)
     good = before.path.read_bytes()
     images = 6 * 24 * 24 * 2
-    damaged = {
-        "cut": good[: len(good) // 2],
-        "longer": good + b"more",
-        "footer": good[: images + 20] + b"x" + good[images + 21 :],
-        "trailer": good[:-1] + bytes([good[-1] ^ 1]),
-        "empty": b"",
-        "image": bytes(images) + good[images:],
-        "magic": good[:-48] + b"DGMRADS0" + good[-40:],
-    }[damage]
     before.path.unlink()
-    before.path.write_bytes(damaged)
+    if damage != "missing":
+        damaged = {
+            "cut": good[: len(good) // 2],
+            "longer": good + b"more",
+            "header": good.replace(b"<u2", b"<i2"),
+            "image": good[:-images] + bytes(images),
+            "empty": b"",
+        }[damage]
+        before.path.write_bytes(damaged)
     after = cache.build(datalist)
     assert len(decoded) == 12 and after.path.read_bytes() == good
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "missing"])
+def test_images_with_a_damaged_description_are_made_again(
+    datalist: Datalist, tmp_path: Path, decoded: list[str], damage: str
+) -> None:
+    cache = RadiographCache(tmp_path / "cache", 24)
+    path = cache.build(datalist).path.with_suffix(".json")
+    good = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        damaged = {"cut": good[:-9], "changed": good.replace(b"pad", b"bad"), "empty": b""}[damage]
+        assert damaged != good
+        path.write_bytes(damaged)
+    cache.build(datalist)
+    assert len(decoded) == 12 and path.read_bytes() == good
 
 
 def test_bad_files_are_counted_or_left_out(datalist: Datalist, tmp_path: Path, decoded: list[str]) -> None:
@@ -175,9 +190,9 @@ def test_a_full_disk_names_folder_and_bytes(
         monkeypatch.setattr(os, "fsync", full)
         monkeypatch.setattr(cache_module.Fingerprints, "save", lambda self: None)
     else:
-        make = CacheWriter.__init__
+        make = ArrayWriter.__init__
 
-        def make_full(self: CacheWriter, *arguments: Any) -> None:
+        def make_full(self: ArrayWriter, *arguments: Any) -> None:
             make(self, *arguments)
             stream = self._stream
 
@@ -188,7 +203,7 @@ def test_a_full_disk_names_folder_and_bytes(
 
             self._stream = Full()  # type: ignore[assignment]
 
-        monkeypatch.setattr(CacheWriter, "__init__", make_full)
+        monkeypatch.setattr(ArrayWriter, "__init__", make_full)
     with pytest.raises(InputError) as caught:
         RadiographCache(folder, 24).build(datalist)
     message = str(caught.value)

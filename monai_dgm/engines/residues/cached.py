@@ -1,4 +1,4 @@
-"""Residues of a whole data set from a frozen decomposer: computed once, kept in a file, memory-mapped."""
+"""Residues of a whole data set from a frozen decomposer: computed once, stored in a file, mapped into memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from monai_dgm.data.cache_file import no_space_as_input_error
+from monai_dgm.data.cache_file import ArrayWriter, no_space_as_input_error, open_array
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import resample_planes
 from monai_dgm.data.fingerprints import hash_file
@@ -25,7 +25,6 @@ from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.residue_system import split_prediction
 from monai_dgm.transforms.geometry import RadiographGeometry
-from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["cached_residues", "predict_residue"]
 
@@ -49,9 +48,9 @@ def predict_residue(decomposer: nn.Module, image: Tensor, size: int, geometries:
     with torch.inference_mode():
         residue = split_prediction(decomposer(resample_planes(image, size)))["residue"].float()
     kept = torch.zeros_like(residue)
-    for place, geometry in enumerate(geometries):
+    for index, geometry in enumerate(geometries):
         inside = content(replace(geometry, size=size))
-        kept[place, 0][inside] = residue[place, 0][inside]
+        kept[index, 0][inside] = residue[index, 0][inside]
     return kept
 
 
@@ -63,16 +62,16 @@ def cached_residues(
     device: torch.device | str = "cpu",
     batch_size: int = 16,
 ) -> NDArray[np.float16]:
-    """Residues of all radiographs of ``dataset``, from the cache where it has them.
+    """Residues of all radiographs of ``dataset``, computed where the cache does not have them.
 
-    The file's name holds the decomposer's weights and the images' fingerprints as hashes, so other weights or changed
-    images give another file. It is written aside under a lock and renamed when whole.
+    The file's name contains a hash of the decomposer's weights and of the images, so other weights or changed images
+    give another file. The file is written under another name under a lock and renamed when it is complete.
 
     Args:
         dataset: the radiographs, side S.
         decomposer: with its weights loaded; moved to ``device`` and put into evaluation mode.
-        weights: the file they came from; its side S' is in the JSON file beside it.
-        cache_dir: made when missing.
+        weights: the file that the weights came from; the side S' is in the JSON file beside it.
+        cache_dir: folder; it is made where it is missing.
         device: where the decomposer runs.
         batch_size: radiographs it takes at once.
 
@@ -89,26 +88,25 @@ def cached_residues(
     size = int(read_model_settings(weights)["image_size"])
     folder, shape = Path(cache_dir).absolute(), (len(dataset), size, size)
     target = folder / f"residues-{_key(dataset, digest, size)}.npy"
-    found = _open(target, shape)
+    found = open_array(target, shape, "<f2")
     if found is not None:
         return found
     with no_space_as_input_error(folder, 2 * len(dataset) * size**2):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
-            found = _open(target, shape)  # another process may have made it while this one waited
+            found = open_array(target, shape, "<f2")  # another process may have made it while this one waited
             if found is None:
                 logger.info("computing residues of %d radiographs, once", len(dataset))
                 batches = _predict(dataset, decomposer, size, torch.device(device), batch_size)
-                with atomic_write(target) as partial:
-                    _write(partial, shape, batches, Path(weights))
-                found = _open(target, shape)
+                _write(target, shape, batches, Path(weights))
+                found = open_array(target, shape, "<f2")
     if found is None:
         raise InputError(f"{target}: expected the residues that were just written, the file cannot be read")
     return found
 
 
 def _key(dataset: RadiographDataset, digest: str, size: int) -> str:
-    # the cache file's name is a hash of the settings and of every image's content, in their order
+    # content_key is a hash of the settings and of the content of all images, in their order
     text = "\n".join((str(FORMAT), str(size), digest, dataset.content_key))
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
@@ -119,26 +117,20 @@ def _predict(
     decomposer = decomposer.to(device).eval()
     with tqdm(total=len(dataset), desc="residues", unit="image", disable=None) as progress:
         for first in range(0, len(dataset), batch_size):
-            places = range(first, min(first + batch_size, len(dataset)))
-            image = dataset.images_as_tensor(places).to(device)
-            residue = predict_residue(decomposer, image, size, [dataset.geometries[place] for place in places])
+            indices = range(first, min(first + batch_size, len(dataset)))
+            image = dataset.images_as_tensor(indices).to(device)
+            residue = predict_residue(decomposer, image, size, [dataset.geometries[index] for index in indices])
             yield residue[:, 0].cpu().numpy().astype("<f2")
-            progress.update(len(places))
+            progress.update(len(indices))
 
 
 def _write(path: Path, shape: tuple[int, ...], batches: Iterator[NDArray[np.float16]], weights: Path) -> None:
-    # plain writes, since a full disk would end a process that writes through a memory map
-    with open(path, "wb") as stream:
-        np.lib.format.write_array_header_2_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
+    writer = ArrayWriter(path, "<f2", shape[1:], shape[0])
+    try:
         for batch in batches:
             if not np.isfinite(batch).all():
                 raise InputError(f"{weights}: expected finite residues, got NaN or infinity: are the weights sound?")
-            stream.write(batch.tobytes())
-
-
-def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16] | None:
-    try:
-        residues = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):  # none there, or damaged
-        return None
-    return residues if residues.shape == shape and residues.dtype == np.float16 else None
+            writer.append(batch)
+        writer.finish()
+    finally:
+        writer.close()

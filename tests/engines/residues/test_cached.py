@@ -144,7 +144,7 @@ def test_residues_that_are_not_finite_are_refused(dataset: RadiographDataset, tm
         parameter.data.fill_(float("nan"))
     with pytest.raises(InputError, match=r"model\.pt: expected finite residues"):
         cached_residues(dataset, network, weights, tmp_path / "residues")
-    assert not list((tmp_path / "residues").glob("*.npy")) and not list((tmp_path / "residues").glob(".partial*"))
+    assert not list((tmp_path / "residues").glob("*.npy")) and not list((tmp_path / "residues").glob("*.partial"))
 
 
 def test_weights_that_are_not_there(dataset: RadiographDataset, tmp_path: Path) -> None:
