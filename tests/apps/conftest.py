@@ -70,8 +70,8 @@ def start_client(repository: Path, decomposer_weights: Path, tmp_path: Path) -> 
         client.__exit__(None, None, None)
     for instance in apps.values():
         instance.selection.stop()
-        if instance.watch is not None:
-            instance.watch.stop()
+        if instance.watcher is not None:
+            instance.watcher.stop()
     clear_cache()
     app.middleware_stack = None
 

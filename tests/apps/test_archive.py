@@ -44,7 +44,18 @@ def orthanc(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def command(repository: Path, orthanc: Any) -> list[str]:
     app = str(repository / "apps" / "radiology_dgm")
-    return [sys.executable, "-m", "monailabel.main", "start_server", "--app", app, "--studies", orthanc.address]
+    return [
+        sys.executable,
+        "-m",
+        "monailabel.main",
+        "start_server",
+        "--app",
+        app,
+        "--studies",
+        orthanc.address,
+        "--host",
+        "127.0.0.1",
+    ]
 
 
 @pytest.fixture

@@ -255,10 +255,15 @@ def test_files_beside_the_image_are_not_taken(client: Any) -> None:
 
 
 def test_requests_from_elsewhere_are_refused(client: Any) -> None:
-    for headers in ({"origin": "http://evil.example"}, {"host": "evil.example"}):
-        answer = client.get("/info/", headers=headers)
-        assert answer.status_code == 403
-        check_refusal(answer)
+    answer = client.get("/info/", headers={"origin": "http://evil.example"})
+    assert answer.status_code == 403
+    check_refusal(answer)
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "10.0.0.1", "0.0.0.0"):  # DNS rebinding
+        for path in ("/info/", "/dgm/state"):
+            answer = client.get(path, headers={"host": host})
+            assert (answer.status_code, answer.text) == (400, "Invalid host header")
+    for host in ("localhost", "127.0.0.1:8000", "LOCALHOST:8000", "[::1]:8000"):
+        assert client.get("/dgm/state", headers={"host": host}).status_code == 200
 
 
 def test_nothing_logged_tells_a_patient(client: Any, caplog: pytest.LogCaptureFixture) -> None:

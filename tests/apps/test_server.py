@@ -27,7 +27,18 @@ STARTING_SECONDS = 180.0  # on a machine that is busy
 @pytest.fixture
 def command(repository: Path, studies: Path) -> list[str]:
     app = str(repository / "apps" / "radiology_dgm")
-    return [sys.executable, "-m", "monailabel.main", "start_server", "--app", app, "--studies", str(studies)]
+    return [
+        sys.executable,
+        "-m",
+        "monailabel.main",
+        "start_server",
+        "--app",
+        app,
+        "--studies",
+        str(studies),
+        "--host",
+        "127.0.0.1",
+    ]
 
 
 def free_port() -> int:
@@ -95,9 +106,12 @@ def test_the_panels_client(command: list[str], environment: dict[str, str], tmp_
 
 
 def test_it_does_not_start_open_to_others(command: list[str], environment: dict[str, str], studies: Path) -> None:
-    done = subprocess.run([*command, "--host", "0.0.0.0"], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("radiology_dgm: expected --host 127.0.0.1, or users that")
+    for words in ([*command, "--host", "0.0.0.0"], command[:-2]):  # which is where MONAI Label listens by default
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert (
+            done.stderr.strip().splitlines()[-1].startswith("radiology_dgm: expected --host 127.0.0.1, or users that")
+        )
     assert not (studies / ".monai_dgm").exists()
 
 

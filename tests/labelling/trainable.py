@@ -57,7 +57,7 @@ def write_job(folder: Path, items: Sequence[dict[str, Any]], repository: Path, *
             "decomposer": "",
             "labels": str(store.folder),
             "models": str(folder / "models"),
-            "record": str(folder / "validation.json"),
+            "validation_file": str(folder / "validation.json"),
             "images": {item["image_id"]: item["image"] for item in items},
             **others,
         }

@@ -1,1 +1,4 @@
-"""Wiring between MONAI Label and monai_dgm.labelling; what can be tested without MONAI Label lives there."""
+"""The app inside MONAI Label: settings, tasks, and one file of routes for each purpose.
+
+These files may import monai_dgm and MONAI Label. What can be tested without MONAI Label is in monai_dgm.labelling.
+"""

@@ -1,30 +1,25 @@
-"""The archive's studies, its cache and its watch; and the archive itself, passed on to a viewer of the same origin."""
+"""Routes for an archive: its studies, its cache, the watcher's state, and DICOMweb, which is passed on to the archive.
+
+The viewer asks this server instead of the archive, so that both have one origin and the archive needs no CORS.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from monailabel.endpoints.user.auth import User
 from starlette.background import BackgroundTask
 
-from lib.routes import ADMIN, ANNOTATOR, ANY_USER, app_of
-from monai_dgm.labelling.archive.dicomweb_paths import READ, STORE, checked_path, own_addresses
+from lib.dependencies import Admin, Annotator, AnyUser, App, Body
+from monai_dgm.labelling.archive.dicomweb_paths import checked_path, own_addresses
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
 
-ROUTES = [
-    ("GET", f"/dicom-web/{READ}"),
-    ("POST", f"/dicom-web/{STORE}"),
-    ("GET", "/dgm/studies/[^/]*"),
-    ("GET", "/dgm/archive"),
-    ("DELETE", "/dgm/cache"),
-]
 PASSED_ON = ("accept", "content-type")
-# what an answer holds is a patient's: a browser is not to keep it
+# answers hold patient data: a browser must not keep them
 PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 MAX_JSON_BYTES = 100_000_000
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
@@ -33,60 +28,60 @@ router = APIRouter()
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, with UIDs in them
 
 
-def archive_of(request: Request) -> Any:
+def current_archive(app: App) -> Any:
     """The archive.
 
     Raises:
         UnknownError: the studies are those of a folder.
     """
-    app = app_of(request)
-    if app.watch is None:
+    if app.watcher is None:
         raise UnknownError("the studies of this server are in a folder, not in an archive")
     return app.analysis.studies
 
 
+Archive = Annotated[Any, Depends(current_archive)]
+
+
 @router.get("/dgm/studies/{study}")
-def list_study(request: Request, study: str, user: User = ANY_USER) -> list[dict[str, Any]]:
+def list_study(app: App, archive: Archive, study: str, user: AnyUser) -> list[dict[str, Any]]:
     """The radiographs of a study by its Study Instance UID."""
     found = []
-    for item in archive_of(request).in_study(study):
+    for item in archive.in_study(study):
         rows, cols = item.rows, item.cols
         if rows is None or cols is None:  # the archive does not say
-            placement = app_of(request).analysis.placement(item.uids.instance)
+            placement = app.analysis.placement(item.uids.instance)
             rows, cols = placement.rows, placement.cols
         found.append({"image": item.uids.instance, "series": item.uids.series, "rows": rows, "cols": cols})
     return found
 
 
 @router.get("/dgm/archive")
-def archive_status(request: Request, user: User = ANY_USER) -> dict[str, Any]:
+def archive_status(app: App, archive: Archive, user: AnyUser) -> dict[str, Any]:
     """How many results were sent and reports read, and whether the archive answers."""
-    archive_of(request)
-    return app_of(request).watch.as_dict()
+    return app.watcher.as_dict()
 
 
 @router.delete("/dgm/cache")
-def purge_cache(request: Request, user: User = ADMIN) -> dict[str, int]:
+def purge_cache(app: App, archive: Archive, user: Admin) -> dict[str, int]:
     """Remove the instances that were fetched from the archive."""
-    removed = archive_of(request).cache.purge()
-    app_of(request).analysis.forget()
+    removed = archive.cache.purge()
+    app.analysis.forget()
     return {"removed": removed}
 
 
 @router.get("/dicom-web/{path:path}")
-async def read_archive(request: Request, path: str, user: User = ANY_USER) -> Response:
-    """QIDO-RS and WADO-RS."""
-    return await _pass_on(request, path, b"")
+async def read_archive(request: Request, archive: Archive, path: str, user: AnyUser) -> Response:
+    """QIDO-RS and WADO-RS (PS3.18)."""
+    return await _pass_on(request, archive.client, path, b"")
 
 
 @router.post("/dicom-web/{path:path}")
-async def store_in_archive(request: Request, path: str, user: User = ANNOTATOR) -> Response:
-    """STOW-RS; of as many bytes as other requests may have, which are enough for a report."""
-    return await _pass_on(request, path, await request.body())
+async def store_in_archive(request: Request, archive: Archive, path: str, document: Body, user: Annotator) -> Response:
+    """STOW-RS (PS3.18); of as many bytes as other requests may have, which is enough for a report."""
+    return await _pass_on(request, archive.client, path, document)
 
 
-async def _pass_on(request: Request, path: str, body: bytes) -> Response:
-    client = archive_of(request).client
+async def _pass_on(request: Request, client: Any, path: str, body: bytes) -> Response:
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     address = httpx.URL(f"{client.url}/{checked_path(request.method, path)}", query=request.url.query.encode() or None)
     try:
@@ -95,7 +90,7 @@ async def _pass_on(request: Request, path: str, body: bytes) -> Response:
         wanted = http.build_request(request.method, address, headers=headers, content=body or None)
         answer = await http.send(wanted, stream=True)
         if answer.status_code >= 300 or "json" in answer.headers.get("content-type", ""):
-            return await _short(request, client.url, answer)
+            return await _whole(request, client.url, answer)
     except httpx.HTTPError as error:
         raise ArchiveAwayError(f"the archive does not answer ({type(error).__name__})") from None
     return StreamingResponse(
@@ -103,8 +98,8 @@ async def _pass_on(request: Request, path: str, body: bytes) -> Response:
     )
 
 
-async def _short(request: Request, archive: str, answer: httpx.Response) -> Response:
-    """DICOM JSON with our addresses in the place of the archive's, and refusals in one line."""
+async def _whole(request: Request, archive: str, answer: httpx.Response) -> Response:
+    """DICOM JSON with this server's address instead of the archive's, and errors in one line."""
     try:
         if answer.status_code >= 300:
             status = answer.status_code if 400 <= answer.status_code < 500 else 503
@@ -128,7 +123,7 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _http(request: Request, login: tuple[str, str] | None) -> httpx.AsyncClient:
-    """One client a server, made where its requests are handled; it follows no redirection, and takes no proxy."""
+    """The one HTTP client of the server, made in its event loop; it follows no redirects and uses no proxy."""
     state = request.app.state
     if not hasattr(state, "archive_http"):
         state.archive_http = httpx.AsyncClient(auth=login, timeout=TIMEOUT, trust_env=False, follow_redirects=False)

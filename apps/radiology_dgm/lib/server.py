@@ -1,136 +1,163 @@
-"""How the app stands in the platform's server, without a fork of it.
+"""How the app is served: its routes, the few routes of MONAI Label that stay, the checks of requests, and errors.
 
-The platform builds its web application, then loads the app while that starts. So the app puts itself in front of it:
-`RequestGuard` first (who, what, how much, errors in one line), then our routes in the place of the platform's of the
-same address, then the platform. The platform's web application is `monailabel.app.app`; Starlette looks up its
-`middleware_stack` at every request.
+MONAI Label makes its web application first and loads the app while that starts. The app then replaces the
+application's middleware stack, which Starlette looks up at each request: requests go to a FastAPI application of our
+own, and the routes in :data:`MONAI_LABEL_ROUTES` are passed on to MONAI Label. Everything else that MONAI Label offers
+(it takes paths, weights and archives, and shows logs) has no address here.
 """
 
 from __future__ import annotations
 
-import gc
-import logging
+import argparse
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
 from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
+from starlette.middleware import Middleware
+from starlette.routing import Route
 
-from lib import archive_routes, exchange_routes, routes, training_routes, viewer_routes
+from lib import archive_routes, datastore_routes, inference_routes, training_routes, viewer_routes
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.server.http_errors import ForbiddenError, answer_to, status_of
-from monai_dgm.labelling.server.request_guard import GuardPolicy, RequestGuard, is_loopback
+from monai_dgm.labelling.server.request_guard import RequestGuard, is_loopback
+from monai_dgm.labelling.server.requests import describe_errors
 from monai_dgm.labelling.server.studies import MAX_FILE_BYTES
 
-logger = logging.getLogger(__name__)
+ROUTES = (archive_routes, datastore_routes, inference_routes, training_routes, viewer_routes)
+MONAI_LABEL_ROUTES = {
+    "/": ["GET"],
+    "/docs": ["GET"],
+    "/openapi.json": ["GET"],
+    "/favicon.ico": ["GET"],
+    "/info": ["GET"],
+    "/info/": ["GET"],
+    "/datastore": ["GET"],
+    "/datastore/": ["GET"],
+    "/scoring": ["GET", "DELETE"],
+    "/scoring/": ["GET", "DELETE"],
+    "/auth": ["GET"],
+    "/auth/": ["GET"],
+    "/auth/token": ["POST"],
+    "/auth/token/valid": ["GET"],
+}
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
-LOOPBACK = "127.0.0.1"
-OURS = [archive_routes, exchange_routes, routes, training_routes, viewer_routes]  # each with `router`, ROUTES
-# what of the platform is served: nothing that takes paths, weights or archives, and no log
-PLATFORM = [
-    ("GET", "/"),
-    ("GET", "/(docs|openapi.json|favicon.ico)"),
-    ("GET", "/info/?"),
-    ("GET", "/datastore/?"),
-    ("GET DELETE", "/scoring/?"),
-    ("GET", "/auth/?"),
-    ("POST", "/auth/token"),
-    ("GET", "/auth/token/valid"),
-]
+
+class MONAILabelApplication:
+    """MONAI Label's own web application, as it was before the app replaced its middleware stack.
+
+    Args:
+        application: MONAI Label's.
+        stack: its own middleware stack.
+    """
+
+    def __init__(self, application: FastAPI, stack: ASGI) -> None:
+        self.application = application
+        self.stack = stack
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle a connection without what our own router noted in it."""
+        ours = ("router", "endpoint", "route", "path_params")
+        plain = {name: value for name, value in scope.items() if name not in ours}
+        await self.stack({**plain, "app": self.application}, receive, send)
 
 
 def install(app: Any) -> None:
-    """Put the app in front of the platform's web application, where there is one in this process."""
-    platform = sys.modules.get("monailabel.app")
-    if platform is None:  # a background process
+    """Serve the app instead of MONAI Label's web application, where this process has one."""
+    module = sys.modules.get("monailabel.app")
+    if module is None:  # a background process
         return
-    own = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    own.state.labelling = app
-    for module in OURS:
-        own.include_router(module.router)
-    own_routes = [route for module in OURS for route in module.ROUTES]
-    for web in (own, platform.app):
-        web.add_exception_handler(RequestValidationError, _on_wrong_fields)
-        web.add_exception_handler(InputError, _on_refusal)
-        web.add_exception_handler(MONAILabelException, _on_platform_error)
-    policy = GuardPolicy.of(
-        [*own_routes, *PLATFORM],
-        authenticated=bool(settings.MONAI_LABEL_AUTH_ENABLE),
-        uploads=("/datastore/image", "/datastore/", "/datastore"),
+    for kind, handler in ERROR_HANDLERS.items():
+        module.app.add_exception_handler(kind, handler)
+    monai_label = MONAILabelApplication(module.app, module.app.build_middleware_stack())
+    own = make_application(app, monai_label)
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        await (monai_label if scope["type"] == "lifespan" else own)(scope, receive, send)
+
+    module.app.middleware_stack = serve
+
+
+def make_application(app: Any, monai_label: ASGI) -> FastAPI:
+    """The web application: our routes, and those of MONAI Label that stay."""
+    authenticated = bool(settings.MONAI_LABEL_AUTH_ENABLE)
+    guard = Middleware(
+        RequestGuard,
+        authenticated=authenticated,
+        upload_paths=datastore_routes.UPLOAD_PATHS,
         max_upload_bytes=MAX_FILE_BYTES + 1_000_000,
     )
-    platform.app.middleware_stack = RequestGuard(
-        _Dispatch(own, GuardPolicy.of(own_routes), platform.app.build_middleware_stack()), policy
+    hosts = ["*"] if authenticated else list(LOCAL_HOSTS)  # another name that leads here is DNS rebinding
+    own = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[guard, Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
+        exception_handlers=ERROR_HANDLERS,
     )
+    own.state.label_app = app
+    for module in ROUTES:
+        own.include_router(module.router)
+    for path, methods in MONAI_LABEL_ROUTES.items():
+        own.router.routes.append(Route(path, monai_label, methods=methods))
+    return own
 
 
-class _Dispatch:
-    """Our routes to our application, all else to the platform's."""
-
-    def __init__(self, own: Any, policy: GuardPolicy, platform: Any) -> None:
-        self.own = own
-        self.policy = policy
-        self.platform = platform
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        ours = scope["type"] == "http" and any(
-            scope["method"] in methods and pattern.fullmatch(scope["path"]) for methods, pattern in self.policy.routes
-        )
-        await (self.own if ours else self.platform)(scope, receive, send)
+async def _on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    return JSONResponse({"detail": describe_errors(error.errors(), skip=1)}, status_code=422)
 
 
-async def _on_wrong_fields(request: Request, error: RequestValidationError) -> JSONResponse:
-    first = error.errors()[0]  # its "input" holds what came in: left out
-    place = ".".join(str(part) for part in first.get("loc", ())[1:2])
-    return JSONResponse({"detail": f"{place or 'request'}: {first.get('msg', 'cannot be read')}"}, status_code=422)
-
-
-async def _on_refusal(request: Request, error: InputError) -> JSONResponse:
+async def _on_input_error(request: Request, error: InputError) -> JSONResponse:
     return JSONResponse({"detail": answer_to(error)}, status_code=status_of(error))
 
 
-async def _on_platform_error(request: Request, error: MONAILabelException) -> JSONResponse:
-    return JSONResponse({"detail": f"the platform refused it ({error.error.value})"}, status_code=400)
+async def _on_monai_label_error(request: Request, error: MONAILabelException) -> JSONResponse:
+    return JSONResponse({"detail": f"MONAI Label refused it ({error.error.value})"}, status_code=400)
+
+
+ERROR_HANDLERS: dict[Any, Any] = {
+    RequestValidationError: _on_invalid_request,
+    InputError: _on_input_error,
+    MONAILabelException: _on_monai_label_error,
+}
 
 
 def check_address() -> None:
-    """Listen on this machine alone, unless users have to log in.
-
-    The platform listens everywhere when --host is not given; it is then made to listen on loopback.
+    """Check that the server listens on this machine alone, unless users have to log in.
 
     Raises:
-        ForbiddenError: another --host without MONAI_LABEL_AUTH_ENABLE.
+        ForbiddenError: it would listen on another address; MONAI Label does where --host is not given.
     """
-    if settings.MONAI_LABEL_AUTH_ENABLE or not _started_by_the_platform():
+    if settings.MONAI_LABEL_AUTH_ENABLE or not _started_by_monai_label():
         return
-    wanted = "expected --host 127.0.0.1, or users that log in (MONAI_LABEL_AUTH_ENABLE=true)"
-    configs = [thing for thing in gc.get_objects() if type(thing) is uvicorn.Config]
-    given = any(argument.startswith(("-i", "--ho")) for argument in sys.argv[1:])
-    for config in configs:
-        if not given and config.workers in (None, 1):
-            config.host = LOOPBACK  # uvicorn binds after the application has started
-        elif not is_loopback(config.host):
-            raise ForbiddenError(f"{wanted}; the server would listen on {config.host}")
-    if not configs:
-        raise ForbiddenError(f"{wanted}; the address that the server listens on is not known")
+    parser = argparse.ArgumentParser(add_help=False)  # of MONAI Label's arguments the one that matters here
+    parser.add_argument("-i", "--host", default="0.0.0.0")
+    host = parser.parse_known_args(sys.argv[1:])[0].host
+    if not is_loopback(host):
+        raise ForbiddenError(
+            "expected --host 127.0.0.1, or users that log in (MONAI_LABEL_AUTH_ENABLE=true); "
+            f"the server would listen on {host}"
+        )
 
 
 def refuse_to_start(error: Exception) -> None:
-    """End the server in one line, where the platform's command runs it; else the caller raises."""
-    if _started_by_the_platform():
+    """End the server with one line where MONAI Label's command runs it; else do nothing, and the caller raises."""
+    if _started_by_monai_label():
         _end(in_one_line(error))
 
 
 def _end(reason: str) -> NoReturn:
     print(f"radiology_dgm: {reason}", file=sys.stderr, flush=True)
-    os._exit(2)  # an exception would end as a traceback of the web server; nothing is under way yet
+    os._exit(2)  # an exception would end as a traceback of the web server; nothing has begun yet
 
 
-def _started_by_the_platform() -> bool:
+def _started_by_monai_label() -> bool:
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     return main is not None and main.name == "monailabel.main"

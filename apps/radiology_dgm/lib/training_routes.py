@@ -1,51 +1,32 @@
-"""Training from the readers' labels, to the platform's contract, and the versions of the detector."""
+"""Routes for the training on the readers' labels, as MONAI Label's clients call it, and for the detector's versions."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
-from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC, User
+from fastapi import APIRouter, Path
 
-from monai_dgm.errors import InputError
+from lib.dependencies import Admin, AnyUser, App
 from monai_dgm.labelling.server.http_errors import UnknownError
 from monai_dgm.labelling.server.requests import known_name
-from monai_dgm.labelling.training.detector_training import DetectorTraining
-
-ROUTES = [
-    ("GET DELETE", "/train/?"),
-    ("POST", "/train/[^/]*"),
-    ("GET", "/dgm/versions/?"),
-    ("POST", "/dgm/versions/[^/]*"),
-]
 
 router = APIRouter()
-ANY_USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
-ADMIN = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
-
-
-def _training(request: Request) -> DetectorTraining:
-    return request.app.state.labelling.training
 
 
 @router.post("/train/{model}")
-def start_training(
-    request: Request, model: str, params: dict[str, Any] | None = None, user: User = ADMIN
-) -> dict[str, Any]:
-    """Begin a training, or go on with the same one that was interrupted."""
-    known_name(model, request.app.state.labelling._trainers, "a model that is trained")
-    return _training(request).start(params or {})
+def start_training(app: App, model: str, user: Admin, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Begin a training, or continue an interrupted one with the same options."""
+    known_name(model, app.trainers, "a model that is trained")
+    return app.training.start(params or {})
 
 
 @router.get("/train/", include_in_schema=False)
 @router.get("/train")
 def training_status(
-    request: Request, all: bool = False, check_if_running: bool = False, user: User = ANY_USER
+    app: App, user: AnyUser, all: bool = False, check_if_running: bool = False
 ) -> dict[str, Any] | list[dict[str, Any]]:
-    """How the training goes, or how the last one ended."""
-    training = _training(request)
-    status = training.status()
+    """Progress of the training, or the result of the last one."""
+    status = app.training.status()
     if status is None or (check_if_running and status["status"] != "RUNNING"):
         raise UnknownError("there is no training")
     return [status] if all else status
@@ -53,23 +34,20 @@ def training_status(
 
 @router.delete("/train/", include_in_schema=False)
 @router.delete("/train")
-def stop_training(request: Request, user: User = ADMIN) -> dict[str, Any] | None:
-    """End the training, or give up an interrupted one."""
-    return _training(request).stop()
+def stop_training(app: App, user: Admin) -> dict[str, Any] | None:
+    """End the training, or discard an interrupted one."""
+    return app.training.stop()
 
 
 @router.get("/dgm/versions/", include_in_schema=False)
 @router.get("/dgm/versions")
-def list_versions(request: Request, user: User = ANY_USER) -> dict[str, Any]:
-    """All versions of the detector, and which of them is served."""
-    return _training(request).describe()
+def list_versions(app: App, user: AnyUser) -> dict[str, Any]:
+    """All versions of the detector, and the one that is served."""
+    return app.training.describe()
 
 
 @router.post("/dgm/versions/{number}")
-def restore_version(request: Request, number: str, user: User = ADMIN) -> dict[str, Any]:
-    """Serve a version from now on."""
-    if not (number.isascii() and number.isdigit() and len(number) <= 9):
-        raise InputError("expected the number of a version")
-    training = _training(request)
-    training.restore(int(number))
-    return training.describe()
+def restore_version(app: App, number: Annotated[int, Path(ge=0, lt=10**9)], user: Admin) -> dict[str, Any]:
+    """Serve this version from now on."""
+    app.training.restore(number)
+    return app.training.describe()

@@ -1,30 +1,22 @@
-"""OHIF, served with our extension, and what the extension asks for: boxes, pictures, the models' state."""
+"""Routes of the OHIF viewer: its files, and what our extension asks for (boxes, pictures, state of the models)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 from fastapi.responses import RedirectResponse, Response
-from monailabel.endpoints.user.auth import User
 
-from lib.routes import ANNOTATOR, ANY_USER, app_of, login_of
+from lib.dependencies import Annotator, AnyUser, App, Body, ImageId, reader_who_asks
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.labelling.labels.image_label import LabelledBox
 from monai_dgm.labelling.labels.reader_boxes import read_viewer_boxes
 from monai_dgm.labelling.server.pictures import picture_png
-from monai_dgm.labelling.server.requests import reader_of
 from monai_dgm.labelling.server.submissions import label_of_reading
 from monai_dgm.transforms.boxes import SAME_BOX_PIXELS
 from monai_dgm.transforms.placement import Placement
 
-ROUTES = [
-    ("GET HEAD", "/ohif(/.*)?"),
-    ("GET PUT", "/dgm/boxes"),
-    ("GET", "/dgm/pictures/[^/]*"),
-    ("GET", "/dgm/state"),
-]
 SOURCE = "ohif"
 # the viewer needs to compile WebAssembly and to style elements; it is not to talk to anyone else
 POLICY = (
@@ -42,13 +34,6 @@ PAGE_HEADERS = {
 router = APIRouter()
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
-BODY = Depends(_body)
-
-
 @router.api_route("/ohif", methods=["GET", "HEAD"])
 def viewer_root() -> RedirectResponse:
     """The viewer's list of studies."""
@@ -56,19 +41,17 @@ def viewer_root() -> RedirectResponse:
 
 
 @router.api_route("/ohif/{path:path}", methods=["GET", "HEAD"])
-def viewer_file(request: Request, path: str) -> Response:
+def viewer_file(app: App, path: str) -> Response:
     """A file of the viewer, our configuration with the extension, or the viewer's page."""
-    file = app_of(request).viewer.get(path)
+    file = app.viewer.get(path)
     keep = "max-age=31536000, immutable" if file.lasting else "no-cache"
     return Response(file.content, media_type=file.media_type, headers={**PAGE_HEADERS, "Cache-Control": keep})
 
 
 @router.get("/dgm/boxes")
-def get_boxes(
-    request: Request, image: str, fresh: bool = False, reader: str = "", user: User = ANY_USER
-) -> dict[str, Any]:
+def get_boxes(app: App, image: ImageId, user: AnyUser, fresh: bool = False, reader: str = "") -> dict[str, Any]:
     """The model's boxes of an image: those computed before where there are any, unless ``fresh`` ones are wanted."""
-    app, who = app_of(request), reader_of({"reader": reader}, login_of(user))
+    who = reader_who_asks({"reader": reader}, user)
     placement = app.analysis.placement(image)
     shown = None if fresh else app.submissions.shown(image, who)
     if shown is not None and shown.size == (placement.rows, placement.cols):
@@ -81,11 +64,9 @@ def get_boxes(
 
 
 @router.put("/dgm/boxes")
-def put_boxes(
-    request: Request, image: str, reader: str = "", document: bytes = BODY, user: User = ANNOTATOR
-) -> dict[str, Any]:
+def put_boxes(app: App, image: ImageId, document: Body, user: Annotator, reader: str = "") -> dict[str, Any]:
     """Keep a reader's boxes, or the confirmed negative, as the label of an image."""
-    app, who = app_of(request), reader_of({"reader": reader}, login_of(user))
+    who = reader_who_asks({"reader": reader}, user)
     placement = app.analysis.placement(image)
     reading = read_viewer_boxes(document, placement)
     label = label_of_reading(reading, image, placement, who, SOURCE, app.submissions.shown(image, who))
@@ -102,18 +83,17 @@ def put_boxes(
 
 
 @router.get("/dgm/pictures/{name}")
-def get_picture(request: Request, name: str, image: str, user: User = ANY_USER) -> Response:
+def get_picture(app: App, name: str, image: ImageId, user: AnyUser) -> Response:
     """The normal image or the residue over the radiograph, as PNG with the warning on it."""
-    return Response(picture_png(app_of(request).analysis, image, name), media_type="image/png")
+    return Response(picture_png(app.analysis, image, name), media_type="image/png")
 
 
 @router.get("/dgm/state")
-def get_state(request: Request, user: User = ANY_USER) -> dict[str, Any]:
+def get_state(app: App, user: AnyUser) -> dict[str, Any]:
     """Which models there are, and how far the labelling is."""
-    app = app_of(request)
     versions, batch = app.analysis.models.versions(), app.batches.last()
     busy = batch is not None and batch.status == "RUNNING"
-    busy = busy or (app.watch is not None and app.watch.waiting > 0)  # new studies are looked at
+    busy = busy or (app.watcher is not None and app.watcher.waiting > 0)
     images = app.datastore().list_images()
     labelled = app.submissions.labelled()
     return {

@@ -1,1 +1,4 @@
-"""Studies of a DICOMweb archive: found, cached, answered with results, and read back as reports."""
+"""Studies of a DICOMweb archive: find and cache them, send results to the archive, read readers' reports from it.
+
+May import the other folders of `labelling` except `training`.
+"""

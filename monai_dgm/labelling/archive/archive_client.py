@@ -1,8 +1,8 @@
-"""A DICOMweb archive (PS3.18), asked with bounds of time and bytes; what goes wrong is one line.
+"""Client of a DICOMweb archive (PS3.18) with limits of time and bytes; errors are one line.
 
-QIDO-RS and STOW-RS are dicomweb-client's. WADO-RS is our own: an instance is handed on as bytes, as the archive holds
-it, to be looked at by our reader, which knows what not to inflate. Nothing is logged of what is asked: the UIDs in an
-address tell a study.
+QIDO-RS and STOW-RS are done by dicomweb-client. WADO-RS is done here: an instance is returned as the archive's bytes,
+since our reader decides what is safe to decompress. Requests are not logged, since the UIDs in an address identify a
+study.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ __all__ = ["ArchiveClient", "StudyUIDs", "checked_archive_url", "is_uid", "value
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 60.0, 300.0
 PAGE = 1_000
-MAX_RESULTS = 1_000_000  # of one search
+MAX_RESULTS = 1_000_000  # in one search
 MAX_JSON_BYTES = 100_000_000
-NOT_CHUNKED = 2**31  # archives exist that take no chunked requests
-_UID = re.compile(r"[0-9]+(\.[0-9]+){1,31}")  # PS3.5 9.1, but for leading zeros, which real files have
+NOT_CHUNKED = 2**31  # some archives accept no chunked requests
+_UID = re.compile(r"[0-9]+(\.[0-9]+){1,31}")  # PS3.5 9.1, and leading zeros, which real files have
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
@@ -49,7 +49,7 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True)
 class StudyUIDs:
-    """Where an instance is in an archive.
+    """The UIDs of an instance.
 
     Attributes:
         study, series, instance: Study, Series and SOP Instance UID.
@@ -61,20 +61,20 @@ class StudyUIDs:
 
     @property
     def path(self) -> str:
-        """Of its WADO-RS address, below the archive's."""
+        """Path of its WADO-RS address, relative to the archive's."""
         return f"studies/{self.study}/series/{self.series}/instances/{self.instance}"
 
 
 def is_uid(value: Any) -> bool:
-    """Whether a value is a UID that may stand in an address."""
+    """Whether a value is a UID that can be part of an address."""
     return isinstance(value, str) and len(value) <= 64 and _UID.fullmatch(value) is not None
 
 
 def checked_archive_url(url: str) -> str:
-    """The address of a DICOMweb service without a slash at its end.
+    """The address of a DICOMweb service, without a slash at the end.
 
     Raises:
-        InputError: not http or https, no host, or with a password, a query or a fragment: addresses are shown.
+        InputError: not http or https, no host, or with a password, a query or a fragment (addresses are shown to users).
     """
     try:
         parts = urlsplit(url.strip())
@@ -89,22 +89,22 @@ def checked_archive_url(url: str) -> str:
 
 
 def value_of(item: JSON, tag: str) -> Any:
-    """First value of an attribute in DICOM JSON (PS3.18 F.2), None where there is none."""
+    """First value of an attribute in DICOM JSON (PS3.18 F.2); None where it has no value."""
     element = item.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
     return values[0] if isinstance(values, list) and values else None
 
 
 class ArchiveClient:
-    """One archive. Safe with several threads as requests' session is.
+    """Client of one archive. Safe with several threads as far as a session of requests is.
 
     Args:
-        url: of its DICOMweb service.
+        url: address of its DICOMweb service.
         login: user and password for HTTP basic authentication.
-        max_bytes: of one instance.
+        max_bytes: size limit of one instance.
 
     Raises:
-        InputError: :func:`checked_archive_url`.
+        InputError: as :func:`checked_archive_url`.
     """
 
     def __init__(self, url: str, login: tuple[str, str] | None = None, max_bytes: int = MAX_FILE_BYTES) -> None:
@@ -119,10 +119,10 @@ class ArchiveClient:
         self._client.set_http_retry_params(False)
 
     def series(self, modality: str | None = None, study: str | None = None) -> list[JSON]:
-        """Series with a modality, all of them by default, of one study or of all studies.
+        """Series of one study or of all studies, with one modality or with any.
 
         Raises:
-            ArchiveAwayError: no answer, or none that is DICOM JSON.
+            ArchiveAwayError: no answer, or an answer that is not DICOM JSON.
         """
         filters = {} if modality is None else {"Modality": modality}
         fields = ["NumberOfSeriesRelatedInstances"]
@@ -133,7 +133,7 @@ class ArchiveClient:
         )
 
     def instances(self, study: str, series: str) -> list[JSON]:
-        """Instances of a series with Rows and Columns; errors as :meth:`series`."""
+        """Instances of a series, with Rows and Columns; errors as :meth:`series`."""
         fields = ["Rows", "Columns"]
         return self._pages(
             lambda **page: self._client.search_for_instances(study, series, fields=fields, **page),
@@ -160,22 +160,22 @@ class ArchiveClient:
         return content
 
     def store(self, objects: Sequence[pydicom.Dataset], study: str) -> None:
-        """Add objects to a study; those that are there already stay as they are.
+        """Add objects to a study; objects that are already in it stay as they are.
 
         Raises:
             InputError: the archive refuses one of them.
             ArchiveAwayError: as :meth:`series`.
         """
         with _one_line(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
-            # as they are in a file: with preamble and file meta information
+            warnings.simplefilter("ignore")  # pydicom's warnings can quote patient data
+            # in the form of a file, with preamble and file meta information
             files = [pydicom.dcmread(io.BytesIO(encode_dicom(item))) for item in objects]
             failed = self._client.store_instances(files, study).get("FailedSOPSequence") or ()
         if len(failed):
             raise InputError(f"the archive refused {len(failed)} of {len(objects)} objects")
 
     def _pages(self, search: Callable[..., list[JSON]], key: tuple[str, ...], known: JSON) -> list[JSON]:
-        """All results of a search, a page at a time: archives limit what they answer at once, each in its way."""
+        """All results of a search, page by page, since archives limit the number of results in one answer."""
         found: dict[tuple[Any, ...], JSON] = {}
         offset = 0
         with _one_line():
@@ -187,16 +187,16 @@ class ArchiveClient:
                     if all(map(is_uid, uids)):
                         found.setdefault(uids, item)
                 offset += len(page)
-                if not page or len(found) == before:  # the latter: it knows no offset
+                if not page or len(found) == before:  # nothing new: the archive ignores the offset
                     break
         return list(found.values())
 
 
 class _BoundedSession(requests.Session):
-    """Requests that end: in time, at a number of bytes, and at the archive, wherever it would send them.
+    """Session of requests with limits of time and bytes that does not follow redirects.
 
     Args:
-        limit: bytes of an answer, unless a request says otherwise.
+        limit: bytes of an answer, unless a request gives another limit.
     """
 
     def __init__(self, limit: int) -> None:
@@ -210,7 +210,7 @@ class _BoundedSession(requests.Session):
         response = super().request(method, url, *args, **kwargs)
         with response:
             if response.is_redirect:
-                raise ArchiveAwayError("the archive answers with another address")
+                raise ArchiveAwayError("the archive answers with a redirect")
             chunks, size, most = [], 0, limit or self.limit
             for chunk in response.iter_content(1 << 16):
                 size += len(chunk)
@@ -219,7 +219,7 @@ class _BoundedSession(requests.Session):
                 if time.monotonic() > deadline:
                     raise ArchiveAwayError("the archive takes too long to answer")
                 chunks.append(chunk)
-        response._content = b"".join(chunks)  # as requests keeps an answer that is not streamed
+        response._content = b"".join(chunks)  # where requests keeps the content of an answer
         return response
 
 
@@ -239,11 +239,11 @@ def _one_line() -> Iterator[None]:
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ArchiveAwayError(f"the archive answers with something else ({type(error).__name__})") from None
+        raise ArchiveAwayError(f"the archive answers with something unexpected ({type(error).__name__})") from None
 
 
 def _first_part(body: bytes, content_type: str) -> bytes:
-    """The one part of a multipart/related message; some archives send it as it is."""
+    """The one part of a multipart/related message; some archives send the part alone."""
     if not content_type.lower().startswith("multipart/"):
         return body
     found = re.search(r'boundary="?([^";,]+)"?', content_type, re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""What has been done with an archive, kept over restarts: results sent, reports read."""
+"""State of the work with an archive, kept over restarts: results that were sent, reports that were read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from monai_dgm.utils.sqlite import SqliteFile
 
 __all__ = ["ArchiveState", "ReadReport"]
 
-_FORMAT = 1  # raise it when the tables mean something else: a file of another one is refused, and needs a way over
-_ADVICE = "restore it from a backup, or move it away: all reports are then read and all images looked at again"
+_FORMAT = 1  # change it with the meaning of the tables, and add a conversion: files of another format are refused
+_ADVICE = "restore it from a backup, or move it away: then all reports are read and all images analysed again"
 _TABLES = {
     "results": "image_id TEXT, version TEXT, outcome TEXT NOT NULL, PRIMARY KEY (image_id, version)",
     "reports": "uid TEXT PRIMARY KEY, study TEXT NOT NULL, reader TEXT, written TEXT NOT NULL, outcome TEXT NOT NULL",
@@ -23,12 +23,12 @@ _TABLES = {
 class ReadReport:
     """A report that was read.
 
-    Args:
+    Attributes:
         uid: SOP Instance UID.
-        study: its study.
-        reader: who answers for it; None where that did not matter.
-        written: local time in ISO 8601, empty where it does not say.
-        outcome: what became of it: "stored", "superseded", or why it is no label.
+        study: Study Instance UID.
+        reader: the author; None if the report is not a reader's label.
+        written: local time in ISO 8601; empty if the report has none.
+        outcome: "stored", "superseded", or why it is not a label.
     """
 
     uid: str
@@ -39,15 +39,15 @@ class ReadReport:
 
 
 class ArchiveState:
-    """One archive's.
+    """The state of one archive, in an SQLite file.
 
     Args:
-        path: the file; made when missing, with its folder.
-        timeout: seconds to wait for another process that writes.
+        path: of the file; made if missing, with its folder.
+        timeout: seconds to wait while another process writes.
 
     Raises:
-        InputError: a file that is damaged or of another format, here and in every method. It stays as it is: which
-            reports were read cannot be told from the archive, and one read again may replace a later label.
+        InputError: a file that is damaged or of another format, here and in every method. It is not made anew: the
+            archive does not know which reports were read, and one that is read again may replace a later label.
     """
 
     def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
@@ -55,38 +55,38 @@ class ArchiveState:
         self.path = self._file.path
 
     def pending(self, image_ids: Iterable[str], version: str) -> list[str]:
-        """Those of ``image_ids`` that nothing is noted of for a version of the models, as given."""
+        """Those of ``image_ids`` without a stored outcome for this version of the models, in the given order."""
         with self._file.reading() as connection:
             rows = connection.execute("SELECT image_id FROM results WHERE version = ?", (version,)).fetchall()
         done = {row[0] for row in rows}
         return [name for name in image_ids if name not in done]
 
-    def note_result(self, image_id: str, version: str, outcome: str) -> None:
-        """Note what became of an image's results."""
+    def store_result(self, image_id: str, version: str, outcome: str) -> None:
+        """Store the outcome for an image: "sent", "left out" or "failed"."""
         with self._file.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (image_id, version, outcome))
 
     def unread(self, uids: Iterable[str]) -> list[str]:
-        """Those of ``uids`` that have not been read, as given."""
+        """Those of ``uids`` that have not been read, in the given order."""
         with self._file.reading() as connection:
             known = {row[0] for row in connection.execute("SELECT uid FROM reports").fetchall()}
         return [uid for uid in uids if uid not in known]
 
-    def note_report(self, report: ReadReport) -> None:
-        """Note a report."""
+    def store_report(self, report: ReadReport) -> None:
+        """Store that a report was read."""
         values = (report.uid, report.study, report.reader, report.written, report.outcome)
         with self._file.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO reports VALUES (?, ?, ?, ?, ?)", values)
 
     def newest(self, study: str, reader: str) -> str | None:
-        """When the newest report was written that counted for a reader in a study; None where there was none."""
+        """Time of the newest stored report of a reader in a study; None if there is none."""
         query = "SELECT MAX(written) FROM reports WHERE study = ? AND reader = ? AND outcome = 'stored'"
         with self._file.reading() as connection:
             found = connection.execute(query, (study, reader)).fetchone()[0]
         return None if found is None else str(found)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many results and reports ended in which way."""
+        """Number of results and of reports for each outcome."""
         with self._file.reading() as connection:
             return {
                 name: dict(Counter(row[0] for row in connection.execute(f"SELECT outcome FROM {name}").fetchall()))

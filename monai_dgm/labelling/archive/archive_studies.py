@@ -1,4 +1,4 @@
-"""Radiographs of a DICOMweb archive, by SOP Instance UID: one image an instance, PA and lateral are two."""
+"""Radiographs of a DICOMweb archive by SOP Instance UID. Each instance is one image: PA and lateral are two."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from monai_dgm.transforms.placement import Placement
 __all__ = ["MODALITIES", "StudyArchive"]
 
 MODALITIES = ("CR", "DX", "RG")
-MAX_HEADER_BYTES = 20_000_000  # of an object without pixels
-_STAMP = (0, 0)  # an instance does not change
+MAX_HEADER_BYTES = 20_000_000  # size limit of an object without pixels
+_STAMP = (0, 0)  # instances do not change
 
 
 class StudyArchive:
-    """Radiographs of an archive, with the interface of ``StudyFolder``. Safe with several threads.
+    """Radiographs of an archive; same interface as ``StudyFolder``. Safe with several threads.
 
     Args:
         client: of the archive.
-        cache: of instances.
-        max_pixels: of an image, compared before it is decoded.
-        modalities: of the series that count.
+        cache: of its instances.
+        max_pixels: size limit of an image, checked before it is decoded.
+        modalities: of the series that are included.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class StudyArchive:
         self._failure: InputError | None = None
 
     def ids(self) -> list[str]:
-        """The ids of all radiographs, sorted; new ones are seen after a few seconds.
+        """The ids of all radiographs, sorted; new ones are found after a few seconds.
 
         Raises:
             ArchiveAwayError: the archive does not answer.
@@ -70,7 +70,7 @@ class StudyArchive:
             return list(self._index.instances.values())
 
     def refresh(self) -> None:
-        """Look at the archive now; errors as :meth:`ids`."""
+        """Update the list from the archive now; errors as :meth:`ids`."""
         with self._lock:
             self._scan()
 
@@ -78,17 +78,17 @@ class StudyArchive:
         """A radiograph by its id.
 
         Raises:
-            InputError: no id.
+            InputError: not an id.
             UnknownError: there is no such radiograph.
-            ArchiveAwayError: it is not known, and the archive does not answer.
+            ArchiveAwayError: it is not in the index, and the archive does not answer.
         """
         uids = self.study_of(image_id)
         return StudyImage(uids.instance, _STAMP, None, uids.study, uids.series)
 
     def study_of(self, image_id: str) -> StudyUIDs:
-        """Where a radiograph is in the archive; errors as :meth:`find`."""
+        """The UIDs of a radiograph; errors as :meth:`find`."""
         name = checked_image_id(image_id)
-        found = self._index.instances.get(name)  # what is known is not asked for
+        found = self._index.instances.get(name)  # no request for a known image
         if found is None and is_uid(name):
             found = next((item for item in self.instances() if item.uids.instance == name), None)
         if found is None:
@@ -96,27 +96,27 @@ class StudyArchive:
         return found.uids
 
     def in_study(self, study: str) -> list[ArchivedInstance]:
-        """The radiographs of a study, one that came in this moment among them.
+        """The radiographs of a study, asked from the archive now.
 
         Raises:
             UnknownError: there is no such study, or no radiograph in it.
             ArchiveAwayError: the archive does not answer.
         """
         if not is_uid(study):
-            raise UnknownError("study: expected a Study Instance UID, got another")
+            raise UnknownError("study: expected a Study Instance UID, got another value")
         with self._lock:
             self._index.refresh_study(study)
             found = self._index.of_study(study)
         if not found:
-            raise UnknownError("study: there is none of that UID with a radiograph")
+            raise UnknownError("study: there is no study of that UID with a radiograph")
         return sorted(found, key=lambda item: (item.uids.series, item.uids.instance))
 
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
-        """A radiograph, and the place of its plane in the patient.
+        """A radiograph, and the position of its plane in the patient.
 
         Raises:
             UnknownError: as :meth:`find`.
-            TooLargeError: an instance of more bytes than are fetched.
+            TooLargeError: an instance of more bytes than allowed.
             InputError: as :func:`monai_dgm.labelling.server.studies.read_checked`.
             ArchiveAwayError: the archive does not answer.
         """
@@ -129,8 +129,8 @@ class StudyArchive:
         """An object without its pixels.
 
         Args:
-            uids: where it is.
-            with_pixels: it is an image; other objects are smaller.
+            uids: of the object.
+            with_pixels: whether it is an image; the size limit of other objects is lower.
 
         Raises:
             InputError: as :meth:`read`.
@@ -142,23 +142,23 @@ class StudyArchive:
             except InputError as error:
                 raise InputError(in_one_line(error).replace(str(path), "object")) from None
         if str(header.get("SOPInstanceUID") or "") != uids.instance:
-            raise InputError("expected the object that was asked for, the archive sent another")
+            raise InputError("expected the requested object, the archive sent another")
         return header
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
-        """Refused.
+        """Not supported.
 
         Raises:
-            ForbiddenError: always; images come to an archive by its own ways.
+            ForbiddenError: always; images are sent to the archive directly.
         """
-        raise ForbiddenError("images are added to the archive, not to this server")
+        raise ForbiddenError("expected images to be sent to the archive, not to this server")
 
     def _scan(self) -> None:
         try:
             self._index.refresh()
             self._failure = None
         except InputError as error:
-            self._failure = error  # not asked again at once: an archive that is away may take seconds to say so
+            self._failure = error  # kept, since an archive that is away may take seconds to fail again
             raise
         finally:
             self._rescan.done()

@@ -1,4 +1,4 @@
-"""The archive's watch: in the background, reports are read and new radiographs looked at, again and again."""
+"""Background work on an archive: read new reports and analyse new radiographs, every few seconds."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from monai_dgm.labelling.archive.sent_results import ArchiveResults
 from monai_dgm.labelling.server.background import Background, errors_in_one_line
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError
 
-__all__ = ["ArchiveWatch"]
+__all__ = ["ArchiveWatcher"]
 
 logger = logging.getLogger(__name__)
 
 
-class ArchiveWatch:
-    """One thread. What is to be done follows from the archive and the state alone, so it goes on after a restart.
+class ArchiveWatcher:
+    """One thread. The work to do follows from the archive and the state alone, so it continues after a restart.
 
     Args:
-        results: of new radiographs.
-        reports: of readers.
-        seconds: between two looks; for as long, at most, images are worked on without one.
-        send: results go to the archive; else only reports are read.
-        after: called when there was something new.
+        results: sends results of new radiographs.
+        reports: reads reports of readers.
+        seconds: time between two rounds, and time limit for images in one round.
+        send: send results to the archive; if not, only reports are read.
+        after: called after a round with new labels or images.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class ArchiveWatch:
         self.after = after
         self.waiting = 0
         self.away = False
-        self._said = ""
+        self._last_error = ""
         self._background = Background("archive", self._run)
 
     def start(self) -> None:
-        """Begin, once."""
+        """Start the thread, once."""
         self._background.start()
 
     def stop(self) -> None:
-        """End after the image in hand."""
+        """Stop after the current image."""
         self._background.stop()
 
-    def look(self) -> bool:
-        """One look: reports, then images for as long as ``seconds``; returns whether images are left to do.
+    def run_round(self) -> bool:
+        """One round: reports, then images for at most ``seconds``; returns whether images are left.
 
         Raises:
             ArchiveAwayError: the archive does not answer.
@@ -74,26 +74,26 @@ class ArchiveWatch:
             done += 1
         self.waiting = len(pending) - done
         if labels or done:
-            logger.info("archive: %d labels from reports, %d images looked at", labels, done)
+            logger.info("archive: %d labels from reports, %d images analysed", labels, done)
             self.after()
         return self.waiting > 0
 
     def as_dict(self) -> dict[str, Any]:
-        """How it goes: plain values for JSON."""
+        """Plain values for JSON: "away", "waiting" (number of images), and the counts of the state."""
         return {"away": self.away, "waiting": self.waiting, **self.results.state.counts()}
 
     def _run(self) -> None:
         while not self._background.stopped:
             more = False
             with errors_in_one_line("archive"):
-                more = self._try_to_look()
+                more = self._try_round()
             if not more:
                 self._background.pause(self.seconds)
 
-    def _try_to_look(self) -> bool:
-        """As :meth:`look`; that the archive is away, or why the models cannot be used, is said once."""
+    def _try_round(self) -> bool:
+        """As :meth:`run_round`, with errors in the log; a repeated error is logged once."""
         try:
-            more = self.look()
+            more = self.run_round()
             if self.away:
                 logger.info("the archive answers again")
             self.away = False
@@ -103,7 +103,7 @@ class ArchiveWatch:
                 logger.warning("%s; trying again every %g seconds", error, self.seconds)
             self.away = True
         except InputError as error:
-            if str(error) != self._said:  # for the models may stay as they are for long
+            if str(error) != self._last_error:  # the models may stay unusable for long
                 logger.warning("archive: %s", error)
-            self._said = str(error)
+            self._last_error = str(error)
         return False

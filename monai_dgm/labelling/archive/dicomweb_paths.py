@@ -1,4 +1,4 @@
-"""What of DICOMweb (PS3.18) a viewer may ask of an archive through the server: these addresses, and no others."""
+"""The DICOMweb addresses (PS3.18) that a viewer may request from the archive through the server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from monai_dgm.labelling.server.http_errors import UnknownError
 
-__all__ = ["READ", "STORE", "checked_path", "own_addresses"]
+__all__ = ["checked_path", "own_addresses"]
 
 _UID = r"[0-9]{1,64}(?:\.[0-9]{1,64}){0,31}"
 _STUDY = f"studies/{_UID}"
@@ -24,10 +24,14 @@ STORE = f"studies(?:/{_UID})?"
 
 
 def checked_path(method: str, path: str) -> str:
-    """An address below the archive's, as it is.
+    """The path unchanged, if it is one of the allowed ones.
+
+    Args:
+        method: POST for STOW-RS, another one for QIDO-RS and WADO-RS.
+        path: relative to the address of the archive.
 
     Raises:
-        UnknownError: none that DICOMweb has, or not for this method.
+        UnknownError: another path.
     """
     if not re.fullmatch(STORE if method == "POST" else READ, path):
         raise UnknownError("expected an address of DICOMweb")
@@ -35,12 +39,12 @@ def checked_path(method: str, path: str) -> str:
 
 
 def own_addresses(body: bytes, archive: str, own: str) -> bytes:
-    """DICOM JSON in which the archive's own address is replaced, for a viewer follows what it finds there.
+    """Replace the archive's address in DICOM JSON by ours, since viewers follow the addresses in it.
 
     Args:
-        body: of an answer.
-        archive: address of the archive's DICOMweb service.
-        own: address that the viewer asks.
+        body: of an answer of the archive.
+        archive: address of the DICOMweb service of the archive.
+        own: address of this server for the viewer.
     """
     for slash in ("/", r"\/"):
         body = body.replace(archive.replace("/", slash).encode(), own.replace("/", slash).encode())

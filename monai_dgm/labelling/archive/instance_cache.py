@@ -1,6 +1,6 @@
-"""Instances of an archive on disk, for a while: as many bytes as are allowed, the least used go first.
+"""Cache of an archive's instances on disk with a size limit; the least recently used files are removed first.
 
-They hold patient data. So the folder is this user's alone, a file's name is a hash, and the folder can be emptied.
+The files hold patient data. So only this user can read the folder, file names are hashes, and it can be emptied.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SUFFIX = ".dcm"
 
 
 class DicomCache:
-    """A folder of instances. Safe with several threads; one process uses it.
+    """The cache. Safe with several threads of one process.
 
     Args:
-        folder: made when missing; nothing else is kept in it.
-        max_bytes: of all files together. One that is larger is there while it is read.
+        folder: made if missing; used for nothing else.
+        max_bytes: of all files together. A larger file is kept while it is read.
     """
 
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int) -> None:
@@ -33,17 +33,17 @@ class DicomCache:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder.chmod(0o700)
         self._lock = threading.RLock()
-        for partial in self.folder.glob(".partial-*"):  # of a process that was killed
+        for partial in self.folder.glob(".partial-*"):  # left by a process that was killed
             partial.unlink(missing_ok=True)
         self._shrink()
 
     @contextmanager
     def file(self, key: str, fetch: Callable[[], bytes]) -> Iterator[Path]:
-        """The file of an instance, which stays while the block runs.
+        """The file of an instance, which is kept while the block runs.
 
         Args:
-            key: of the instance.
-            fetch: gives its bytes where they are not kept.
+            key: name of the instance.
+            fetch: returns its bytes; called if they are not in the cache.
         """
         with self._lock:
             path = self.folder / (hashlib.sha256(key.encode("utf-8")).hexdigest() + SUFFIX)
@@ -59,13 +59,13 @@ class DicomCache:
                 self._shrink()
 
     def size(self) -> tuple[int, int]:
-        """(files, bytes) that are kept."""
+        """Number of files, and of their bytes together."""
         with self._lock:
             sizes = [state.st_size for _, state in self._files()]
         return len(sizes), sum(sizes)
 
     def purge(self) -> int:
-        """Remove all files; returns how many there were."""
+        """Remove all files; returns their number."""
         with self._lock:
             files = self._files()
             for path, _ in files:

@@ -98,7 +98,7 @@ class ArchiveReports:
             return None
         except InputError:
             reason = "not understood"
-        self.state.note_report(ReadReport(uids.instance, uids.study, None, "", reason))
+        self.state.store_report(ReadReport(uids.instance, uids.study, None, "", reason))
         return None
 
     def _sources(self, report: OpacityReport) -> list[pydicom.Dataset]:
@@ -147,7 +147,7 @@ class ArchiveReports:
 
     def _note(self, item: _Read, outcome: str) -> None:
         study, reader = item.report.study_uid, item.reader
-        self.state.note_report(ReadReport(item.uids.instance, study, reader, item.written, outcome))
+        self.state.store_report(ReadReport(item.uids.instance, study, reader, item.written, outcome))
         if item.report.problems:
             logger.warning("a report: %d regions or images are left out or doubtful", len(item.report.problems))
 

@@ -1,7 +1,7 @@
-"""What the models say of a radiograph, as objects in its study: boxes (SR), normal image, overlay (SC), saliency (SEG).
+"""Results of a radiograph as DICOM objects in its study: boxes (SR), normal image, overlay (SC), saliency (SEG).
 
-Series and instances have UIDs that follow from the image, the models and the kind of object. So whoever is killed at
-whatever moment, the same object is never there twice, and what is not there yet is sent again.
+The UIDs of series and instances are computed from the image, the models and the kind of object. So even if the server
+is killed at any moment, no object is stored twice, and missing ones are sent again.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = ["ArchiveResults", "ResultObjects", "derived_uid"]
 logger = logging.getLogger(__name__)
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.monai-dgm")
-_MODELS = ("decomposer", "detector", "lungs")  # what the objects depend on
+_MODELS = ("decomposer", "detector", "lungs")  # the models that the objects depend on
 
 
 def derived_uid(*parts: str) -> str:
-    """A UID below 2.25 (PS3.5 B.2) that is the same whenever the parts are."""
+    """A UID below 2.25 (PS3.5 B.2) that is computed from ``parts`` alone."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(parts)).int}"
 
 
@@ -51,8 +51,8 @@ class ArchiveResults:
     Args:
         analysis: of the archive's radiographs.
         archive: the same archive.
-        submissions: labels, and the boxes that readers are shown.
-        state: what has been sent.
+        submissions: have the labels, and the boxes that readers see.
+        state: knows what was sent.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class ArchiveResults:
         self.state = state
 
     def version(self) -> str:
-        """Of all models that the objects depend on."""
+        """Version of all models that the objects depend on."""
         versions = self.analysis.models.versions()
         return "+".join(versions[name] or f"no {name}" for name in _MODELS)
 
     def pending(self) -> list[str]:
-        """Radiographs without label that nothing was sent of by the present models, newest study first.
+        """Radiographs without a label and without results of the present models, newest study first.
 
-        Labelled ones are left as they are: after a training, nobody is to be told of them again.
+        Labelled ones are left out: after a training, readers get no new results for images they have read.
 
         Raises:
             ArchiveAwayError: the archive does not answer.
@@ -79,14 +79,14 @@ class ArchiveResults:
         if not self.analysis.models.has("decomposer"):
             return []
         labelled = self.submissions.labelled()
-        found = sorted(self.archive.instances(), key=lambda item: item.when, reverse=True)
+        found = sorted(self.archive.instances(), key=lambda item: item.study_time, reverse=True)
         ids = [item.uids.instance for item in found if item.uids.instance not in labelled]
         return self.state.pending(ids, self.version())
 
     def send_results(self, image_id: str) -> int:
-        """Compute an image's results and send what the archive does not have yet; returns how many objects.
+        """Compute an image's results and send those that the archive does not have; returns the number of objects.
 
-        Images that are no frontal chest radiographs, as far as their header or the chest check says, get none.
+        Nothing is sent for images that are not frontal chest radiographs by their header or the chest check.
 
         Raises:
             UnavailableError: no decomposer, or the archive does not answer.
@@ -94,7 +94,7 @@ class ArchiveResults:
         """
         version, uids = self.version(), self.archive.study_of(image_id)
         if self.analysis.examine(image_id).remarks:
-            self.state.note_result(image_id, version, "left out")
+            self.state.store_result(image_id, version, "left out")
             return 0
         found = self.analysis.detections(image_id)
         boxes = shown_boxes(found, found.score_threshold)
@@ -106,13 +106,13 @@ class ArchiveResults:
         if missing:
             self.archive.client.store(missing, uids.study)
         for item in objects:
-            if item.Modality == "SR":  # which is then not fetched to see whose it is
-                self.state.note_report(ReadReport(str(item.SOPInstanceUID), uids.study, None, "", "ours"))
-        self.state.note_result(image_id, version, "sent")
+            if item.Modality == "SR":  # so that it is not fetched to find its author
+                self.state.store_report(ReadReport(str(item.SOPInstanceUID), uids.study, None, "", "ours"))
+        self.state.store_result(image_id, version, "sent")
         return len(missing)
 
     def try_to_send(self, image_id: str) -> None:
-        """As :meth:`send_results`; what is wrong with this one image is noted, and does not come up again.
+        """As :meth:`send_results`; an error of this image is stored, and the image is not tried again.
 
         Raises:
             UnavailableError: no decomposer, or the archive does not answer.
@@ -122,20 +122,20 @@ class ArchiveResults:
         except UnavailableError:
             raise
         except InputError:
-            self.state.note_result(image_id, self.version(), "failed")
-        except Exception as error:  # whatever a file brings about: its message may tell a patient
+            self.state.store_result(image_id, self.version(), "failed")
+        except Exception as error:  # of any kind; its message may contain patient data
             logger.error("results of an image: %s", type(error).__name__)
-            self.state.note_result(image_id, self.version(), "failed")
+            self.state.store_result(image_id, self.version(), "failed")
 
 
 class ResultObjects:
-    """Writes the objects of one radiograph.
+    """Makes the objects of one radiograph.
 
     Args:
         analysis: of the radiograph.
         header: its DICOM header.
         found: its detections.
-        boxes: those of them that are shown.
+        boxes: those of them that readers see.
         version: of all models.
 
     Raises:
@@ -161,10 +161,10 @@ class ResultObjects:
         self.decomposer = Algorithm("monai-dgm decomposition", self.analysis_result.versions[0])
 
     def all(self) -> list[pydicom.Dataset]:
-        """All of them; no segmentation where there can be none, or nothing is salient.
+        """All objects; without a segmentation if DICOM allows none for this image, or nothing is salient.
 
         Raises:
-            InputError: a header that lacks UIDs or size.
+            InputError: a header without UIDs or size.
         """
         writers = {"boxes": self.report, "normal": self.normal, "residue": self.residue}
         if segmentation_obstacle(self.header) is None and self.original.mask.any():
@@ -172,7 +172,7 @@ class ResultObjects:
         return [self._named(kind, write) for kind, write in writers.items()]
 
     def report(self, series: str) -> pydicom.Dataset:
-        """The boxes."""
+        """The boxes as a structured report."""
         tracking = [derived_uid(*self.key, "box", str(i)) for i in range(max(1, len(self.boxes)))]
         scores = [np.nan if box.score is None else box.score for box in self.boxes]
         return write_opacity_report(
@@ -185,17 +185,17 @@ class ResultObjects:
         )
 
     def normal(self, series: str) -> pydicom.Dataset:
-        """The synthesised normal image."""
+        """The normal image as a secondary capture."""
         picture = normal_picture(self.original, self.decomposition.geometry)
         return write_secondary_capture(self.header, picture, NORMAL, algorithm=self.decomposer, series_uid=series)
 
     def residue(self, series: str) -> pydicom.Dataset:
-        """The overlay."""
+        """The residue overlay as a secondary capture."""
         picture = overlay_picture(self.analysis_result.source.display, self.original, self.boxes)
         return write_secondary_capture(self.header, picture, RESIDUE, algorithm=self.decomposer, series_uid=series)
 
     def saliency(self, series: str) -> pydicom.Dataset:
-        """The saliency mask."""
+        """The saliency mask as a segmentation."""
         mask = self.original.mask
         return write_saliency_segmentation(self.header, mask, algorithm=self.decomposer, series_uid=series)
 
@@ -209,7 +209,7 @@ class ResultObjects:
 def overlay_picture(
     display: NDArray[np.uint8], original: OriginalDecomposition, boxes: tuple[LabelledBox, ...]
 ) -> NDArray[np.uint8]:
-    """Saliency heat of the residue and the boxes over the radiograph, RGB, without the strip of words below it."""
+    """Residue heat map and boxes over the radiograph, uint8 RGB (rows, cols, 3), without the strip of text below."""
     scores = np.array([box.score or 0.0 for box in boxes], dtype=np.float32)
     picture = draw_overlay(display, original.heat, as_array(boxes), scores)
     return np.asarray(picture.crop((0, 0, display.shape[1], display.shape[0])))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from monai_dgm.labelling.server.http_errors import UnavailableError, UnknownError
 
-__all__ = ["ServedFile", "ViewerFiles"]
+__all__ = ["OHIFFiles", "ServedFile"]
 
 _PART = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*")  # no hidden file, no way up, no separator of another system
 _HASHED = re.compile(r"(\.bundle\.)?[0-9a-f]{16}\.(js|wasm|woff2)")  # the name changes with the content
@@ -39,7 +39,7 @@ class ServedFile:
     lasting: bool
 
 
-class ViewerFiles:
+class OHIFFiles:
     """Files of the viewer and of our extension.
 
     Args:

@@ -1,6 +1,8 @@
-"""A gate in front of a server's application (ASGI): who may ask, for what, how much; and one line when it goes wrong.
+"""ASGI middleware that checks each request before any route: who sends it, and how large it is.
 
-It stands before all routes, the platform's own among them, and needs no web framework.
+It also turns whatever goes wrong behind it into one line without patient data. It needs no web framework. Where users
+do not log in, only this machine is served, and no web page from another origin that a browser on this machine shows.
+The Host header is checked by Starlette's ``TrustedHostMiddleware``, which stands behind this one.
 """
 
 from __future__ import annotations
@@ -8,17 +10,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-import re
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.server.http_errors import ForbiddenError, TooLargeError, UnknownError, answer_to, status_of
+from monai_dgm.labelling.server.http_errors import ForbiddenError, TooLargeError, answer_to, status_of
 
-__all__ = ["GuardPolicy", "RequestGuard", "is_loopback"]
+__all__ = ["RequestGuard", "is_loopback"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,39 +28,11 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_QUERY_BYTES = 8_192
-
-
-@dataclass(frozen=True)
-class GuardPolicy:
-    """What is let through.
-
-    Args:
-        routes: (methods, regular expression of the whole path) of what the server offers.
-        authenticated: users have to log in. Otherwise only this machine is served, and no web page from elsewhere that
-            a browser on it shows.
-        max_body_bytes: of a request: a label with its options.
-        uploads: paths to which images are sent.
-        max_upload_bytes: of a request to one of these.
-    """
-
-    routes: Sequence[tuple[frozenset[str], re.Pattern[str]]]
-    authenticated: bool = False
-    max_body_bytes: int = 4_000_000
-    uploads: tuple[str, ...] = ()
-    max_upload_bytes: int = 0
-
-    @classmethod
-    def of(cls, routes: Iterable[tuple[str, str]], **rest: Any) -> GuardPolicy:
-        """From ("GET HEAD", "/info/?") pairs."""
-        return cls([(frozenset(methods.split()), re.compile(path)) for methods, path in routes], **rest)
-
-    def limit(self, path: str) -> int:
-        """Bytes that a request to a path may have."""
-        return self.max_upload_bytes if path in self.uploads else self.max_body_bytes
+MAX_BODY_BYTES = 4_000_000  # a label with its options
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address is this machine's own."""
+    """Whether a host name or an IP address means this machine itself."""
     name = (host or "").strip("[]").lower()
     if name == "localhost":
         return True
@@ -73,57 +45,64 @@ def is_loopback(host: str | None) -> bool:
 
 
 class RequestGuard:
-    """ASGI middleware.
+    """The middleware.
 
     Args:
-        application: what it guards.
-        policy: what it lets through.
+        app: the application behind it.
+        authenticated: users have to log in; if not, only this machine is served.
+        max_body_bytes: size of a request's body.
+        upload_paths: addresses to which images are sent.
+        max_upload_bytes: size of a request's body there.
     """
 
-    def __init__(self, application: Application, policy: GuardPolicy) -> None:
-        self.application = application
-        self.policy = policy
+    def __init__(
+        self,
+        app: Application,
+        authenticated: bool = False,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        upload_paths: Collection[str] = (),
+        max_upload_bytes: int = 0,
+    ) -> None:
+        self.app = app
+        self.authenticated = authenticated
+        self.max_body_bytes = max_body_bytes
+        self.upload_paths = upload_paths
+        self.max_upload_bytes = max_upload_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One connection."""
-        if scope["type"] == "lifespan":
-            await self.application(scope, receive, send)
-        elif scope["type"] == "http":
+        """Handle one request; connections that are not HTTP get no answer."""
+        if scope["type"] == "http":
             await _Exchange(self, scope, receive, send).run()
 
+    def limit(self, path: str) -> int:
+        """Number of bytes that the body of a request to ``path`` may have."""
+        return self.max_upload_bytes if path in self.upload_paths else self.max_body_bytes
+
     def check(self, scope: Message) -> None:
-        """Refuse what is not let through.
+        """Check sender, query and declared length.
 
         Raises:
-            ForbiddenError, UnknownError, TooLargeError: with the reason.
+            ForbiddenError, TooLargeError: with the reason.
         """
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self.policy.authenticated:
-            _check_neighbour(scope, headers)
-        path, method = scope["path"], scope["method"]
-        methods = [allowed for allowed, pattern in self.policy.routes if pattern.fullmatch(path)]
-        if not methods:
-            raise UnknownError("this server has no such address")
-        if method != "OPTIONS" and not any(method in allowed for allowed in methods):
-            raise ForbiddenError("this server does not offer that")
+        if not self.authenticated:
+            _check_sender(scope, headers)
         if len(scope.get("query_string", b"")) > MAX_QUERY_BYTES:
             raise TooLargeError(f"expected a query of at most {MAX_QUERY_BYTES} bytes")
-        length = headers.get(b"content-length", "0")
-        limit = self.policy.limit(path)
+        length, limit = headers.get(b"content-length", "0"), self.limit(scope["path"])
         if not (length.isascii() and length.isdigit()) or len(length) > 15 or int(length) > limit:
             raise TooLargeError(f"expected a request of at most {limit} bytes")
 
 
-def _check_neighbour(scope: Message, headers: dict[bytes, str]) -> None:
-    refused = "expected a request from this machine, for users do not have to log in here (MONAI_LABEL_AUTH_ENABLE)"
+def _check_sender(scope: Message, headers: dict[bytes, str]) -> None:
     for end in (scope.get("server"), scope.get("client")):
         if end is not None and _is_address(end[0]) and not is_loopback(end[0]):
-            raise ForbiddenError(refused)
-    if not is_loopback(_host(f"//{headers.get(b'host', '')}")):  # another name that leads here: DNS rebinding
-        raise ForbiddenError(refused)
+            raise ForbiddenError(
+                "expected a request from this machine, for users do not log in here (MONAI_LABEL_AUTH_ENABLE)"
+            )
     origin = headers.get(b"origin")
     if origin is not None and not is_loopback(_host(origin)):
-        raise ForbiddenError("expected no request of a web page from elsewhere")
+        raise ForbiddenError("expected no request of a web page from another origin")
 
 
 def _is_address(host: str) -> bool:
@@ -156,18 +135,18 @@ class _Exchange:
     async def run(self) -> None:
         try:
             self.guard.check(self.scope)
-            await self.guard.application(self.scope, self.receive, self.send)
+            await self.guard.app(self.scope, self.receive, self.send)
         except InputError as error:
             await self.refuse(status_of(error), answer_to(error))
-        except Exception as error:  # whatever it is: its message may hold what came in, or a patient's name
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            logger.error("%s in %s:%s", type(error).__name__, place.filename, place.lineno)
+        except Exception as error:  # its message may hold input or patient data: only its type is shown
+            origin = traceback.extract_tb(error.__traceback__)[-1]
+            logger.error("%s in %s:%s", type(error).__name__, origin.filename, origin.lineno)
             await self.refuse(500, f"the server failed ({type(error).__name__}); nothing was stored")
 
     async def receive(self) -> Message:
         message = await self._receive()
         self.received += len(message.get("body", b""))
-        limit = self.guard.policy.limit(self.scope["path"])
+        limit = self.guard.limit(self.scope["path"])
         if self.received > limit and not self.closed:
             error = TooLargeError(f"expected a request of at most {limit} bytes")
             await self.refuse(status_of(error), str(error))
@@ -181,7 +160,7 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, status: int, reason: str) -> None:
-        """Answer in one line, unless an answer is under way."""
+        """Answer in one line, unless another answer has begun."""
         if self.closed or self.started:
             return
         self.closed = True

@@ -1,11 +1,14 @@
-"""Values of a request, checked before anything is done with them. Messages never repeat text that came in."""
+"""Checks of the values in a request, before they are used. Messages of errors never repeat text from the request."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic_core import PydanticUseDefault
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, checked_reader, checked_text
@@ -13,19 +16,85 @@ from monai_dgm.labelling.labels.json_input import parse_json, shown
 from monai_dgm.labelling.server.http_errors import UnknownError
 
 __all__ = [
+    "PanelFloat",
+    "PanelInt",
     "anonymous_reader",
+    "as_input_error",
     "checked_choice",
     "checked_image_id",
     "checked_new_id",
     "checked_number",
+    "describe_errors",
     "known_name",
     "parse_params",
     "reader_of",
+    "validated",
 ]
 
 MAX_PARAMS_BYTES = 200_000  # the panel sends a model's whole configuration, a few kB
 _NUMBER = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{0,12})?")
 _NEW_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,126}[A-Za-z0-9_-]|[A-Za-z0-9]")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _as_number(value: Any) -> Any:
+    if value is None or value == "":
+        raise PydanticUseDefault
+    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
+        raise ValueError("expected a number")
+    return value
+
+
+PanelInt = Annotated[int, BeforeValidator(_as_number)]
+"""A whole number of a request, also as text, which is all that a table of options in a panel holds; empty: default."""
+PanelFloat = Annotated[float, BeforeValidator(_as_number)]
+"""As :data:`PanelInt`, but any number."""
+
+
+def validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model:
+    """A pydantic model from values that came from outside.
+
+    Args:
+        model: class of the model.
+        values: its fields.
+        what: name of the values for the message, "options".
+
+    Raises:
+        InputError: an unknown field, or a value that does not fit.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise as_input_error(error, what, list(model.model_fields)) from None
+
+
+def as_input_error(error: ValidationError, what: str, names: Sequence[str]) -> InputError:
+    """A pydantic error as an error of one line that holds nothing of the input.
+
+    Args:
+        error: of a model that was made from outside values.
+        what: name of the values for the message, "options".
+        names: of the fields, which the message lists where one is unknown.
+    """
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if any(one["type"] == "extra_forbidden" for one in found):
+        return InputError(f"expected the {what} {', '.join(names)}, got another")
+    return InputError(describe_errors(found))
+
+
+def describe_errors(errors: Sequence[Mapping[str, Any]], skip: int = 0) -> str:
+    """The first of pydantic's errors in one line, without the input: "max_epochs: input should be ...".
+
+    Args:
+        errors: "loc" is the path to the value, "msg" the text.
+        skip: parts of "loc" to leave out; FastAPI puts "query" or "body" first.
+    """
+    first = errors[0]
+    place = first["loc"][skip] if len(first["loc"]) > skip else None
+    name = place if isinstance(place, str) else "request"
+    text = str(first["msg"])
+    return f"{name}: {text[:1].lower()}{text[1:]}"
 
 
 def parse_params(document: str | bytes | None) -> dict[str, Any]:

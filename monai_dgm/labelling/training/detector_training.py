@@ -1,7 +1,7 @@
-"""Training from corrections beside a server that goes on serving: started, watched, ended, gone on with.
+"""Training of the detector while the server keeps serving: start it, watch it, end it, continue it.
 
-One training at a time, in a process of its own. Its state is in files, so a server that was killed finds it again; it
-ends with the server, and the next request for it goes on from the last checkpoint.
+There is one training at a time, in its own process. Its state is in files, so a server that was killed finds it again.
+The training ends with the server; the next request to train continues from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ DETECTOR = "detector"
 
 
 class DetectorTraining:
-    """Trains the detector of a server. Safe with several threads.
+    """The training of a server's detector. Safe with several threads.
 
     Args:
-        state_dir: ``training/`` and ``models/`` are made in it.
-        models: of the server; the detector is replaced when a version is promoted or restored.
-        studies: the labelled images.
-        submissions: their labels.
+        state_dir: folder in which ``training/`` and ``models/`` are made.
+        models: of the server; its detector is replaced when a version is promoted or restored.
+        studies: have the labelled images.
+        submissions: have the labels.
         config_file: ``train.json`` of the detector's bundle.
-        replay: folder of original data; None for none.
-        seed: of trainings.
-        changed: called after another version is served.
+        replay: folder of original data to train on as well; None for none.
+        seed: of each training.
+        changed: called after another version began to be served.
 
     Raises:
-        InputError: ``replay`` is no folder.
+        InputError: ``replay`` is not a folder.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class DetectorTraining:
 
     @property
     def job_folder(self) -> JobFolder:
-        """Of the training that is under way, or the last one."""
+        """Folder of the running training, or of the last one."""
         return JobFolder(self.folder / "job")
 
     def serve_current(self) -> None:
-        """Serve the version that was chosen last, where there is one."""
+        """Serve the current version, if there is one."""
         current = self.versions.current()
         if current is not None and self.models.paths[DETECTOR] != current.weights:
             self.models.replace(DETECTOR, current.weights)
@@ -103,26 +103,26 @@ class DetectorTraining:
             self.changed()
 
     def restore(self, number: int) -> ModelVersion:
-        """Serve a version from now on; errors as :meth:`ModelVersions.restore`."""
+        """Serve this version from now on; errors as :meth:`ModelVersions.restore`."""
         version = self.versions.restore(number, "chosen by an administrator")
         self.serve_current()
         return version
 
     def start(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Begin a training, or go on with one of the same options that was interrupted; returns its status.
+        """Start a training, or continue an interrupted one with the same options; returns its status.
 
         Args:
-            params: options, see :data:`monai_dgm.labelling.training.fine_tuning.OPTIONS`.
+            params: options, see :class:`monai_dgm.labelling.training.fine_tuning.FineTuneOptions`.
 
         Raises:
             InputError: wrong options, or too few labels.
-            ConflictError: a training is under way.
-            UnavailableError: no trained detector to start from, or one that cannot be used.
+            ConflictError: a training is running.
+            UnavailableError: there is no detector to start from.
         """
         options = FineTuneOptions.of(params)
         with self._lock:
             if self.running():
-                raise ConflictError("a training is under way; stop it, or wait for its end")
+                raise ConflictError("a training is running; stop it, or wait for its end")
             if self.models.detector() is None:
                 raise UnavailableError(self.models.advice(DETECTOR))
             folder, job = self.job_folder, self.job_folder.job()
@@ -134,25 +134,29 @@ class DetectorTraining:
             return self.status() or {}
 
     def running(self) -> bool:
-        """Whether a training is under way."""
+        """Whether a training is running."""
         return self._watcher is not None and self._watcher.is_alive()
 
     def stop(self) -> dict[str, Any] | None:
-        """End the training, or give up one that was interrupted; returns its status, None where there is none."""
+        """End the training, or discard an interrupted one; returns its status, None where there is no training."""
         job = self.job_folder.job()
         if job is None or self.job_folder.result() is not None:
             return None
         self._kill()
         with self._lock:
-            if self.job_folder.result() is not None:  # it was done meanwhile
+            if self.job_folder.result() is not None:  # it ended in the meantime
                 return self.status()
-            status = {**(self.status() or {}), "status": "STOPPED", "details": ["ended on demand; nothing was changed"]}
+            status = {
+                **(self.status() or {}),
+                "status": "STOPPED",
+                "details": ["ended on request, nothing changed"],
+            }
             self._stopped = {**status, "end_ts": local_time(utc_now())}
             shutil.rmtree(self.job_folder.folder, ignore_errors=True)
             return self._stopped
 
     def close(self) -> None:
-        """End the process; the training can go on later."""
+        """End the process; the training can be continued later."""
         self._kill()
 
     def wait(self, timeout: float | None = None) -> None:
@@ -162,9 +166,9 @@ class DetectorTraining:
             watcher.join(timeout)
 
     def status(self) -> dict[str, Any] | None:
-        """Status as the platform's clients read it: "status" is RUNNING, DONE, STOPPED or ERROR; None before the first.
+        """Status as MONAI Label's clients read it: "status" is RUNNING, DONE, STOPPED or ERROR. None before the first.
 
-        "details" are lines for people; "version", "promoted" and "reason" tell the outcome.
+        "details" are lines for users; "version", "promoted" and "reason" are the result.
         """
         folder, job = self.job_folder, self.job_folder.job()
         if job is None:
@@ -173,10 +177,10 @@ class DetectorTraining:
         values: dict[str, Any] = {"id": job.id, "model": "detect_opacities", "start_ts": local_time(job.created)}
         if result is None:
             running = self.running()
-            words = progress_text(progress, job.options)
+            lines = progress_text(progress, job.options)
             if not running:
-                words.append("interrupted; starting it again with the same options goes on")
-            return {**values, "status": "RUNNING" if running else "STOPPED", "details": words}
+                lines.append("interrupted; start it again with the same options to continue")
+            return {**values, "status": "RUNNING" if running else "STOPPED", "details": lines}
         values |= {"status": result["status"], "end_ts": local_time(result["time"]), "reason": result["reason"]}
         if result["status"] == "DONE":
             outcome = "promoted" if result["promoted"] else "kept aside"
@@ -185,7 +189,7 @@ class DetectorTraining:
         return {**values, "details": [result["reason"]]}
 
     def stats(self) -> dict[str, Any]:
-        """Progress as the panel's bar reads it."""
+        """Progress as the progress bar of 3D Slicer's panel reads it."""
         folder, job = self.job_folder, self.job_folder.job()
         if job is None:
             return {}
@@ -195,8 +199,12 @@ class DetectorTraining:
         return {**values, "best_metric": result.get("ap") or 0.0, "total_time": 1} if result else values
 
     def describe(self) -> dict[str, Any]:
-        """ "current" (number of the version that is served; None where it is none of them), "model_version" and
-        "versions", the latest last: plain values without paths."""
+        """The versions as plain values without paths.
+
+        Returns:
+            "current" (number of the served version; None where other weights are served), "model_version", and
+            "versions" (a list, the latest last).
+        """
         served = self.models.paths[DETECTOR]
         versions, current = self.versions.all(), None
         digest = hash_file(served) if served.is_file() else None
@@ -212,7 +220,7 @@ class DetectorTraining:
         for image_id in sorted(self.submissions.labelled()):
             try:
                 image = self.studies.find(image_id)
-            except UnknownError:  # the image is gone, its label stays
+            except UnknownError:  # the image was removed, its label stays
                 continue
             name = hashlib.sha256(image_id.encode("utf-8", "surrogatepass")).hexdigest()
             images[image_id] = str(image.path or self.job_folder.images / f"{name}.png")
@@ -220,7 +228,7 @@ class DetectorTraining:
                 groups[image_id] = image.study
         needed = 1 if self.replay is not None else MIN_LABELLED
         if len(images) < needed:
-            more = "" if self.replay is not None else ", or original data to replay (setting replay)"
+            more = "" if self.replay is not None else ", or original data (setting replay)"
             raise InputError(f"expected labels of at least {needed} images{more}, got {len(images)}")
         weights = self.models.paths[DETECTOR]
         channels = read_model_settings(weights).get("channels", ["image", "residue"])
@@ -231,7 +239,7 @@ class DetectorTraining:
             decomposer=str(self.models.paths["decomposer"].resolve()) if needs_decomposer(channels) else "",
             labels=str(self.submissions.labels.folder.resolve()),
             models=str(self.versions.folder),
-            record=str(self.folder / "validation.json"),
+            validation_file=str(self.folder / "validation.json"),
             images=images,
             groups=groups,
             replay="" if self.replay is None else str(self.replay),
@@ -254,7 +262,7 @@ class DetectorTraining:
                 self.serve_current()
 
     def _fetch(self, folder: JobFolder, job: TrainingJob, cancelled: threading.Event) -> None:
-        """Copy the images that are no files of this machine."""
+        """Copy images of an archive to files of this machine."""
         for image_id, path in job.images.items():
             if cancelled.is_set():
                 return
@@ -263,7 +271,7 @@ class DetectorTraining:
             folder.write_progress({"phase": "fetching images"})
             try:
                 write_copy(self.studies.read(image_id)[0].pixels, path)
-            except InputError:  # left out, as any image that cannot be read
+            except InputError:  # it is left out, as each image that cannot be read
                 continue
 
     def _spawn(self, folder: JobFolder, cancelled: threading.Event) -> subprocess.Popen[bytes] | None:
@@ -281,5 +289,5 @@ class DetectorTraining:
         with self._lock:
             self._cancelled.set()
             if self._process is not None and self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)  # with the processes that decode
+                os.killpg(self._process.pid, signal.SIGKILL)  # with its worker processes
         self.wait()

@@ -1,75 +1,67 @@
-"""Fine-tuning a detector with its bundle's own training: its configuration, other data, and a start from weights."""
+"""Fine-tuning of a detector: the training of its bundle with other data, starting from the detector's weights."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
+from pydantic import BaseModel, ConfigDict, Field
 
 from monai_dgm.engines.weights import read_model_settings
-from monai_dgm.errors import InputError
-from monai_dgm.labelling.server.requests import checked_number
+from monai_dgm.labelling.server.requests import PanelFloat, PanelInt, validated
 from monai_dgm.labelling.training.training_data import CORRECTED
 
-__all__ = ["OPTIONS", "FineTuneOptions", "batch_mixture", "fine_tune"]
+__all__ = ["FineTuneOptions", "batch_mixture", "fine_tune"]
 
-# options of a request: (lowest, highest, default); all but the two shares are whole numbers
-OPTIONS: dict[str, tuple[float, float, float]] = {
-    "max_epochs": (1, 200, 10),
-    "epoch_length": (1, 2000, 50),
-    "batch_size": (2, 64, 8),
-    "learning_rate": (1e-6, 1e-2, 2e-4),
-    "correction_share": (0.1, 0.9, 0.5),
-}
-_FRACTIONS = ("learning_rate", "correction_share")
 _IGNORED = ("client_id", "reader", "model", "name")  # what clients send with every request
 
 
-@dataclass(frozen=True)
-class FineTuneOptions:
-    """How to train.
+class FineTuneOptions(BaseModel):
+    """Options of a fine-tuning, with their bounds and defaults.
 
     Attributes:
-        max_epochs, epoch_length: epochs, and batches in each.
-        batch_size: images in a batch.
-        learning_rate: the highest; a fifth of that of a training from the start.
-        correction_share: of a batch are corrections, where original data are replayed.
+        max_epochs: number of epochs.
+        epoch_length: number of batches in an epoch.
+        batch_size: number of images in a batch.
+        learning_rate: the highest one; by default a fifth of that of a training from the start.
+        correction_share: share of corrections in a batch, where original data are trained on as well.
     """
 
-    max_epochs: int = 10
-    epoch_length: int = 50
-    batch_size: int = 8
-    learning_rate: float = 2e-4
-    correction_share: float = 0.5
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    max_epochs: PanelInt = Field(10, ge=1, le=200)
+    epoch_length: PanelInt = Field(50, ge=1, le=2000)
+    batch_size: PanelInt = Field(8, ge=2, le=64)
+    learning_rate: PanelFloat = Field(2e-4, ge=1e-6, le=1e-2)
+    correction_share: PanelFloat = Field(0.5, ge=0.1, le=0.9)
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> FineTuneOptions:
-        """From a request.
+        """Options from a request.
 
         Raises:
-            InputError: an option that there is not, or one out of its bounds.
+            InputError: an unknown option, or one out of its bounds.
         """
-        unknown = params.keys() - OPTIONS.keys() - set(_IGNORED)
-        if unknown:
-            raise InputError(f"expected the options {', '.join(OPTIONS)}, got {len(unknown)} other")
-        values = {name: checked_number(params, name, *bounds) for name, bounds in OPTIONS.items()}
-        for name in OPTIONS.keys() - set(_FRACTIONS):
-            if values[name] != int(values[name]):
-                raise InputError(f"{name}: expected a whole number")
-        whole = {name: int(value) for name, value in values.items() if name not in _FRACTIONS}
-        return cls(**whole, **{name: values[name] for name in _FRACTIONS})  # type: ignore[arg-type]
+        return validated(cls, {name: value for name, value in params.items() if name not in _IGNORED}, "options")
 
 
 def batch_mixture(items: Sequence[Mapping[str, Any]], share: float, batch_size: int) -> tuple[list[int], float]:
-    """How batches are mixed: (class of each image, share of class 0 in a batch), for ``BalancedBatchSampler``.
+    """The mixture of a batch, for ``BalancedBatchSampler``.
 
-    ``share`` of a batch are corrections where there are original data beside them; with corrections alone half are
-    images with boxes; and where all images are of one kind there is nothing to mix.
+    With original data, ``share`` of a batch are corrections. With corrections alone, half of a batch are images with
+    boxes. Where all images are of one kind, there is nothing to mix.
+
+    Args:
+        items: of the training, with "corrected" and "opacity_boxes".
+        share: of corrections in a batch.
+        batch_size: number of images in a batch.
+
+    Returns:
+        Class of each image (0 or 1), and share of class 0 in a batch.
     """
     classes = [int(item.get(CORRECTED, 1)) for item in items]
     if len(set(classes)) < 2:
@@ -83,7 +75,7 @@ def batch_mixture(items: Sequence[Mapping[str, Any]], share: float, batch_size: 
 def overrides(
     weights: str | os.PathLike[str], options: FineTuneOptions, splits: str | os.PathLike[str]
 ) -> dict[str, Any]:
-    """What differs from the bundle's training of a detector.
+    """Settings that differ from those of the bundle's training.
 
     Args:
         weights: to start from; the network is as the JSON file beside them says.
@@ -94,7 +86,7 @@ def overrides(
     steps = options.max_epochs * options.epoch_length
     return {
         "splits": f"$training_data.read_splits({str(splits)!r})",
-        "on_sample": False,  # nor is what it says of the embedded sample
+        "on_sample": False,  # the settings for the embedded sample do not hold here
         "initial_weights": str(weights),
         "channels": settings.get("channels", ["image", "residue"]),
         "backbone": settings.get("backbone", "resnet50"),
@@ -106,7 +98,7 @@ def overrides(
         "batch_size": options.batch_size,
         "learning_rate": options.learning_rate,
         "warm_up_steps": max(1, min(50, steps // 10)),
-        # at the end alone: an epoch that was chosen on the gate's images would win there by luck
+        # at the end only: an epoch chosen on the validation images would win the comparison on them by luck
         "val_interval": options.max_epochs,
         "log_interval": max(1, min(20, options.epoch_length)),
         "save_interval": max(1, min(50, options.epoch_length)),
@@ -126,15 +118,15 @@ def fine_tune(
     others: Mapping[str, Any] | None = None,
     watch: Callable[[Engine, Engine], None] | None = None,
 ) -> Path:
-    """Train, or go on with a training that was interrupted; returns the path of the weights.
+    """Train, or continue an interrupted training; returns the path of the weights.
 
-    They are the moving average at the end of the last epoch.
+    The weights are the moving average at the end of the last epoch.
 
     Args:
         config_file: ``train.json`` of the detector's bundle.
         weights, options, splits: see :func:`overrides`.
-        output_dir: gets ``models/``, checkpoint, history; the same folder again goes on.
-        others: further settings of the bundle (device, seed, decomposer_path, cache_dir).
+        output_dir: gets ``models/``, checkpoint and history; with the same folder, the training continues.
+        others: more settings of the bundle (device, seed, decomposer_path, cache_dir).
         watch: called with trainer and validator after every iteration.
 
     Raises:

@@ -1,7 +1,7 @@
-"""One fine-tuning as files in a folder: what it was asked for, how far it is, and how it ended.
+"""The folder of one fine-tuning: its order, its progress and its result, each a JSON file.
 
-The server writes ``job.json``; the training's process writes ``progress.json`` and, once, ``result.json``. A job
-without result whose process is gone was interrupted, and goes on from its checkpoint when it is started again.
+The server writes ``job.json``. The training process writes ``progress.json`` and, once, ``result.json``. A job without
+a result whose process has ended was interrupted; when it is started again, it continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import utc_now
@@ -22,29 +23,30 @@ from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["JobFolder", "TrainingJob", "local_time", "progress_text"]
 
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of MONAI Label's tasks
 
 
-@dataclass(frozen=True)
-class TrainingJob:
-    """What is asked for. All paths are of this machine.
+class TrainingJob(BaseModel):
+    """The order of a fine-tuning. All paths are of this machine.
 
     Attributes:
-        options: how to train.
-        config_file: of the bundle's training.
+        options: see :class:`FineTuneOptions`.
+        config_file: configuration of the bundle's training.
         weights: to start from.
-        decomposer: weights of the decomposer; empty where there are none.
+        decomposer: weights of the decomposer; empty if the detector needs none.
         labels: folder of the label store.
         models: folder of the versions.
-        record: file of the validation images.
+        validation_file: JSON file with the ids of the validation images; "record" in jobs of earlier versions.
         images: path of each labelled image by its id.
-        groups: study of an image by its id, where it is known; images of one stay together.
+        groups: study of an image by its id, where known; images of one study stay together.
         replay: folder of original data; empty for none.
-        device: such as "cpu".
+        device: as torch names it, such as "cpu".
         seed: of the training.
         id: of the job.
-        created: when, UTC.
+        created: time, UTC.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     options: FineTuneOptions
     config_file: str
@@ -52,14 +54,14 @@ class TrainingJob:
     decomposer: str
     labels: str
     models: str
-    record: str
+    validation_file: str = Field(validation_alias=AliasChoices("validation_file", "record"))
     images: dict[str, str]
-    groups: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = {}
     replay: str = ""
     device: str = "cpu"
     seed: int = 0
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    created: str = field(default_factory=utc_now)
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
+    created: str = Field(default_factory=utc_now)
 
 
 class JobFolder:
@@ -74,62 +76,59 @@ class JobFolder:
 
     @property
     def splits(self) -> Path:
-        """What is trained and validated on, drawn once."""
+        """Datalists of training and validation images; they are drawn once."""
         return self.folder / "datalists.json"
 
     @property
     def images(self) -> Path:
-        """Copies of images that are no files of this machine, while they are trained on."""
+        """Copies of an archive's images, kept during the training."""
         return self.folder / "images"
 
     @property
     def cache(self) -> Path:
-        """Prepared radiographs, while they are trained on."""
+        """Prepared radiographs, kept during the training."""
         return self.folder / "cache"
 
     @property
     def output(self) -> Path:
-        """What the bundle's training writes."""
+        """Output of the bundle's training."""
         return self.folder / "output"
 
     @property
     def log(self) -> Path:
-        """What the process says."""
+        """Log of the process."""
         return self.folder / "log.txt"
 
     @property
     def lock(self) -> Path:
-        """Held by the process as long as it lives."""
+        """Lock file that the process holds while it runs."""
         return self.folder / ".lock"
 
     def job(self) -> TrainingJob | None:
-        """What was asked for; None where nothing was, or it cannot be read."""
-        values = self._read("job.json")
+        """The order; None where there is none, or it cannot be read."""
         try:
-            return (
-                None if values is None else TrainingJob(**{**values, "options": FineTuneOptions(**values["options"])})
-            )
-        except (KeyError, TypeError):
+            return TrainingJob.model_validate(self._read("job.json"))
+        except ValidationError:
             return None
 
     def progress(self) -> dict[str, Any]:
-        """How far it is; empty before it began."""
+        """Progress of the process; empty before it began."""
         return self._read("progress.json") or {}
 
     def result(self) -> dict[str, Any] | None:
-        """How it ended: "status" DONE or ERROR and "reason", with "number" and "promoted" when DONE; None before."""
+        """Result: "status" (DONE or ERROR) and "reason"; if DONE also "number" and "promoted". None before the end."""
         return self._read("result.json")
 
     def write_job(self, job: TrainingJob) -> None:
-        """Keep what is asked for."""
-        self._write("job.json", asdict(job))
+        """Write the order."""
+        self._write("job.json", job.model_dump())
 
     def write_progress(self, values: Mapping[str, Any]) -> None:
-        """Keep how far it is."""
+        """Write the progress."""
         self._write("progress.json", {**values, "time": utc_now()})
 
     def write_result(self, values: Mapping[str, Any]) -> None:
-        """Keep how it ended."""
+        """Write the result."""
         self._write("result.json", {**values, "time": utc_now()})
 
     def _read(self, name: str) -> dict[str, Any] | None:
@@ -150,7 +149,7 @@ class JobFolder:
 
 
 def progress_text(progress: Mapping[str, Any], options: FineTuneOptions) -> list[str]:
-    """How far a training is, in lines for people."""
+    """Progress of a training as lines for readers."""
     phase = progress.get("phase", "starting")
     if phase != "training":
         return [str(phase)]
@@ -160,5 +159,5 @@ def progress_text(progress: Mapping[str, Any], options: FineTuneOptions) -> list
 
 
 def local_time(moment: str) -> str:
-    """A UTC time of :func:`monai_dgm.labelling.labels.image_label.utc_now` in the form that MONAI Label's tasks use."""
+    """A UTC time of :func:`monai_dgm.labelling.labels.image_label.utc_now` as MONAI Label's tasks write local time."""
     return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime(TIME_FORMAT)

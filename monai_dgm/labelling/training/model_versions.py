@@ -1,7 +1,8 @@
-"""Versions of a model that a server trains: each a folder of its own, none ever written over, any of them restorable.
+"""Versions of a model that a server trains. Each has its own folder, is never overwritten, and can be restored.
 
-``<folder>/000001/model.safetensors`` with ``model.json`` beside it, ``000002/``, ...; ``current.json`` names the one
-that is served. Weights that a server was given keep their file's name and bytes, so their SHA-256 stays.
+``<folder>/000001/`` holds ``model.safetensors`` and ``model.json``, then come ``000002/`` and so on. ``current.json``
+names the version that is served. Weights that the server was started with are copied without a change, so that their
+SHA-256 stays the same.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ __all__ = ["GIVEN", "KEPT_ASIDE", "PROMOTED", "ModelVersion", "ModelVersions"]
 
 logger = logging.getLogger(__name__)
 
-GIVEN, PROMOTED, KEPT_ASIDE = "given", "promoted", "kept_aside"  # how a version came out of its training
-KEY = "version"  # of model.json: what is known of the version, beside the settings of the network
+GIVEN, PROMOTED, KEPT_ASIDE = "given", "promoted", "kept_aside"  # result of the training that made a version
+KEY = "version"  # in model.json: description of the version; the other keys are settings of the network
 CURRENT_FILE = "current.json"
 LOCK_SECONDS = 60.0
 _FOLDER = re.compile(r"[0-9]{6,9}")
@@ -44,10 +45,10 @@ class ModelVersion:
     """One version.
 
     Attributes:
-        number: from 1.
-        weights: the file.
-        info: plain values: "status", "reason", "created", "sha256", "parent" (number or None) and what its training
-            noted. No path is among them.
+        number: 1 for the first version.
+        weights: file of the weights.
+        info: plain values: "status", "reason", "created", "sha256", "parent" (number or None) and results of the
+            training. They contain no path.
     """
 
     number: int
@@ -56,17 +57,17 @@ class ModelVersion:
 
 
 class ModelVersions:
-    """Versions of one model in a folder; safe with several processes, and when one is killed at any moment.
+    """Versions of one model in a folder. Safe with several processes, and if one is killed at any moment.
 
     Args:
-        folder: made when the first version is.
+        folder: made with the first version.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def all(self) -> list[ModelVersion]:
-        """All versions, oldest first; a damaged one is left out and logged."""
+        """All versions, oldest first; a damaged version is left out and logged."""
         found = []
         for name in sorted(os.listdir(self.folder)) if self.folder.is_dir() else []:
             if _FOLDER.fullmatch(name):
@@ -80,15 +81,15 @@ class ModelVersions:
         """One version.
 
         Raises:
-            UnknownError: there is none of that number.
+            UnknownError: there is no version with this number.
         """
         for version in self.all():
             if version.number == number:
                 return version
-        raise UnknownError("expected the number of a version of the model, there is none of that number")
+        raise UnknownError("expected the number of a version of the model, there is no such version")
 
     def current(self) -> ModelVersion | None:
-        """The version that was chosen last; None where none ever was, or where it is gone."""
+        """The version that is served; None where none was chosen yet, or its files are missing."""
         path = self.folder / CURRENT_FILE
         if not path.is_file():
             return None
@@ -99,11 +100,11 @@ class ModelVersions:
             return None
 
     def restore(self, number: int, reason: str) -> ModelVersion:
-        """Choose a version from now on.
+        """Make a version the current one.
 
         Raises:
-            UnknownError: there is none of that number.
-            ConflictError: its weights are not those that were stored.
+            UnknownError: there is no version with this number.
+            ConflictError: its file of weights has changed.
         """
         version = self.get(number)
         if hash_file(version.weights) != version.info["sha256"]:
@@ -115,15 +116,15 @@ class ModelVersions:
     def add(
         self, state_dict: Mapping[str, Tensor], settings: Mapping[str, Any], info: Mapping[str, Any]
     ) -> ModelVersion:
-        """Store trained weights as the next version; it is not thereby the current one.
+        """Store trained weights as the next version, without making it the current one.
 
         Args:
             state_dict: of the network.
-            settings: of the network, for ``model.json``.
+            settings: of the network, stored in ``model.json``.
             info: see :class:`ModelVersion`; "sha256" and "created" are added.
 
         Raises:
-            InputError: no room on the disk; there is then no such version.
+            InputError: no room on the disk; no version is made then.
         """
         with self._next() as (number, folder):
             weights = folder / "model.safetensors"
@@ -132,7 +133,7 @@ class ModelVersions:
         return self.get(number)
 
     def adopt(self, weights: str | os.PathLike[str], reason: str) -> ModelVersion:
-        """The version that has these weights; where none has, they are copied as the next one.
+        """The version with these weights; if there is none, they are copied as the next version.
 
         Raises:
             InputError: no such file.
@@ -152,7 +153,7 @@ class ModelVersions:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Nobody else writes in the block, and what a process that was killed left half-written is gone."""
+        """Hold the lock for writing, and remove incomplete files of processes that were killed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock").acquire(timeout=LOCK_SECONDS, poll_interval=0.01):
             for leftover in self.folder.glob(".partial-*"):
@@ -164,7 +165,7 @@ class ModelVersions:
 
     @contextmanager
     def _next(self) -> Iterator[tuple[int, Path]]:
-        """The next number and a folder beside the others, renamed to it when the block succeeds."""
+        """The next number and a temporary folder, which gets its name when the block succeeds."""
         with self._locked():
             numbers = [int(name) for name in os.listdir(self.folder) if _FOLDER.fullmatch(name)]
             number = max(numbers, default=0) + 1
@@ -188,5 +189,5 @@ def _read(folder: Path) -> ModelVersion:
     weights = next((path for path in kinds if path.is_file()), kinds[0])
     info = read_model_settings(weights).get(KEY)
     if not weights.is_file() or not isinstance(info, dict) or not {"sha256", "status"} <= info.keys():
-        raise InputError(f"{folder}: expected weights with a description beside them")
+        raise InputError(f"{folder}: expected weights, and a JSON file with their description")
     return ModelVersion(int(folder.name), weights, info)

@@ -1,8 +1,8 @@
 """The process of a training: ``python -m monai_dgm.labelling.training.process FOLDER [--with-parent]``.
 
-It trains the job in the folder, or goes on with it, compares the outcome with the model that is served, stores it as a
-version, and makes that the current one when it does not lose. Labels are only read. With ``--with-parent`` it ends when
-whoever started it does: its standard input then closes.
+It trains the job in the folder or continues it, compares the new detector with the one that is served, stores it as a
+version, and makes this the current version if it is not worse. Labels are only read. With ``--with-parent`` the process
+ends when the process that started it ends, because its standard input is then closed.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ __all__ = ["main", "run_job"]
 
 logger = logging.getLogger(__name__)
 
-NICENESS = 5  # readers are served first
+NICENESS = 5  # the server has priority
 LOCK_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
 FALSE_POSITIVE_RATE, LOCALISED = 0.25, 0.4  # as the bundle chooses its score threshold
 
 
 def run_job(folder: JobFolder, job: TrainingJob) -> dict[str, Any]:
-    """Train, compare, store; returns the result, which is written down as well.
+    """Train, compare and store; returns the result, which is also written to the folder.
 
     Raises:
         InputError: labels, images or weights that cannot be used, or a training that diverged.
     """
     versions = ModelVersions(job.models)
-    stored = next((one for one in versions.all() if one.info.get("training") == job.id), None)  # killed after that
+    stored = next((one for one in versions.all() if one.info.get("training") == job.id), None)  # killed after storing
     if stored is None:
         _prepare(folder, job)
         parent = versions.adopt(job.weights, "weights that the server was started with")
@@ -70,8 +70,8 @@ def run_job(folder: JobFolder, job: TrainingJob) -> dict[str, Any]:
         versions.restore(stored.number, str(stored.info["reason"]))
     result = {"status": "DONE", "number": stored.number, "promoted": promoted, "reason": stored.info["reason"]}
     folder.write_result({**result, "ap": stored.info["validation"]["after"]["ap"]})
-    for place in (folder.output, folder.cache, folder.images):  # prepared radiographs are not left about
-        shutil.rmtree(place, ignore_errors=True)
+    for leftover in (folder.output, folder.cache, folder.images):  # patient data is not kept longer than needed
+        shutil.rmtree(leftover, ignore_errors=True)
     folder.splits.unlink(missing_ok=True)
     return result
 
@@ -84,13 +84,13 @@ def _prepare(folder: JobFolder, job: TrainingJob) -> None:
     labels = LabelStore(job.labels).list(bad=bad)
     items, counts = corrected_items(labels, job.images, groups=job.groups)
     settings = read_model_settings(job.weights)
-    if items:  # one damaged file must not keep all others from being learned from
+    if items:  # a damaged file is left out, and the training uses the others
         readable = RadiographDataset(items, int(settings["image_size"]), folder.cache, skip_bad=True)
         items, counts["unusable"] = readable.items, counts["unusable"] + len(readable.bad)
     replay = replayed(job.replay or None, int(settings.get("fold") or 0), int(settings.get("seed") or 0))
-    data = make_training_data(items, {**counts, "damaged": len(bad)}, replay, job.record)
+    data = make_training_data(items, {**counts, "damaged": len(bad)}, replay, job.validation_file)
     if not replay.training:
-        logger.warning("no original data are replayed (setting replay): the model may forget what it was trained on")
+        logger.warning("no original data are used (setting replay): the detector may become worse on them")
     logger.info("%s; %d images to validate on", data.description, len(data.validation))
     write_splits(folder.splits, data)
 
@@ -116,11 +116,11 @@ def _train(folder: JobFolder, job: TrainingJob, parent: ModelVersion) -> Path:
 def _store(
     folder: JobFolder, job: TrainingJob, versions: ModelVersions, parent: ModelVersion, trained: Path
 ) -> ModelVersion:
-    current = versions.current() or parent  # an administrator may have restored another one meanwhile
+    current = versions.current() or parent  # an administrator may have restored another version since the start
     splits = read_splits(folder.splits)
-    place = (folder.cache, job.decomposer or None, job.device)
-    after = detect_in(splits.validation, trained, *place)
-    before = detect_in(splits.validation, current.weights, *place)
+    means = (folder.cache, job.decomposer or None, job.device)
+    after = detect_in(splits.validation, trained, *means)
+    before = detect_in(splits.validation, current.weights, *means)
     metrics = {"before": metrics_of(before), "after": metrics_of(after)}
     decision = decide(metrics["before"], metrics["after"])
     validation = {"images": len(after), "truth": truth_digest(splits.validation), **metrics, **compare(after, before)}
@@ -135,7 +135,7 @@ def _store(
         "compared_with": current.number,
         "training": job.id,
         "corrections": read_counts(folder.splits),
-        "options": vars(job.options),
+        "options": job.options.model_dump(),
         "validation": validation,
     }
     network = load_weights(detector_of(trained), trained)
@@ -143,7 +143,7 @@ def _store(
 
 
 def main(arguments: list[str]) -> int:
-    """Train the job in a folder; 0 when it has a result."""
+    """Train the job in a folder; returns 0 if a new version was stored."""
     folder = JobFolder(arguments[0])
     if "--with-parent" in arguments:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -156,7 +156,7 @@ def main(arguments: list[str]) -> int:
                 return 2
             return _guarded(folder, lambda: run_job(folder, job))
     except Timeout:
-        logger.error("another process trains in this folder")
+        logger.error("another process is training in this folder")
         return 2
 
 
@@ -172,7 +172,7 @@ def _guarded(folder: JobFolder, run: Callable[[], Any]) -> int:
             traceback.print_exc()
         else:
             logger.error("%s", cause)
-        # whoever asks is told no path and no image: those are in the log, which stays on this machine
+        # clients see no path and no image; these are in the log, which stays on this machine
         reason = "the training failed; its log on the server says why"
         if isinstance(cause, InputError) and "/" not in str(cause):
             reason = in_one_line(cause)
@@ -183,7 +183,7 @@ def _guarded(folder: JobFolder, run: Callable[[], Any]) -> int:
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
     if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)  # with the processes that decode; as after any kill, it can go on later
+        os.killpg(os.getpid(), signal.SIGKILL)  # with its worker processes; the training can continue later
     os._exit(3)
 
 

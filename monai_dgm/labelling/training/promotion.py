@@ -1,8 +1,9 @@
-"""Whether a newly trained detector may take the place of the one that is served: it must not lose on fixed images.
+"""Promotion: decide whether a newly trained detector replaces the one that is served, on fixed validation images.
 
-The figure is the paper's AP, the mean of the average precisions at IoU 0.40:0.05:0.75. A higher one wins; of two equal
-ones that at IoU 0.40 decides, and a detector that is equal in both does not lose. There is no tolerance. How sure the
-difference is (paired bootstrap over patients) is noted, but decides nothing: with few images it could decide nothing.
+The metric is the paper's AP, the mean of the average precisions at IoU 0.40:0.05:0.75. The higher AP wins. If both are
+equal, AP at IoU 0.40 decides; if that is equal too, the new detector is promoted. There is no tolerance. The confidence
+interval of the difference (paired bootstrap over patients) is stored, but does not decide: with few images it would
+always contain 0.
 """
 
 from __future__ import annotations
@@ -38,25 +39,25 @@ from monai_dgm.networks.detector import OpacityDetector
 
 __all__ = ["Decision", "compare", "decide", "detect_in", "detector_of", "metrics_of"]
 
-FIGURES = ("ap", "ap40", "ap50", "froc_mean")
+METRICS = ("ap", "ap40", "ap50", "froc_mean")
 EQUAL = 1e-9
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the new model is promoted, and why in words."""
+    """Whether the new model is promoted, and the reason as a sentence."""
 
     promoted: bool
     reason: str
 
 
-def decide(before: Figures, after: Figures) -> Decision:
-    """The rule of the module.
+def decide(before: Metrics, after: Metrics) -> Decision:
+    """Decide by the rule of this module.
 
     Args:
         before: "ap" and "ap40" of the model that is served, None where undefined.
-        after: of the new one.
+        after: the same of the new model.
     """
     values = [before.get("ap"), after.get("ap"), before.get("ap40"), after.get("ap40")]
     if any(value is None or not math.isfinite(value) for value in values):
@@ -70,10 +71,10 @@ def decide(before: Figures, after: Figures) -> Decision:
 
 
 def detector_of(weights: str | os.PathLike[str]) -> OpacityDetector:
-    """The detector of a file of weights, in evaluation mode, sized as the JSON file beside it says.
+    """The detector in a file of weights, in evaluation mode; its size is in the JSON file of the same name.
 
     Raises:
-        InputError: no such file, or one of another network.
+        InputError: no such file, or weights of another network.
     """
     settings = read_model_settings(weights)
     network = OpacityDetector(
@@ -94,15 +95,15 @@ def detect_in(
     device: torch.device | str = "cpu",
     batch_size: int = 16,
 ) -> list[DetectionResult]:
-    """What a detector finds in images whose boxes are known, in the order of ``items``.
+    """Detections in images whose boxes are known, in the order of ``items``.
 
     Args:
-        items: of a datalist, with "opacity_boxes".
-        weights: of the detector, its settings beside them.
-        cache_dir: of prepared radiographs and residues.
-        decomposer_path: that the detector was trained with, where it sees residues.
-        device: where both run.
-        batch_size: radiographs at once.
+        items: images of a datalist, with "opacity_boxes".
+        weights: file of the detector, with its settings in the JSON file of the same name.
+        cache_dir: folder for prepared radiographs and residues.
+        decomposer_path: weights of the decomposer that the detector was trained with, if its input has residues.
+        device: of both models.
+        batch_size: number of radiographs in a batch.
 
     Raises:
         InputError: files that cannot be used, another decomposer, or boxes that are not finite.
@@ -121,17 +122,17 @@ def detect_in(
     return detections.records
 
 
-def metrics_of(records: Sequence[DetectionResult]) -> Figures:
-    """The figures that versions are told apart by; None where they are not defined."""
-    metrics = detection_metrics(records, 0)
-    return {name: _finite(metrics.row(name).value) for name in FIGURES}
+def metrics_of(results: Sequence[DetectionResult]) -> Metrics:
+    """The metrics by which versions are compared; None where undefined."""
+    metrics = detection_metrics(results, 0)
+    return {name: _finite(metrics.row(name).value) for name in METRICS}
 
 
 def compare(
     after: Sequence[DetectionResult], before: Sequence[DetectionResult], num_bootstrap: int = 500
 ) -> dict[str, float | None]:
-    """Difference of AP (after - before) with its 95 % interval by patient: "difference", "low", "high"."""
-    matched = [match_detections(records, IOU_THRESHOLDS, MAX_DETECTIONS) for records in (after, before)]
+    """Difference of AP (after - before) and its 95 % confidence interval over patients: "difference", "low", "high"."""
+    matched = [match_detections(results, IOU_THRESHOLDS, MAX_DETECTIONS) for results in (after, before)]
     sets = [detection_metric_set(one) for one in matched]
     found = paired_differences(sets[0], sets[1], list(matched[0].patients), num_bootstrap)["ap"]
     return {name: _finite(getattr(found, name)) for name in ("difference", "low", "high")}

@@ -1,4 +1,4 @@
-"""What a detector is fine-tuned on: readers' corrections, original data beside them, the fixed validation images."""
+"""Data of a fine-tuning: readers' corrections, original data to train on as well, and the validation images."""
 
 from __future__ import annotations
 
@@ -38,15 +38,20 @@ __all__ = [
     "write_splits",
 ]
 
-MAX_REPLAYED = 1000  # images beside the corrections; a training draws a few thousand of them at most
-REPLAY_VALIDATION = 0.08  # of the patients: within any larger share that the bundles draw by the same seed
-CORRECTED = "corrected"  # key of an item: 1 for a correction, 0 for original data
+MAX_REPLAYED = 1000  # images of the original data; a training draws a few thousand images in all
+REPLAY_VALIDATION = 0.08  # of the patients; with the same seed they are within any larger share of the bundles
+CORRECTED = "corrected"  # key of an item: 1 for a corrected image, 0 for original data
 Datalist = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Original data: what may be trained on, what is validated on, what is never touched, and their folder's name."""
+    """Original data, on which the detector is trained again so that it does not forget them.
+
+    Attributes:
+        training, validation, test: datalists; those of the test split are never used.
+        name: of their folder.
+    """
 
     training: Datalist
     validation: Datalist
@@ -56,14 +61,15 @@ class Replay:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a fine-tuning gets.
+    """Data of one fine-tuning.
 
     Attributes:
-        training: corrections and original data; their key "corrected" is 1 or 0.
-        validation: the fixed images.
+        training: corrected images and original data; the key "corrected" is 1 or 0.
+        validation: the validation images.
         counts: of :class:`monai_dgm.labelling.labels.corrections.Corrections`, with "trained", "replayed",
-            "validation", "held_back" (labelled images that are not trained on because they are validated or tested on).
-        description: in words.
+            "validation", and "held_back": labelled images that are not trained on, since they are for validation or
+            test.
+        description: a sentence.
     """
 
     training: Datalist
@@ -78,15 +84,15 @@ def corrected_items(
     weights: Mapping[str, float] | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> tuple[Datalist, dict[str, int]]:
-    """Labelled images with the consensus of their readers, and what became of the labels.
+    """Labelled images with the consensus of their readers, and counts of labels.
 
-    Images that are gone, that cannot be read, or that have another size than when they were labelled are left out.
+    Images are left out if they are missing, cannot be read, or changed their size after they were labelled.
 
     Args:
-        labels: one a reader and image.
-        paths: of the images, by id.
-        weights: of readers.
-        groups: study of an image by its id, where it is known: in the place of the patient that the file tells.
+        labels: one per reader and image.
+        paths: file of each image, by its id.
+        weights: of the readers in the consensus, by name.
+        groups: study of an image by its id, where known; it is used instead of the patient in the file.
     """
     sizes: dict[str, tuple[int, int]] = {}
     for name in sorted({label.image_id for label in labels} & paths.keys()):
@@ -95,7 +101,7 @@ def corrected_items(
         except (InputError, OSError):
             continue
     usable = [label for label in labels if sizes.get(label.image_id) == label.size]
-    key = secrets.token_bytes(16)  # a patient's id is only compared, and never written down
+    key = secrets.token_bytes(16)  # a patient's id is only compared, never stored
     names = sorted({label.image_id for label in usable})
     known = groups or {}
     datalist = [
@@ -109,7 +115,7 @@ def corrected_items(
 
 
 def _patient(path: str, image_id: str, key: bytes) -> str:
-    """The same text for images of one patient, as far as their files tell; the image's id where they do not."""
+    """A pseudonym of the patient in a DICOM file; the image's id where the file names none."""
     try:
         if sniff_format(path) != "dicom":
             return image_id
@@ -125,14 +131,14 @@ def _patient(path: str, image_id: str, key: bytes) -> str:
 
 
 def replayed(folder: str | os.PathLike[str] | None, fold: int = 0, seed: int = 0) -> Replay:
-    """The splits of original data, as the bundle that trained on them draws them; empty without a folder.
+    """The splits of the original data, drawn as in the detector's first training; empty without a folder.
 
     Args:
-        folder: with a ``manifest.csv``, or the RSNA challenge as downloaded; None for no replay.
-        fold, seed: of the detector's own training.
+        folder: with a ``manifest.csv``, or the RSNA challenge as downloaded; None for no original data.
+        fold, seed: of the detector's first training.
 
     Raises:
-        InputError: another folder, or one without opacity boxes.
+        InputError: a folder in another form, or without opacity boxes.
     """
     if folder is None:
         return Replay([], [], [], "")
@@ -141,25 +147,25 @@ def replayed(folder: str | os.PathLike[str] | None, fold: int = 0, seed: int = 0
 
 
 def make_training_data(
-    items: Sequence[dict[str, Any]], counts: Mapping[str, int], replay: Replay, record: str | os.PathLike[str]
+    items: Sequence[dict[str, Any]], counts: Mapping[str, int], replay: Replay, validation_file: str | os.PathLike[str]
 ) -> TrainingData:
-    """Corrections and original data, without any image that is validated or tested on.
+    """Corrected images and original data for training, without the images for validation and test.
 
-    The same image may be in the studies and in the original data: files are compared by content, and a correction takes
-    the place of what the original data say.
+    The same image may be in the studies and in the original data. Files are therefore compared by content, and the
+    correction replaces the label in the original data.
 
     Args:
-        items: from :func:`corrected_items`.
-        counts: beside them.
-        replay: original data.
-        record: file of the validation images, see :func:`monai_dgm.labelling.training.validation_set.fixed_images`.
+        items: corrected images from :func:`corrected_items`.
+        counts: from the same function.
+        replay: the original data.
+        validation_file: see :func:`monai_dgm.labelling.training.validation_set.fixed_images`.
 
     Raises:
-        InputError: too few labels, none to train on, or a record that does not fit.
+        InputError: too few labels, no image to train on, or a ``validation_file`` that does not fit.
     """
-    fixed = fixed_images(record, items, replay.validation, replay.name)
+    fixed = fixed_images(validation_file, items, replay.validation, replay.name)
     validation = _fixed_items(fixed, items, replay)
-    pseudo_healthy = _same_content(items, [*replay.training, *replay.validation, *replay.test])
+    copies = _same_content(items, [*replay.training, *replay.validation, *replay.test])
     reserved = {_key(item) for item in validation} | {_key(item) for item in replay.test}
     patients = {item["patient_id"] for item in validation}
     kept = [
@@ -167,17 +173,17 @@ def make_training_data(
         for item in items
         if _key(item) not in reserved
         and item["patient_id"] not in patients
-        and not ({twin["image"] for twin in pseudo_healthy.get(item["image"], [])} & reserved)
+        and not ({copy["image"] for copy in copies.get(item["image"], [])} & reserved)
     ]
     if not kept:
-        raise InputError(f"expected labelled images to train on, got none of {len(items)} that is not validated on")
-    corrected = {twin["image"] for item in kept for twin in pseudo_healthy.get(item["image"], [])}
+        raise InputError(f"expected labelled images to train on, but all {len(items)} are for validation or test")
+    corrected = {copy["image"] for item in kept for copy in copies.get(item["image"], [])}
     originals = {item["image_id"]: item for item in replay.training if _key(item) not in corrected | reserved}
     chosen = [originals[name] for name in stable_order(list(originals))[:MAX_REPLAYED]]
     training = [{**item, CORRECTED: 1} for item in kept] + [{**item, CORRECTED: 0} for item in chosen]
-    told = {"trained": len(kept), "replayed": len(chosen), "validation": len(validation)}
-    words = f"{len(kept)} corrected images" + (f", replaying {len(chosen)} of {replay.name}" if chosen else " alone")
-    return TrainingData(training, validation, {**counts, **told, "held_back": len(items) - len(kept)}, words)
+    numbers = {"trained": len(kept), "replayed": len(chosen), "validation": len(validation)}
+    words = f"{len(kept)} corrected images" + (f" and {len(chosen)} of {replay.name}" if chosen else " alone")
+    return TrainingData(training, validation, {**counts, **numbers, "held_back": len(items) - len(kept)}, words)
 
 
 def _key(item: Mapping[str, Any]) -> str:
@@ -188,14 +194,14 @@ def _fixed_items(fixed: FixedImages, items: Sequence[dict[str, Any]], replay: Re
     known = {item["image_id"]: item for item in (items if fixed.source == LABELS else replay.validation)}
     found = [known[name] for name in fixed.image_ids if name in known]
     if fixed.source != LABELS and len(found) < len(fixed.image_ids):
-        raise InputError(f"replay: expected the {len(fixed.image_ids)} validation images, there are {len(found)}")
+        raise InputError(f"replay: expected the {len(fixed.image_ids)} stored validation images, found {len(found)}")
     if not any(num_boxes(item) for item in found):
-        raise InputError("expected validation images with boxes; their labels are gone, or disputed")
+        raise InputError("expected validation images with boxes; their labels are missing or disputed")
     return found
 
 
 def _same_content(items: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> dict[str, Datalist]:
-    """The images among ``others`` that have an item's bytes, by the item's path. Files of other sizes are not read."""
+    """For each item's path the images in ``others`` with the same bytes. Files of other sizes are not read."""
     sizes = {os.path.getsize(item["image"]) for item in items}
     by_hash: dict[str, Datalist] = {}
     for other in others:
@@ -205,7 +211,11 @@ def _same_content(items: Sequence[dict[str, Any]], others: Sequence[dict[str, An
 
 
 def write_copy(pixels: NDArray[np.floating[Any]], path: str | os.PathLike[str]) -> None:
-    """Keep pixels (rows, cols) as a 16-bit PNG, the lowest 0, the highest 65535; percentiles map them to [-1, 1] later.
+    """Write pixels as a 16-bit PNG.
+
+    Args:
+        pixels: (rows, cols); the lowest value becomes 0, the highest 65535. The training maps percentiles to [-1, 1].
+        path: of the file.
 
     Raises:
         InputError: no room on the disk.
@@ -220,7 +230,7 @@ def write_copy(pixels: NDArray[np.floating[Any]], path: str | os.PathLike[str]) 
 
 
 def write_splits(path: str | os.PathLike[str], data: TrainingData) -> None:
-    """Keep what a training is made from, so that a resumed one gets the same."""
+    """Write the data of a training, so that it has the same data when it is continued."""
     values = {"description": data.description, "counts": data.counts}
     parts = {name: [_plain(item) for item in getattr(data, name)] for name in ("training", "validation")}
     with atomic_write(path) as partial:
@@ -228,7 +238,7 @@ def write_splits(path: str | os.PathLike[str], data: TrainingData) -> None:
 
 
 def read_splits(path: str | os.PathLike[str]) -> Splits:
-    """What :func:`write_splits` wrote, as the bundle's configuration takes it; the test is the validation.
+    """The splits that :func:`write_splits` wrote, for the bundle's configuration; test is the same as validation.
 
     Raises:
         InputError: no such file.
@@ -247,7 +257,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         return dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the datalists of a training, they cannot be read") from error
+        raise InputError(f"{path}: expected the datalists of a training, the file cannot be read") from error
 
 
 _KEYS = ("image", "image_id", "patient_id", "label", "category", "label_source", "source", CORRECTED)

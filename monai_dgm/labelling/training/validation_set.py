@@ -1,9 +1,9 @@
-"""The images that every version of a model is compared on: drawn once, written down, never trained on.
+"""Validation images on which all versions of a model are compared: drawn once, stored, never trained on.
 
-Where original data are replayed they are its validation split, at most :data:`MAX_IMAGES` of it. Else they are a share
-of the labelled images, by the SHA-256 of their ids, so that the same labels give the same draw: whole patients, those
-with boxes and those without apart. Only the choice of images is fixed: a label that readers correct later is corrected
-here too, and the digest of the truth says which figures can be compared.
+With original data (setting replay) they are from its validation split, at most :data:`MAX_IMAGES`. Without, they are a
+share of the labelled patients, drawn separately among those with and without boxes, in the order of the SHA-256 of
+their image ids: the same labels give the same draw. Only the choice of images is fixed. If readers correct a label
+later, it is corrected here, too; metrics can be compared where the digest of the ground truth is the same.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ __all__ = ["FixedImages", "draw_from_labels", "fixed_images", "stable_order", "t
 
 MAX_IMAGES = 400
 FRACTION = 0.2
-MIN_LABELLED, MIN_WITH_BOXES = 10, 2  # labelled patients that are needed to draw from, and those with boxes among them
-LABELS, REPLAY = "labels", "replay"  # where the images come from
+MIN_LABELLED, MIN_WITH_BOXES = 10, 2  # patients needed to draw from: with a label, and of these with boxes
+LABELS, REPLAY = "labels", "replay"  # source of the images
 Datalist = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class FixedImages:
-    """The choice.
+    """The chosen images.
 
     Attributes:
         source: "labels" or "replay".
-        dataset: name of the replayed folder; empty for labels.
-        image_ids: chosen, sorted.
+        dataset: name of the folder of original data; empty for "labels".
+        image_ids: sorted.
     """
 
     source: str
@@ -48,19 +48,19 @@ class FixedImages:
 
 
 def stable_order(image_ids: Sequence[str]) -> list[str]:
-    """Image ids by their SHA-256: an order that depends on nothing else."""
+    """Image ids in the order of their SHA-256, which depends on the ids alone."""
     return sorted(image_ids, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
 
 
 def draw_from_labels(items: Sequence[dict[str, Any]], fraction: float = FRACTION) -> list[str]:
-    """Ids of the labelled images to validate on: ``fraction`` of the patients with boxes, and of those without.
+    """Ids of labelled images for validation: from ``fraction`` of the patients with boxes, and of those without.
 
     Args:
         items: with "image_id", "patient_id" and "opacity_boxes".
-        fraction: at least one patient with boxes, and one without where there are two.
+        fraction: at least one patient with boxes, and one without if there are two or more.
 
     Raises:
-        InputError: too few images to leave any for training.
+        InputError: too few patients.
     """
     patients: dict[str, list[dict[str, Any]]] = {}
     for item in items:
@@ -72,7 +72,7 @@ def draw_from_labels(items: Sequence[dict[str, Any]], fraction: float = FRACTION
     if len(patients) < MIN_LABELLED or len(positive) < MIN_WITH_BOXES:
         raise InputError(
             f"expected labels of at least {MIN_LABELLED} patients, {MIN_WITH_BOXES} of them with boxes, got "
-            f"{len(patients)} and {len(positive)}; label more, or name original data to replay (setting replay)"
+            f"{len(patients)} and {len(positive)}; label more, or give original data (setting replay)"
         )
     chosen = [own for group in (positive, negative) if len(group) > 1 for own in group[: _share(len(group), fraction)]]
     return sorted(item["image_id"] for own in chosen for item in own)
@@ -85,16 +85,16 @@ def _share(number: int, fraction: float) -> int:
 def fixed_images(
     path: str | os.PathLike[str], labelled: Sequence[dict[str, Any]], replay: Sequence[dict[str, Any]], dataset: str
 ) -> FixedImages:
-    """The images written down in ``path``; drawn and written down where there is no such file.
+    """The images stored in ``path``; if there is no such file, they are drawn and stored.
 
     Args:
         path: a JSON file.
-        labelled: images with the readers' boxes.
-        replay: validation split of the replayed data; empty where none are replayed.
-        dataset: the name of its folder.
+        labelled: images with boxes of the readers.
+        replay: validation split of the original data; empty without original data.
+        dataset: name of the folder of original data.
 
     Raises:
-        InputError: a damaged file, too few labels, or a choice from data that are not replayed now.
+        InputError: a damaged file, too few labels, or images drawn from other original data.
     """
     file = Path(path)
     if file.is_file():
@@ -102,7 +102,7 @@ def fixed_images(
         if known.source == REPLAY and known.dataset != dataset:
             raise InputError(
                 f"replay: expected {known.dataset}, from which the validation images were drawn, got "
-                f"{dataset or 'none'}; remove {file.name} to draw others, with which older figures do not compare"
+                f"{dataset or 'none'}; remove {file.name} to draw others; older metrics can then not be compared"
             )
         return known
     if replay:
@@ -124,11 +124,11 @@ def _read(path: Path) -> FixedImages:
             raise ValueError("another content")
         return FixedImages(values["source"], str(values["dataset"]), names)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected the record of the validation images, it cannot be read") from error
+        raise InputError(f"{path}: expected the ids of the validation images, the file cannot be read") from error
 
 
 def truth_digest(items: Sequence[dict[str, Any]]) -> str:
-    """SHA-256 of images and boxes, the first 16 digits: figures on the same digest are on the same truth."""
+    """First 16 digits of the SHA-256 of images and boxes: with the same digest, the ground truth is the same."""
     rows = sorted(
         (str(item["image_id"]), np.asarray(item["opacity_boxes"], dtype=np.float64).round(2).tolist()) for item in items
     )

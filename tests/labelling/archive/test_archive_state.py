@@ -10,11 +10,11 @@ from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
 
 
 def test_what_is_done_is_kept(tmp_path: Path) -> None:
-    ArchiveState(tmp_path / "a.sqlite").note_result("b", "v1", "sent")
+    ArchiveState(tmp_path / "a.sqlite").store_result("b", "v1", "sent")
     state = ArchiveState(tmp_path / "a.sqlite")
     assert state.pending(["c", "b", "a"], "v1") == ["c", "a"]
     assert state.pending(["b"], "v2") == ["b"]
-    state.note_result("b", "v1", "failed")
+    state.store_result("b", "v1", "failed")
     assert state.counts() == {"results": {"failed": 1}, "reports": {}}
 
 
@@ -27,7 +27,7 @@ def test_the_newest_report_that_counted(tmp_path: Path) -> None:
         ("3", "two", "2026-01-04T00:00:00", "stored"),
         ("4", None, "", "ours"),
     ):
-        state.note_report(ReadReport(uid, "study", reader, written, outcome))
+        state.store_report(ReadReport(uid, "study", reader, written, outcome))
     assert state.newest("study", "one") == "2026-01-02T00:00:00"
     assert state.unread(["5", "4", "1"]) == ["5"]
     assert state.counts()["reports"] == {"stored": 2, "superseded": 1, "ours": 1}
@@ -36,10 +36,10 @@ def test_the_newest_report_that_counted(tmp_path: Path) -> None:
 def test_a_damaged_file_is_one_line_that_says_what_to_do_and_it_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     state = ArchiveState(path)
-    state.note_result("a", "v1", "sent")
+    state.store_result("a", "v1", "sent")
     path.write_bytes(path.read_bytes()[:5000])
     before = path.read_bytes()
-    for attempt in (lambda: ArchiveState(path), state.counts, lambda: state.note_result("b", "v1", "sent")):
+    for attempt in (lambda: ArchiveState(path), state.counts, lambda: state.store_result("b", "v1", "sent")):
         with pytest.raises(
             InputError, match=r"a\.sqlite: expected a file of an archive's state .*move it away"
         ) as error:
@@ -50,7 +50,7 @@ def test_a_damaged_file_is_one_line_that_says_what_to_do_and_it_stays(tmp_path: 
 
 def test_another_format_is_not_emptied(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
-    ArchiveState(path).note_result("b", "v1", "sent")
+    ArchiveState(path).store_result("b", "v1", "sent")
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 7")
     connection.close()

@@ -9,7 +9,7 @@ import pytest
 
 from monai_dgm.labelling.archive.archive_state import ArchiveState
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
-from monai_dgm.labelling.archive.archive_watcher import ArchiveWatch
+from monai_dgm.labelling.archive.archive_watcher import ArchiveWatcher
 from monai_dgm.labelling.archive.reports import ArchiveReports
 from monai_dgm.labelling.archive.sent_results import ArchiveResults
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
@@ -22,11 +22,11 @@ pytest.importorskip("highdicom")
 
 
 @pytest.fixture
-def watch(study_archive: StudyArchive, bundles: Path, tmp_path: Path) -> ArchiveWatch:
+def watch(study_archive: StudyArchive, bundles: Path, tmp_path: Path) -> ArchiveWatcher:
     analysis = RadiographAnalysis(study_archive, LabellingModels(bundles))
     submissions, state = Submissions(tmp_path / "state"), ArchiveState(tmp_path / "state" / "a.sqlite")
     results = ArchiveResults(analysis, study_archive, submissions, state)
-    return ArchiveWatch(results, ArchiveReports(study_archive, submissions, state), 0.05)
+    return ArchiveWatcher(results, ArchiveReports(study_archive, submissions, state), 0.05)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -37,7 +37,7 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def test_a_study_that_arrives_gets_its_results(
-    fake_archive: FakeArchive, watch: ArchiveWatch, caplog: pytest.LogCaptureFixture
+    fake_archive: FakeArchive, watch: ArchiveWatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[int] = []
     watch.after = lambda: told.append(1)
@@ -52,7 +52,7 @@ def test_a_study_that_arrives_gets_its_results(
 
 
 def test_one_bad_image_does_not_stop_the_others(
-    fake_archive: FakeArchive, watch: ArchiveWatch, monkeypatch: pytest.MonkeyPatch
+    fake_archive: FakeArchive, watch: ArchiveWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [radiograph(str(i)) for i in range(3)]
     fake_archive.add(*images)
@@ -65,26 +65,26 @@ def test_one_bad_image_does_not_stop_the_others(
         return send(image_id)
 
     monkeypatch.setattr(watch.results, "send_results", fail_once)
-    assert watch.look() is False
+    assert watch.run_round() is False
     assert watch.as_dict()["results"] == {"sent": 2, "failed": 1}
 
 
 def test_work_is_cut_into_pieces_between_which_reports_are_read(
-    fake_archive: FakeArchive, watch: ArchiveWatch, monkeypatch: pytest.MonkeyPatch
+    fake_archive: FakeArchive, watch: ArchiveWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_archive.add(*(radiograph(str(i)) for i in range(3)))
     monkeypatch.setattr(
         watch.results,
         "send_results",
-        lambda name: watch.results.state.note_result(name, watch.results.version(), "sent"),
+        lambda name: watch.results.state.store_result(name, watch.results.version(), "sent"),
     )
     watch.seconds = 0.0
-    assert watch.look() is True and watch.as_dict()["waiting"] == 2
-    assert watch.look() is True and watch.look() is False
+    assert watch.run_round() is True and watch.as_dict()["waiting"] == 2
+    assert watch.run_round() is True and watch.run_round() is False
 
 
 def test_it_waits_for_an_archive_that_is_away_and_says_so_once(
-    fake_archive: FakeArchive, watch: ArchiveWatch, caplog: pytest.LogCaptureFixture
+    fake_archive: FakeArchive, watch: ArchiveWatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_archive.fail = 500
     fake_archive.add(radiograph())
@@ -99,7 +99,7 @@ def test_it_waits_for_an_archive_that_is_away_and_says_so_once(
 
 
 def test_an_error_in_a_look_is_one_line_and_the_next_look_comes(
-    watch: ArchiveWatch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    watch: ArchiveWatcher, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
 
@@ -116,15 +116,15 @@ def test_an_error_in_a_look_is_one_line_and_the_next_look_comes(
     assert PATIENT not in caplog.text and "Traceback" not in caplog.text
 
 
-def test_results_may_be_kept_from_the_archive(fake_archive: FakeArchive, watch: ArchiveWatch) -> None:
+def test_results_may_be_kept_from_the_archive(fake_archive: FakeArchive, watch: ArchiveWatcher) -> None:
     fake_archive.add(radiograph())
     watch.send = False
-    assert watch.look() is False and not fake_archive.of("SR")
+    assert watch.run_round() is False and not fake_archive.of("SR")
 
 
 def test_models_that_cannot_be_used_are_told_of_once(
     fake_archive: FakeArchive,
-    watch: ArchiveWatch,
+    watch: ArchiveWatcher,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -69,7 +69,7 @@ def test_whoever_is_killed_while_storing_nothing_is_lost_or_doubled(
         with pytest.raises(ArchiveAwayError):
             results.send_results(image.SOPInstanceUID)
     else:  # all stored, and killed before that was noted
-        results.state.note_result = lambda *_: None
+        results.state.store_result = lambda *_: None
         results.send_results(image.SOPInstanceUID)
     fake_archive.cut_store_after = None
     again = make_results()

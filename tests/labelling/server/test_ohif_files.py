@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.labelling.server.http_errors import UnavailableError, UnknownError
-from monai_dgm.labelling.server.ohif_files import ViewerFiles
+from monai_dgm.labelling.server.ohif_files import OHIFFiles
 
 
 @pytest.fixture
-def viewer(tmp_path: Path) -> ViewerFiles:
+def viewer(tmp_path: Path) -> OHIFFiles:
     folder, extension = tmp_path / "dist", tmp_path / "extension"
     (folder / "assets").mkdir(parents=True)
     extension.mkdir()
@@ -26,10 +26,10 @@ def viewer(tmp_path: Path) -> ViewerFiles:
     (folder / "leads-out.txt").symlink_to(tmp_path / "secret.txt")
     for name in ("app-config.js", "2-b.js", "1-a.js"):
         (extension / name).write_text(f"// {name}")
-    return ViewerFiles(folder, extension)
+    return OHIFFiles(folder, extension)
 
 
-def test_the_page_names_the_prefix(viewer: ViewerFiles) -> None:
+def test_the_page_names_the_prefix(viewer: OHIFFiles) -> None:
     page = viewer.get("").content.decode()
     assert 'PUBLIC_URL="/ohif/"' in page and 'href="/ohif/a.css"' in page and 'src="/ohif/app.js"' in page
     assert "https://x/" in page
@@ -38,7 +38,7 @@ def test_the_page_names_the_prefix(viewer: ViewerFiles) -> None:
         assert not viewer.get(place).lasting
 
 
-def test_scripts_and_styles_name_the_prefix_and_nothing_else_is_changed(viewer: ViewerFiles) -> None:
+def test_scripts_and_styles_name_the_prefix_and_nothing_else_is_changed(viewer: OHIFFiles) -> None:
     script = viewer.get("12.bundle.0123456789abcdef.js")
     assert script.content == b'__webpack_require__.p = "/ohif/"; fetch("/dicom-web");'
     assert script.lasting and script.media_type == "text/javascript"
@@ -47,7 +47,7 @@ def test_scripts_and_styles_name_the_prefix_and_nothing_else_is_changed(viewer: 
     assert viewer.get("assets/logo.svg").content == b"<svg/>"
 
 
-def test_the_configuration_is_our_scripts_in_their_order(viewer: ViewerFiles) -> None:
+def test_the_configuration_is_our_scripts_in_their_order(viewer: OHIFFiles) -> None:
     assert viewer.get("app-config.js").content == b"// 1-a.js\n// 2-b.js\n// app-config.js"
 
 
@@ -68,13 +68,13 @@ def test_the_configuration_is_our_scripts_in_their_order(viewer: ViewerFiles) ->
         "index.html/../../secret.txt",
     ],
 )
-def test_no_path_leads_out(viewer: ViewerFiles, path: str) -> None:
+def test_no_path_leads_out(viewer: OHIFFiles, path: str) -> None:
     with pytest.raises(UnknownError):
         viewer.get(path)
 
 
 def test_without_the_viewer_there_is_advice(tmp_path: Path) -> None:
-    viewer = ViewerFiles(tmp_path / "none", tmp_path)
+    viewer = OHIFFiles(tmp_path / "none", tmp_path)
     with pytest.raises(UnavailableError, match="make ohif"):
         viewer.get("app-config.js")
     assert not viewer.there()

@@ -7,13 +7,14 @@ import pytest
 
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.training.fine_tuning import OPTIONS, FineTuneOptions, batch_mixture
+from monai_dgm.labelling.training.fine_tuning import FineTuneOptions, batch_mixture
 
 BOX, NONE = np.ones((1, 4)), np.zeros((0, 4))
 
 
 def test_defaults_are_those_that_clients_are_shown() -> None:
-    shown = {name: default for name, (_, _, default) in OPTIONS.items()}
+    shown = FineTuneOptions().model_dump()
+    assert list(shown) == ["max_epochs", "epoch_length", "batch_size", "learning_rate", "correction_share"]
     assert FineTuneOptions.of({}) == FineTuneOptions() == FineTuneOptions.of(shown)
     assert FineTuneOptions.of({name: str(value) for name, value in shown.items()}) == FineTuneOptions()
     assert FineTuneOptions.of({"client_id": "x", "max_epochs": 3}).max_epochs == 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_text
 
-JOB = TrainingJob(FineTuneOptions(max_epochs=3), "c", "w", "", "l", "m", "r", {"an id": "/a/path"})
+PATHS = {name: name for name in ("config_file", "weights", "decomposer", "labels", "models", "validation_file")}
+JOB = TrainingJob(options=FineTuneOptions(max_epochs=3), images={"an id": "/a/path"}, **PATHS)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -20,6 +22,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     result = folder.result()
     assert folder.job() == JOB and folder.progress()["phase"] == "training"
     assert result is not None and result["status"] == "DONE" and len(local_time(result["time"])) == 19
+
+
+def test_a_job_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    values = JOB.model_dump()
+    values["record"] = values.pop("validation_file")
+    (tmp_path / "job.json").write_text(json.dumps(values))
+    assert JobFolder(tmp_path).job() == JOB
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"options": {}}', '{"options": 3}', '{"options": {"x": 1}}'])

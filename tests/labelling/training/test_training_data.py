@@ -96,7 +96,7 @@ def test_corrections_alone(items: list[dict[str, Any]], tmp_path: Path) -> None:
     trained, held = ({item["image_id"] for item in part} for part in (data.training, data.validation))
     assert not trained & held and len(trained) + len(held) == len(items)
     assert data.description.endswith("corrected images alone") and all(item["corrected"] for item in data.training)
-    with pytest.raises(InputError, match="expected labelled images to train on, got none"):
+    with pytest.raises(InputError, match="expected labelled images to train on, but all 5 are for validation"):
         make_training_data(
             [item for item in found if item["image_id"] in held], counts, NOTHING, tmp_path / "validation.json"
         )
@@ -104,9 +104,9 @@ def test_corrections_alone(items: list[dict[str, Any]], tmp_path: Path) -> None:
 
 def test_later_labels_never_reach_validation_images(items: list[dict[str, Any]], tmp_path: Path) -> None:
     few, counts = corrected(items[:12])
-    record = tmp_path / "validation.json"
-    first = make_training_data(few, counts, NOTHING, record)
-    later = make_training_data(*corrected(items), NOTHING, record)
+    validation_file = tmp_path / "validation.json"
+    first = make_training_data(few, counts, NOTHING, validation_file)
+    later = make_training_data(*corrected(items), NOTHING, validation_file)
     held = {item["image_id"] for item in first.validation}
     assert {item["image_id"] for item in later.validation} == held
     assert not held & {item["image_id"] for item in later.training} and len(later.training) > len(first.training)

@@ -72,7 +72,7 @@ def test_original_data_are_validated_on_where_there_are_any(tmp_path: Path) -> N
 def test_a_damaged_record_is_not_drawn_again_in_silence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "validation.json"
     path.write_text(text)
-    with pytest.raises(InputError, match="expected the record of the validation images"):
+    with pytest.raises(InputError, match="expected the ids of the validation images"):
         fixed_images(path, items_of(20, 10), [], "")
 
 

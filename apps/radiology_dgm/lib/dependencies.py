@@ -1,0 +1,59 @@
+"""What several routes need: the app, the user and the rights that a request takes, the body, a file as an answer."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.responses import Response
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC, User
+
+from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
+from monai_dgm.labelling.server.requests import reader_of
+
+MEDIA_TYPES = {".json": "application/json", ".png": "image/png", ".gz": "application/gzip"}
+
+
+def current_app(request: Request) -> Any:
+    """The label app that this server runs."""
+    return request.app.state.label_app
+
+
+async def body_of(request: Request) -> bytes:
+    """The body, whose size the request guard has limited."""
+    return await request.body()
+
+
+App = Annotated[Any, Depends(current_app)]
+Body = Annotated[bytes, Depends(body_of)]
+ImageId = Annotated[str, Query(min_length=1, max_length=MAX_IMAGE_ID)]
+AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
+Admin = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
+
+
+def reader_who_asks(params: dict[str, Any], user: User) -> str:
+    """The name under which a reader's label is kept: the login where users log in, else what the request says.
+
+    Args:
+        params: of the request; "reader" or "client_id" holds the name.
+        user: from MONAI Label's login, which gives everybody one user where nobody logs in.
+
+    Raises:
+        InputError: a name that cannot be used.
+    """
+    return reader_of(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else None)
+
+
+def media_type_of(name: str) -> str:
+    """Media type of a file that the app makes, by its suffix."""
+    return MEDIA_TYPES[PurePath(name).suffix]
+
+
+def file_response(name: str, content: bytes) -> Response:
+    """A file as an answer; its name is reduced to characters that a header can hold."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+    headers = {"content-disposition": f'attachment; filename="{plain}"'}
+    return Response(content, media_type=media_type_of(name), headers=headers)

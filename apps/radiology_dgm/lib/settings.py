@@ -1,0 +1,152 @@
+"""Settings of the app, and the parts that are made from them: studies, models, training, viewer, archive watcher.
+
+A setting comes from the command line (``--conf NAME VALUE``), else from the environment (``MONAI_DGM_NAME``), else it
+has the default below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from monailabel.config import settings as monai_label
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
+from monai_dgm.labelling.server.ohif_files import OHIFFiles
+from monai_dgm.labelling.server.requests import as_input_error
+from monai_dgm.labelling.server.studies import Studies, StudyFolder
+from monai_dgm.labelling.training.detector_training import DetectorTraining
+
+logger = logging.getLogger(__name__)
+
+APP_DIR = Path(__file__).resolve().parent.parent
+OWN_BUNDLES = APP_DIR.parent.parent / "bundles"
+DETECTOR_TRAINING = Path("opacity_detection") / "configs" / "train.json"
+
+
+class Settings(BaseSettings):
+    """Settings of the app.
+
+    Attributes:
+        studies: folder of radiographs, or address of a DICOMweb archive.
+        decomposer, detector, classifier, lungs: weights to use instead of those in the bundle.
+        bundles: folder of the bundles.
+        device: on which the models run, as torch names it.
+        state_dir: folder for labels, scores and versions; see :func:`state_folder`.
+        seed: of trainings and of the random strategy.
+        ohif_dir: folder ``dist`` of npm's @ohif/app.
+        replay: folder of original data to train on together with corrections.
+        cache_dir: folder for instances from the archive; ``cache`` in ``state_dir`` by default.
+        cache_gigabytes: size of that folder in 1e9 bytes.
+        poll_seconds: time between two looks at the archive.
+        send_results: whether results are stored in the archive.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MONAI_DGM_", env_ignore_empty=True, extra="forbid", frozen=True)
+
+    studies: str
+    decomposer: Path | None = None
+    detector: Path | None = None
+    classifier: Path | None = None
+    lungs: Path | None = None
+    bundles: Path = OWN_BUNDLES
+    device: str = "cpu"
+    state_dir: Path = Path()
+    seed: int = Field(0, ge=0, lt=2**63)
+    ohif_dir: Path = APP_DIR / ".ohif" / "dist"
+    replay: Path | None = None
+    cache_dir: Path | None = None
+    cache_gigabytes: float = Field(2.0, gt=0, lt=1e6)
+    poll_seconds: float = Field(5.0, gt=0, lt=1e6)
+    send_results: bool = True
+
+    @classmethod
+    def of(cls, studies: str, conf: dict[str, str]) -> Settings:
+        """Settings from the command line and the environment.
+
+        Args:
+            studies: of the server.
+            conf: of the command line; empty values count as not given.
+
+        Raises:
+            InputError: an unknown setting, or a value that cannot be used.
+        """
+        given = {"state_dir": state_folder(studies)} if not os.environ.get("MONAI_DGM_STATE_DIR") else {}
+        given |= {name: value for name, value in conf.items() if value}
+        try:
+            return cls(**{**given, "studies": studies})
+        except ValidationError as error:
+            raise as_input_error(error, "settings", [name for name in cls.model_fields if name != "studies"]) from None
+
+    def open_studies(self) -> Studies:
+        """The radiographs that ``studies`` names.
+
+        Raises:
+            InputError: an address that cannot be used, or dicomweb-client is not installed.
+        """
+        if not is_archive(self.studies):
+            return StudyFolder(self.studies)
+        from monai_dgm.labelling.archive.archive_client import ArchiveClient
+        from monai_dgm.labelling.archive.archive_studies import StudyArchive
+        from monai_dgm.labelling.archive.instance_cache import DicomCache
+
+        user, password = monai_label.MONAI_LABEL_DICOMWEB_USERNAME, monai_label.MONAI_LABEL_DICOMWEB_PASSWORD
+        client = ArchiveClient(self.studies, (user, password or "") if user else None)
+        logger.info("studies of an archive; labels and scores are in %s", self.state_dir)
+        cache = DicomCache(self.cache_dir or self.state_dir / "cache", int(self.cache_gigabytes * 1e9))
+        return StudyArchive(client, cache)
+
+    def make_models(self) -> LabellingModels:
+        """The models that have weights."""
+        paths = {name: str(path) for name in BUNDLES if (path := getattr(self, name)) is not None}
+        return LabellingModels(str(self.bundles), paths, self.device)
+
+    def make_viewer(self) -> OHIFFiles:
+        """Files of OHIF, which `make ohif` fetches, with the extension of this app."""
+        return OHIFFiles(self.ohif_dir, APP_DIR / "ohif")
+
+    def make_training(self, app: Any) -> DetectorTraining:
+        """Training of the detector, by the configuration in ``bundles`` if it has one, else by the repository's."""
+        config = self.bundles / DETECTOR_TRAINING
+        return DetectorTraining(
+            self.state_dir,
+            app.analysis.models,
+            app.analysis.studies,
+            app.submissions,
+            config if config.is_file() else OWN_BUNDLES / DETECTOR_TRAINING,
+            self.replay,
+            self.seed,
+            app.selection.start,
+        )
+
+    def make_watcher(self, app: Any) -> Any:
+        """The watcher of the archive; None for studies of a folder."""
+        if not is_archive(self.studies):
+            return None
+        from monai_dgm.labelling.archive.archive_state import ArchiveState
+        from monai_dgm.labelling.archive.archive_watcher import ArchiveWatcher
+        from monai_dgm.labelling.archive.reports import ArchiveReports
+        from monai_dgm.labelling.archive.sent_results import ArchiveResults
+
+        studies, state = app.analysis.studies, ArchiveState(self.state_dir / "archive.sqlite")
+        results = ArchiveResults(app.analysis, studies, app.submissions, state)
+        reports = ArchiveReports(studies, app.submissions, state)
+        return ArchiveWatcher(results, reports, self.poll_seconds, self.send_results, app.selection.start)
+
+
+def is_archive(studies: str) -> bool:
+    """Whether ``studies`` is the address of an archive, not a folder."""
+    return studies.startswith(("http://", "https://"))
+
+
+def state_folder(studies: str) -> Path:
+    """Folder for labels and scores: ``.monai_dgm`` in a folder of studies; for an archive, one in the user's data."""
+    if not is_archive(studies):
+        return Path(studies) / ".monai_dgm"
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / "monai-dgm" / hashlib.sha256(studies.rstrip("/").encode()).hexdigest()[:12]
