@@ -16,9 +16,10 @@ from monailabel.config import settings as monai_label
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
 from monai_dgm.labelling.server.ohif_files import OHIFFiles
-from monai_dgm.labelling.server.requests import as_input_error
+from monai_dgm.labelling.server.requests import describe_errors
 from monai_dgm.labelling.server.studies import Studies, StudyFolder
 from monai_dgm.labelling.training.detector_training import DetectorTraining
 
@@ -78,10 +79,13 @@ class Settings(BaseSettings):
         """
         given = {"state_dir": state_folder(studies)} if not os.environ.get("MONAI_DGM_STATE_DIR") else {}
         given |= {name: value for name, value in conf.items() if value}
+        known = set(cls.model_fields) - {"studies"}
+        if given.keys() - known:
+            raise InputError(f"--conf: expected the settings {', '.join(sorted(known))}, got another")
         try:
             return cls(**{**given, "studies": studies})
         except ValidationError as error:
-            raise as_input_error(error, "settings", [name for name in cls.model_fields if name != "studies"]) from None
+            raise InputError(describe_errors(error.errors())) from None
 
     def open_studies(self) -> Studies:
         """The radiographs that ``studies`` names.

@@ -74,7 +74,7 @@ def checked_archive_url(url: str) -> str:
     """The address of a DICOMweb service, without a slash at the end.
 
     Raises:
-        InputError: not http or https, no host, or with a password, a query or a fragment (addresses are shown to users).
+        InputError: not http or https, no host, or with user, password, query or fragment, since addresses are shown.
     """
     try:
         parts = urlsplit(url.strip())

@@ -33,6 +33,10 @@ class ArchivedInstance:
     study_time: str
 
 
+Series = dict[tuple[str, str], tuple[Any, list[ArchivedInstance]]]
+"""Number of instances and the included ones, by (Study Instance UID, Series Instance UID)."""
+
+
 class ArchiveIndex:
     """Instances of some modalities by SOP Instance UID. Not safe with several threads.
 
@@ -45,7 +49,7 @@ class ArchiveIndex:
         self.client = client
         self.modalities = tuple(modalities)
         self.instances: dict[str, ArchivedInstance] = {}
-        self._series: dict[tuple[str, str], tuple[Any, list[ArchivedInstance]]] = {}
+        self._series: Series = {}
 
     def refresh(self, wanted: Callable[[str], bool] = lambda study: True) -> None:
         """Update the index from the whole archive.
@@ -56,7 +60,7 @@ class ArchiveIndex:
         Raises:
             ArchiveAwayError: the archive does not answer; the index stays as it was.
         """
-        listed: dict[tuple[str, str], tuple[Any, list[ArchivedInstance]]] = {}
+        listed: Series = {}
         for modality in self.modalities:
             for item in self.client.series(modality):
                 if value_of(item, "00080060") not in (None, modality) or not wanted(str(value_of(item, "0020000D"))):
@@ -77,9 +81,7 @@ class ArchiveIndex:
         """The instances of a study."""
         return [item for item in self.instances.values() if item.uids.study == study]
 
-    def _add_series(
-        self, item: dict[str, Any], listed: dict[tuple[str, str], tuple[Any, list[ArchivedInstance]]]
-    ) -> None:
+    def _add_series(self, item: dict[str, Any], listed: Series) -> None:
         key = str(value_of(item, "0020000D")), str(value_of(item, "0020000E"))
         count = value_of(item, "00201209")
         known = self._series.get(key)
@@ -94,7 +96,7 @@ class ArchiveIndex:
         kept = [instance for entry in found if (instance := _instance(entry, *key, study_time)) is not None]
         listed[key] = (count, kept)
 
-    def _replace(self, listed: dict[tuple[str, str], tuple[Any, list[ArchivedInstance]]]) -> None:
+    def _replace(self, listed: Series) -> None:
         self._series = listed
         self.instances = {item.uids.instance: item for _, found in listed.values() for item in found}
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
-from pydantic_core import PydanticUseDefault
+from pydantic import BeforeValidator
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, checked_reader, checked_text
-from monai_dgm.labelling.labels.json_input import parse_json, shown
+from monai_dgm.labelling.labels.json_input import Number, Whole, parse_json, shown
 from monai_dgm.labelling.server.http_errors import UnknownError
 
 __all__ = [
     "PanelFloat",
     "PanelInt",
     "anonymous_reader",
-    "as_input_error",
     "checked_choice",
     "checked_image_id",
     "checked_new_id",
@@ -28,59 +26,23 @@ __all__ = [
     "known_name",
     "parse_params",
     "reader_of",
-    "validated",
 ]
 
 MAX_PARAMS_BYTES = 200_000  # the panel sends a model's whole configuration, a few kB
 _NUMBER = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{0,12})?")
 _NEW_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,126}[A-Za-z0-9_-]|[A-Za-z0-9]")
 
-Model = TypeVar("Model", bound=BaseModel)
-
 
 def _as_number(value: Any) -> Any:
-    if value is None or value == "":
-        raise PydanticUseDefault
-    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
-        raise ValueError("expected a number")
-    return value
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-PanelInt = Annotated[int, BeforeValidator(_as_number)]
-"""A whole number of a request, also as text, which is all that a table of options in a panel holds; empty: default."""
-PanelFloat = Annotated[float, BeforeValidator(_as_number)]
-"""As :data:`PanelInt`, but any number."""
-
-
-def validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model:
-    """A pydantic model from values that came from outside.
-
-    Args:
-        model: class of the model.
-        values: its fields.
-        what: name of the values for the message, "options".
-
-    Raises:
-        InputError: an unknown field, or a value that does not fit.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise as_input_error(error, what, list(model.model_fields)) from None
-
-
-def as_input_error(error: ValidationError, what: str, names: Sequence[str]) -> InputError:
-    """A pydantic error as an error of one line that holds nothing of the input.
-
-    Args:
-        error: of a model that was made from outside values.
-        what: name of the values for the message, "options".
-        names: of the fields, which the message lists where one is unknown.
-    """
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    if any(one["type"] == "extra_forbidden" for one in found):
-        return InputError(f"expected the {what} {', '.join(names)}, got another")
-    return InputError(describe_errors(found))
+PanelInt = Annotated[Whole, BeforeValidator(_as_number)]
+"""A whole number in a request, also as text, since the table of options in 3D Slicer's panel holds only text."""
+PanelFloat = Annotated[Number, BeforeValidator(_as_number)]
+"""As :data:`PanelInt`, but any finite number."""
 
 
 def describe_errors(errors: Sequence[Mapping[str, Any]], skip: int = 0) -> str:

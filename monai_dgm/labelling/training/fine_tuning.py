@@ -12,7 +12,8 @@ from monai.bundle import ConfigWorkflow
 from pydantic import BaseModel, ConfigDict, Field
 
 from monai_dgm.engines.weights import read_model_settings
-from monai_dgm.labelling.server.requests import PanelFloat, PanelInt, validated
+from monai_dgm.labelling.labels.json_input import checked
+from monai_dgm.labelling.server.requests import PanelFloat, PanelInt
 from monai_dgm.labelling.training.training_data import CORRECTED
 
 __all__ = ["FineTuneOptions", "batch_mixture", "fine_tune"]
@@ -31,7 +32,7 @@ class FineTuneOptions(BaseModel):
         correction_share: share of corrections in a batch, where original data are trained on as well.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_epochs: PanelInt = Field(10, ge=1, le=200)
     epoch_length: PanelInt = Field(50, ge=1, le=2000)
@@ -46,7 +47,9 @@ class FineTuneOptions(BaseModel):
         Raises:
             InputError: an unknown option, or one out of its bounds.
         """
-        return validated(cls, {name: value for name, value in params.items() if name not in _IGNORED}, "options")
+        given = {name: value for name, value in params.items() if name not in _IGNORED and value not in (None, "")}
+        options: FineTuneOptions = checked(cls, given)
+        return options
 
 
 def batch_mixture(items: Sequence[Mapping[str, Any]], share: float, batch_size: int) -> tuple[list[int], float]:

@@ -102,7 +102,7 @@ def test_a_status_is_what_the_panel_reads(make: Any) -> None:
 def test_one_at_a_time_and_ended_on_demand(make: Any) -> None:
     training = make()
     training.start(LONG)
-    with pytest.raises(ConflictError, match="^a training is under way"):
+    with pytest.raises(ConflictError, match="^a training is running"):
         training.start(SHORT)
     wait_for(lambda: training.job_folder.progress().get("phase") == "training")
     assert training.status()["details"] == ["epoch 1 of 200, step 2 of 20000, loss 0.500"]
