@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 NO_PAIRS = {
-    "superimpose_prob": 0.0,
+    "train#batch_transforms#1#prob": 0.0,
     "objective#superimposed_teach_head": False,
     "objective#weights#paired_normal": 0.0,
     "objective#weights#paired_residue": 0.0,
@@ -23,7 +23,7 @@ NO_PAIRS = {
 NO_EVIDENCE = {"objective#weights#evidence": 0.0}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
-    "one_learning_rate": {"discriminator_lr_factor": 1.0},
+    "one_learning_rate": {"discriminator#optimizer#lr": "@learning_rate"},
     "no_superimposition": NO_PAIRS,
     "no_normal_skips": {"network_def#normal_skips": False},
     "residue_skips": {"network_def#residue_skips": True},
@@ -49,8 +49,8 @@ VARIANTS: dict[str, dict[str, object]] = {
         "objective#weights#adversarial": 10.0,
         "objective#weights#total_variation": 1.0,
         "objective#weights#abnormality": 1.0,
-        "discriminator_def#norm": "none",
-        "discriminator_lr_factor": 1.0,
+        "discriminator#network_def#norm": "none",
+        "discriminator#optimizer#lr": "@learning_rate",
     },
 }
 FIGURES = (

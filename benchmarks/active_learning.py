@@ -166,7 +166,8 @@ def train(
     validation = dataset_info.test[: min(8, len(dataset_info.test))]  # of one look at the end, that decides nothing
     write_splits(folder / "splits.json", TrainingData(data, validation, {}, f"{len(first)} + {len(corrected)} images"))
     options = FineTuneOptions(1, steps, 8, rate)
-    others: dict[str, Any] = {"device": f"$torch.device({arguments.device!r})", "seed": seed, "save_interval": 200}
+    others: dict[str, Any] = {"device": f"$torch.device({arguments.device!r})", "seed": seed}
+    others["train#checkpoint#save_interval"] = 200
     others |= {"cache_dir": arguments.output_dir / "cache", "decomposer_path": str(dataset_info.decomposer)}
     trained = fine_tune(CONFIG, weights, options, folder / "splits.json", folder, others)
     (folder / "checkpoint.pt").unlink(missing_ok=True)

@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines.training.steps import AdversarialStep
-from monai_dgm.engines.training.trainer import prepare_training_batch
+from monai_dgm.engines.training.trainer import PrepareTrainingBatch
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.blocks import UpsampleConv2d
 from monai_dgm.networks.decomposer import Decomposer
@@ -156,7 +156,7 @@ class FastStep:
     def __call__(self, batch: dict[str, Tensor]) -> float:
         """One alternation; returns the generator's loss."""
         count = len(batch["image"]) // 2
-        prepared = prepare_training_batch(batch, torch.device("cpu"), num_real=count, channels_last=True)
+        prepared = PrepareTrainingBatch(count, channels_last=True)(batch, torch.device("cpu"))
         return float(self.step(prepared)["loss"])
 
 

@@ -1,13 +1,14 @@
-"""Prepared radiographs as a torch data set, with the truth that is known about them."""
+"""Prepared radiographs as a torch data set, with the ground truth where it is known."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import Compose, Randomizable
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,9 +21,44 @@ from monai_dgm.readers.read import read_mask, read_radiograph
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.geometry import RadiographGeometry
 
+__all__ = ["ItemTransform", "RadiographDataset", "apply_transform"]
+
+ItemTransform = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def apply_transform(transform: Any, item: dict[str, Any]) -> dict[str, Any]:
+    """Apply a dictionary transform to one item of a data set.
+
+    Random transforms (:class:`monai.transforms.Randomizable`) are seeded for each item from NumPy's global state, which
+    a training checkpoint holds: a resumed training draws the same numbers as an uninterrupted one.
+
+    Args:
+        transform: from an item to an item, such as a MONAI ``Compose`` of dictionary transforms; None for none.
+        item: with "image", a tensor (C, S, S), and other values.
+
+    Raises:
+        InputError: the transform changes the shape of "image", or its values are not finite.
+    """
+    if transform is None or (isinstance(transform, Compose) and len(transform.transforms) == 0):
+        return item
+    if isinstance(transform, Randomizable):
+        transform.set_random_state(seed=int(np.random.randint(2**31)))
+    shape = tuple(item["image"].shape)
+    changed = {name: v.as_subclass(Tensor) if isinstance(v, Tensor) else v for name, v in transform(item).items()}
+    image = changed.get("image")
+    if not isinstance(image, Tensor) or tuple(image.shape) != shape:
+        found = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(f"transform: expected it to keep the image's shape {shape}, got {found}")
+    if not torch.isfinite(image).all():
+        raise InputError("transform: expected finite values of the image, got NaN or infinity")
+    return {**changed, "image": image.float()}
+
 
 class RadiographDataset(Dataset[dict[str, Any]]):
-    """Radiographs of a datalist, decoded once into ``cache_dir``.
+    """Radiographs of a datalist, decoded and prepared once into ``cache_dir``.
+
+    Preparation (size, fit, percentiles) is deterministic and cached; ``transform`` comes after it, each time an item is
+    taken, and may be random.
 
     Item i: "image" float32 (1, S, S) in [-1, 1], bright = dense; "label" float32 scalar, 0 normal or 1 abnormal (NaN
     where the datalist has none); "index" int, for :meth:`truth`, ``items`` and ``geometries``.
@@ -35,6 +71,7 @@ class RadiographDataset(Dataset[dict[str, Any]]):
         percentiles: intensity percentiles mapped to -1 and 1; None for the full range.
         num_workers: decoding processes while the cache is built; None decides by the work.
         skip_bad: leave out files that cannot be used (listed in ``bad`` as (path, reason)) instead of raising.
+        transform: applied to each item as it is taken, see :func:`apply_transform`.
 
     Raises:
         InputError: files that cannot be used, a label other than 0 and 1, a box outside its image.
@@ -49,11 +86,13 @@ class RadiographDataset(Dataset[dict[str, Any]]):
         percentiles: tuple[float, float] | None = (0.5, 99.5),
         num_workers: int | None = None,
         skip_bad: bool = False,
+        transform: ItemTransform | None = None,
     ) -> None:
+        self.transform = transform
         cached = RadiographCache(cache_dir, size, fit, percentiles, num_workers).build(datalist, skip_bad)
         self._cached = cached
         self.bad: list[tuple[str, str]] = cached.bad
-        self.items: list[dict[str, Any]] = [datalist[place] for place in cached.kept]
+        self.items: list[dict[str, Any]] = [datalist[index] for index in cached.kept]
         self.geometries: list[RadiographGeometry] = cached.geometries
         self.labels: Tensor = torch.tensor([_label_of(item) for item in self.items], dtype=torch.float32)  # (N,)
         for item, geometry in zip(self.items, self.geometries, strict=True):
@@ -67,7 +106,7 @@ class RadiographDataset(Dataset[dict[str, Any]]):
 
     @property
     def content_key(self) -> str:
-        """What the images hold and how they were prepared, as a hash: the key of anything computed from them."""
+        """Hash of the images and of their preparation: the key of anything that is computed from them."""
         return self._cached.path.stem
 
     def __len__(self) -> int:
@@ -77,14 +116,15 @@ class RadiographDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph."""
         image = to_float32(self._cached.plain_images[index])[None]
-        return {"image": torch.from_numpy(image), "label": self.labels[index], "index": index}
+        item = {"image": torch.from_numpy(image), "label": self.labels[index], "index": index}
+        return apply_transform(self.transform, item)
 
     def images_as_tensor(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Tensor:
         """Several images at once, float32 (B, 1, S, S) in [-1, 1]."""
         return torch.from_numpy(to_float32(self._cached.plain_images[np.asarray(indices, dtype=np.int64)])[:, None])
 
     def truth(self, index: int) -> dict[str, Any]:
-        """What is known about an image, in model coordinates; keys whose truth is unknown are left out.
+        """Ground truth of an image in model coordinates; keys without a known truth are left out.
 
         Returns:
             "opacity_boxes" float32 (N, 4), always, (0, 4) where none is drawn; "opacity_mask" bool (S, S), from its

@@ -1,4 +1,4 @@
-"""Prepared radiographs with their residues beside them: what classifiers and detectors with residue are trained on."""
+"""Prepared radiographs with their residues as further channels, the training data of classifiers and detectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.dataset import ItemTransform, RadiographDataset, apply_transform
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.geometry import RadiographGeometry
 
@@ -51,10 +51,11 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         residues: (N, S', S') in the order of ``dataset.items``, see
             :func:`monai_dgm.engines.residues.cached.cached_residues`;
             resampled to S where S' differs. None where ``channels`` has no residue.
-        channels: what is stacked, of :data:`CHANNELS`.
+        channels: the stacked channels, of :data:`CHANNELS`.
+        transform: applied to each item as it is taken, see :func:`monai_dgm.data.dataset.apply_transform`.
 
     Raises:
-        InputError: channels that there are not, or residues that are missing or do not belong to ``dataset``.
+        InputError: unknown channels, or residues that are missing or do not belong to ``dataset``.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         dataset: RadiographDataset,
         residues: NDArray[np.floating[Any]] | None = None,
         channels: Sequence[str] = CHANNELS,
+        transform: ItemTransform | None = None,
     ) -> None:
+        self.transform = transform
         self.channels = check_channels(channels)
         self.dataset = dataset
         self._residues: NDArray[Any] | None = None
@@ -90,7 +93,7 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
 
     @property
     def geometries(self) -> list[RadiographGeometry]:
-        """How each radiograph became a square."""
+        """Geometry of each radiograph in the model's square."""
         return self.dataset.geometries
 
     @property
@@ -99,7 +102,7 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         return self.dataset.labels
 
     def truth(self, index: int) -> dict[str, Any]:
-        """What is known about an image, see :meth:`RadiographDataset.truth`."""
+        """Ground truth of an image, see :meth:`RadiographDataset.truth`."""
         return self.dataset.truth(index)
 
     def __len__(self) -> int:
@@ -110,7 +113,7 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         """One radiograph."""
         item = self.dataset[index]
         planes = [item["image"] if name == "image" else self.residue(index) for name in self.channels]
-        return {**item, "image": planes[0] if len(planes) == 1 else torch.cat(planes)}
+        return apply_transform(self.transform, {**item, "image": planes[0] if len(planes) == 1 else torch.cat(planes)})
 
     def residue(self, index: int) -> Tensor:
         """The residue of an image, float32 (1, S, S) in [-1, 1].

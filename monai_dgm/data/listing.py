@@ -1,4 +1,4 @@
-"""The radiographs of a file or a folder, for inference, and identifiers for them."""
+"""Lists the radiographs of a file or a folder and gives each an identifier."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def none_found(path: str | os.PathLike[str]) -> str:
 
 
 def unique_ids(paths: Sequence[str | PurePath]) -> list[str]:
-    """One identifier a path, unique whatever the case, usable as a file name: the plainest form that is unique.
+    """One identifier for each path, usable as a file name and unique even where case is ignored.
 
-    Tried in turn for the whole list: file name without suffix, the relative path without suffix, with suffix, and at
-    last that with its place in the list.
+    The first of these forms that is unique over the whole list is taken: file name without suffix, relative path
+    without suffix, relative path with suffix, relative path with its index in the list.
     """
     relative = [PurePath(path) for path in paths]
     stems = [file.name[: -len(_suffix(file.name))] if _suffix(file.name) else file.name for file in relative]
@@ -100,11 +100,11 @@ def unique_ids(paths: Sequence[str | PurePath]) -> list[str]:
         [f"{folder}_{stem}" if folder else stem for folder, stem in zip(folders, stems, strict=True)],
         [f"{folder}_{file.name}" if folder else file.name for folder, file in zip(folders, relative, strict=True)],
     ]
-    forms.append([f"{name}_{place}" for place, name in enumerate(forms[-1])])
+    forms.append([f"{name}_{index}" for index, name in enumerate(forms[-1])])
     for names in forms:
         if all(names) and len({name.casefold() for name in names}) == len(names):
             return names
-    return [f"image_{place}" for place in range(len(relative))]
+    return [f"image_{index}" for index in range(len(relative))]
 
 
 def _suffix(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Radiographs with their lung masks, both in memory: what a lung segmentor is trained on."""
+"""Radiographs with their lung masks, the training data of a lung segmentor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.dataset import ItemTransform, RadiographDataset, apply_transform
 from monai_dgm.data.sources import Splits
 from monai_dgm.errors import InputError
 
@@ -31,11 +31,11 @@ def with_lung_masks(splits: Splits, sources: Sequence[str] | None = None) -> Spl
         InputError: nothing left to train on, to validate or to test.
     """
 
-    def masked(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def with_mask(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [item for item in items if item.get("lung_mask")]
 
-    training = [item for item in masked(splits.training) if sources is None or item.get("source") in sources]
-    sides = {"training": training, "validation": masked(splits.validation), "test": masked(splits.test)}
+    training = [item for item in with_mask(splits.training) if sources is None or item.get("source") in sources]
+    sides = {"training": training, "validation": with_mask(splits.validation), "test": with_mask(splits.test)}
     for name, items in sides.items():
         if not items:
             of = "" if sources is None or name != "training" else f" from {', '.join(sources)}"
@@ -54,13 +54,21 @@ class LungDataset(Dataset[dict[str, Any]]):
         datalist: dicts with "image" and "lung_mask".
         size: side S in pixels.
         cache_dir: folder of the cache of :class:`monai_dgm.data.dataset.RadiographDataset`.
+        transform: applied to each item as it is taken, see :func:`monai_dgm.data.dataset.apply_transform`.
 
     Raises:
         InputError: a file that cannot be used, an item without a mask, or a mask without lungs or of another size than
             its radiograph.
     """
 
-    def __init__(self, datalist: Sequence[dict[str, Any]], size: int, cache_dir: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        datalist: Sequence[dict[str, Any]],
+        size: int,
+        cache_dir: str | os.PathLike[str],
+        transform: ItemTransform | None = None,
+    ) -> None:
+        self.transform = transform
         self.radiographs = RadiographDataset(datalist, size, cache_dir)
         self.items = self.radiographs.items
         self.masks: NDArray[np.uint8] = np.zeros((len(self.items), size, size), dtype=np.uint8)
@@ -77,4 +85,5 @@ class LungDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph with its mask."""
         label: Tensor = torch.from_numpy(self.masks[index])[None].float()
-        return {"image": self.radiographs[index]["image"], "label": label, "index": index}
+        item = {"image": self.radiographs[index]["image"], "label": label, "index": index}
+        return apply_transform(self.transform, item)

@@ -1,4 +1,4 @@
-"""What a detector is trained and tested on: radiographs with opacity boxes, and those that are known to have none."""
+"""Radiographs with opacity boxes and radiographs known to have none, the data of an opacity detector."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from monai_dgm.data.dataset import ItemTransform, apply_transform
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.sources import Splits
 from monai_dgm.errors import InputError
@@ -21,12 +22,12 @@ Datalist = list[dict[str, Any]]
 
 
 def known_opacities(datalist: Sequence[Mapping[str, Any]], readers: set[Any] | None = None) -> Datalist:
-    """The images of which it is known where their opacities are, or that they have none.
+    """The images with known opacities: their boxes are known, or it is known that they have none.
 
-    An image with boxes counts. An image without boxes counts as one without opacities when its category is "normal"
-    or "other_abnormal" AND its label comes from a source (``label_source``) that draws boxes: whoever draws them has
-    looked for opacities. So a text-mined label without boxes proves nothing, nor does "tuberculosis" from a data set
-    that marks no opacities, and a lung_opacity without boxes is left out: it has some, nobody knows where.
+    An image with boxes is kept. An image without boxes is kept, as one without opacities, when its category is "normal"
+    or "other_abnormal" and its label comes from a source (``label_source``) that draws boxes, since such a source has
+    looked for opacities. All other images are left out: text-mined labels without boxes, "tuberculosis" of a data set
+    that marks no opacities, and "lung_opacity" without boxes.
 
     Args:
         datalist: items with "category", "opacity_boxes" and "label_source" (None counts as a source of its own).
@@ -78,9 +79,12 @@ class OpacityBoxDataset(Dataset[dict[str, Any]]):
 
     Args:
         dataset: the radiographs with the detector's channels.
+        transform: applied to each item as it is taken, see :func:`monai_dgm.data.dataset.apply_transform`; one that
+            moves the image has to move the boxes, too (MONAI's box transforms do).
     """
 
-    def __init__(self, dataset: DecomposedDataset) -> None:
+    def __init__(self, dataset: DecomposedDataset, transform: ItemTransform | None = None) -> None:
+        self.transform = transform
         self.dataset = dataset
         pairs = zip(dataset.items, dataset.geometries, strict=True)
         self.boxes: list[Tensor] = [torch.from_numpy(_model_boxes(item, geometry)) for item, geometry in pairs]
@@ -92,12 +96,12 @@ class OpacityBoxDataset(Dataset[dict[str, Any]]):
 
     @property
     def geometries(self) -> list[RadiographGeometry]:
-        """How each radiograph became a square."""
+        """Geometry of each radiograph in the model's square."""
         return self.dataset.geometries
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """What the channels of "image" are."""
+        """Names of the channels of "image"."""
         return self.dataset.channels
 
     @property
@@ -107,7 +111,7 @@ class OpacityBoxDataset(Dataset[dict[str, Any]]):
 
     @property
     def has_boxes(self) -> list[int]:
-        """1 for an image with boxes, 0 for one without: what the batches are mixed by."""
+        """1 for an image with boxes, 0 for one without; batches are balanced by it."""
         return [int(len(boxes) > 0) for boxes in self.boxes]
 
     def residue(self, index: int) -> Tensor:
@@ -120,7 +124,8 @@ class OpacityBoxDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph."""
-        return {"image": self.dataset[index]["image"], "boxes": self.boxes[index], "index": index}
+        item = {"image": self.dataset[index]["image"], "boxes": self.boxes[index], "index": index}
+        return apply_transform(self.transform, item)
 
 
 def _model_boxes(item: Mapping[str, Any], geometry: RadiographGeometry) -> np.ndarray:

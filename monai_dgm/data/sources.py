@@ -1,4 +1,4 @@
-"""Where a training's radiographs come from, decided from the folder: sample, manifest, or the RSNA challenge."""
+"""Training, validation and test data of a folder: embedded sample, manifest, or the RSNA challenge."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Datalist = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Splits:
-    """Three datalists with no patient in two of them, and what they are in words."""
+    """Datalists of training, validation and test; no patient is in two of them. ``description`` says what they are."""
 
     training: Datalist
     validation: Datalist
@@ -84,7 +84,7 @@ def load_splits(
 
 @dataclass(frozen=True)
 class Baselines:
-    """What a localisation must beat: a prior that never looks at the image, and the mean lung box (None: unknown)."""
+    """Baselines of localisation that do not look at the image: mean box prior and mean lung box, None where unknown."""
 
     mean_box_prior: np.ndarray | None
     mean_lung_box: np.ndarray | None

@@ -3,12 +3,11 @@ from .decomposition.evaluator import DecompositionEvaluator as DecompositionEval
 from .decomposition.evaluator import DecompositionMetrics as DecompositionMetrics
 from .detection.inference import load_detector as load_detector
 from .detection.workflow import DetectionEvaluator as DetectionEvaluator
-from .detection.workflow import DetectionTrainer as DetectionTrainer
 from .lungs.segmentor import load_lung_segmentor as load_lung_segmentor
 from .training.checkpoint import TrainingCheckpoint as TrainingCheckpoint
 from .training.steps import AdversarialStep as AdversarialStep
 from .training.steps import TrainingStep as TrainingStep
-from .training.trainer import ResidueTrainer as ResidueTrainer
+from .training.trainer import StepTrainer as StepTrainer
 from .training.warm_up import ResidueWarmUp as ResidueWarmUp
 from .weights import load_residue_system as load_residue_system
 from .weights import load_weights as load_weights
@@ -20,9 +19,8 @@ __all__ = [
     "DecompositionEvaluator",
     "DecompositionMetrics",
     "DetectionEvaluator",
-    "DetectionTrainer",
-    "ResidueTrainer",
     "ResidueWarmUp",
+    "StepTrainer",
     "TrainingCheckpoint",
     "TrainingStep",
     "load_classifier",

@@ -1,4 +1,4 @@
-"""What happens before a training starts: seeds, logging, and words about what is going to happen."""
+"""Start of a bundle's run: default settings, seeds, logging, and what is printed first."""
 
 from __future__ import annotations
 
@@ -17,39 +17,72 @@ from monai.utils import set_determinism
 from monai_dgm.data.sources import Splits
 from monai_dgm.errors import InputError, UsageError
 
-__all__ = ["announce", "prepare_inference", "prepare_run", "report_input_errors_in_one_line"]
+__all__ = ["announce", "prepare_inference", "prepare_run", "report_input_errors_in_one_line", "select_defaults"]
+
+
+def select_defaults(
+    dataset_dir: str | os.PathLike[str] | None, sample_file: str | os.PathLike[str], real_data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Default settings of a training: those for real data, or those for the embedded sample where no folder is given.
+
+    Args:
+        dataset_dir: folder of the radiographs; None for the embedded sample.
+        sample_file: JSON file with the settings that differ for the sample, each a key of ``real_data``.
+        real_data: every setting by its name.
+
+    Raises:
+        InputError: the file cannot be read, or has a setting that ``real_data`` does not have.
+    """
+    if dataset_dir is not None:
+        return dict(real_data)
+    try:
+        sample = json.loads(Path(sample_file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{sample_file}: expected a JSON file with the settings for the embedded sample, it cannot be read; "
+            "run from the folder that holds the bundle, or give --bundle_root"
+        ) from error
+    unknown = sorted(set(sample) - set(real_data)) if isinstance(sample, dict) else [type(sample).__name__]
+    if unknown:
+        raise InputError(f"{sample_file}: expected settings of {', '.join(real_data)}, got {', '.join(unknown)}")
+    return {**real_data, **sample}
 
 
 def prepare_run(
-    seed: int, rank: int, output_dir: str | os.PathLike[str], ckpt_dir: str | os.PathLike[str] | None = None
+    seed: int, output_dir: str | os.PathLike[str], ckpt_dir: str | os.PathLike[str] | None = None, rank: int = 0
 ) -> None:
-    """Seed every generator (differently in each process), start logging, and clear what a killed run left half written.
+    """Seed every random generator, start logging, and delete the partial files that a killed run has left.
 
     Args:
-        seed: of the run.
-        rank: of this process.
+        seed: of the run; each process gets its own from it.
         output_dir: made when missing.
-        ckpt_dir: where a training writes its model: ``.partial-*`` files there and in ``output_dir`` are leftovers of a
-            kill. None for a run that does not train, and may go on beside one that does.
+        ckpt_dir: folder that a training writes its model to: ``.partial-*`` files there and in ``output_dir`` are
+            deleted. None for an evaluation, which may run while a training writes to the same folders.
+        rank: of this process; only rank 0 deletes files.
     """
     _start()
     set_determinism(seed + 1_000_003 * rank)
     logging.getLogger("ignite").setLevel(logging.WARNING)
-    folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    output = Path(output_dir)
+    output.mkdir(parents=True, exist_ok=True)
     if rank == 0 and ckpt_dir is not None:
-        for place in (folder, folder / "report", folder / "tensorboard", Path(ckpt_dir)):
-            for leftover in place.glob(".partial-*"):
+        for folder in (output, output / "report", output / "tensorboard", Path(ckpt_dir)):
+            for leftover in folder.glob(".partial-*"):
                 leftover.unlink(missing_ok=True)
 
 
 def prepare_inference(
     dataset_dir: str | os.PathLike[str] | None, output_dir: str | os.PathLike[str], doing: str = "decomposing"
 ) -> None:
-    """Start logging and say what is going to be done with what, into where.
+    """Start logging and print what is done with which radiographs, and the output folder.
+
+    Args:
+        dataset_dir: a radiograph or a folder of radiographs.
+        output_dir: folder of the results.
+        doing: first words of the printed line, such as "decomposing".
 
     Raises:
-        UsageError: no ``dataset_dir``.
+        UsageError: ``dataset_dir`` is None.
     """
     _start()
     if dataset_dir is None:
@@ -58,10 +91,10 @@ def prepare_inference(
 
 
 def _start() -> None:
-    """What training and inference begin with.
+    """First step of training and inference.
 
-    What has been imported by now stays to the end: the garbage collector need not look at it again. That is half a
-    million objects, and most of a second when the process ends.
+    The modules imported so far stay until the process ends, so the garbage collector is told to skip their half a
+    million objects. That saves most of a second at the end of the process.
     """
     report_input_errors_in_one_line()
     gc.freeze()
@@ -69,10 +102,10 @@ def _start() -> None:
 
 
 def report_input_errors_in_one_line() -> None:
-    """Let an :class:`InputError` that ends the program reach the user as its one line, without a traceback.
+    """Print an :class:`InputError` that ends the program as one line, without a traceback.
 
     The exit status is 1, and 2 where it is a :class:`UsageError`.
-    A bundle wraps errors of its configuration's expressions in others; the user's file is at fault, not they.
+    MONAI wraps an error of a configuration's expression in other errors; the line is that of the wrapped InputError.
     """
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -89,8 +122,17 @@ def report_input_errors_in_one_line() -> None:
     sys.excepthook = hook
 
 
-def announce(splits: Splits, settings: Mapping[str, Any], output_dir: str | os.PathLike[str], on_sample: bool) -> None:
-    """Print what is trained on what, and what to expect."""
+def announce(
+    splits: Splits, settings: Mapping[str, Any], output_dir: str | os.PathLike[str], on_sample: bool = False
+) -> None:
+    """Print the data, the number of images in each split, the settings, and whether a training is resumed.
+
+    Args:
+        splits: training, validation and test data.
+        settings: of the model.
+        output_dir: folder of the run; a ``checkpoint.pt`` in it is resumed.
+        on_sample: whether the data are the embedded sample.
+    """
     print(f"data: {splits.description}")
     print(
         f"images: {len(splits.training)} to train on, {len(splits.validation)} to validate, {len(splits.test)} to test"

@@ -22,6 +22,7 @@ __all__ = [
     "PAPER_SETTINGS",
     "find_weights",
     "first_line",
+    "load_initial_weights",
     "load_residue_system",
     "load_weights",
     "read_model_settings",
@@ -81,6 +82,11 @@ def find_weights(folder: str | os.PathLike[str], trained_first: bool = False) ->
     shipped, trained = Path(folder) / "shipped" / "model.safetensors", Path(folder) / "model.pt"
     there = [path for path in ((trained, shipped) if trained_first else (shipped, trained)) if path.is_file()]
     return str(there[0] if there else trained)
+
+
+def load_initial_weights(network: nn.Module, path: str | os.PathLike[str] | None) -> nn.Module:
+    """``network`` with the weights that its training starts from; None leaves the random ones."""
+    return network if path is None else load_weights(network, path)
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The record of a training: means of every scalar output over intervals, kept in a file that reports read."""
+"""History of a training: the mean of every scalar output over each interval, in a file that reports read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ __all__ = ["TrainingHistory", "read_history"]
 
 
 class TrainingHistory:
-    """Averages the scalar outputs of a trainer over ``interval`` iterations and keeps the rows.
+    """Handler of the trainer: averages its scalar outputs over ``interval`` iterations and keeps the rows.
 
-    Rows are ``{"iteration", "epoch", "loss/<term>": mean, ...}``; handlers that watch training (the collapse monitor,
-    validation) add rows by :meth:`add`. The rows are part of the training checkpoint, so a resumed run has each once.
+    Rows are ``{"iteration", "epoch", "loss/<term>": mean, ...}``; other handlers (collapse monitor, model saver) add
+    values by :meth:`add`. The rows are part of the training checkpoint, so a resumed run has each row once.
+    ``trainer`` is the engine that the history is attached to, None before.
 
     Args:
         path: JSON lines file, rewritten aside and renamed; None keeps the rows in memory only.
@@ -31,11 +32,13 @@ class TrainingHistory:
         self.path = Path(path) if path is not None else None
         self.interval = interval
         self.rows: list[dict[str, Any]] = []
+        self.trainer: Engine | None = None
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Collect each iteration, write a row every ``interval``."""
+        """Collect the outputs of each iteration, write a row every ``interval``."""
+        self.trainer = engine
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._write_row)
         engine.add_event_handler(Events.COMPLETED, lambda _: self.write())
@@ -52,7 +55,7 @@ class TrainingHistory:
         self.add(engine, means)
 
     def add(self, engine: Engine, values: dict[str, float]) -> None:
-        """Add figures of the engine's present iteration; figures of one iteration share a row."""
+        """Add values to the row of the engine's present iteration."""
         iteration = engine.state.iteration
         if not self.rows or self.rows[-1]["iteration"] != iteration:
             self.rows.append({"iteration": iteration, "epoch": engine.state.epoch})
@@ -66,11 +69,11 @@ class TrainingHistory:
                 partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def state_dict(self) -> dict[str, Any]:
-        """Rows and the sums of the interval under way."""
+        """Rows, and the sums of the unfinished interval."""
         return {"rows": [dict(row) for row in self.rows], "sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore a :meth:`state_dict`."""
         self.rows = [dict(row) for row in state["rows"]]
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class ModelSaver:
-    """Attached to the validator: keeps the best model and logs validation.
+    """Handler of the validator: saves the best model and adds the validation's metrics to the history.
 
     MONAI's own saver writes into the file in place, and saves the network that is trained, not the one for inference.
 
@@ -31,7 +31,7 @@ class ModelSaver:
         network: the network to save (its moving average, where there is one). One that has an ``inference_network()``,
             as the DGM has, is saved as that.
         path: ``.pt`` or ``.safetensors``, replaced as a whole.
-        history: gets ``validation/<figure>``.
+        history: gets ``validation/<metric>`` at the iteration of the trainer that it is attached to.
         settings: written beside the weights as JSON, so that inference knows the network's size.
     """
 
@@ -46,23 +46,17 @@ class ModelSaver:
         self.network = network
         self.path = Path(path)
         self.history = history
-        self.trainer: Engine | None = None
-
-    def set_trainer(self, trainer: Engine) -> ModelSaver:
-        """Name the trainer, which is made after its validator."""
-        self.trainer = trainer
-        return self
 
     def attach(self, engine: Engine) -> None:
-        """After the validator has compared its key metric."""
+        """Run after the validator has compared its key metric."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Log the figures; save when this epoch is the best one."""
+        """Add the metrics to the history; save where this validation is the best one."""
         state: Any = engine.state
-        if self.trainer is not None:
+        if self.history.trainer is not None:
             metrics = {f"validation/{k}": v for k, v in state.metrics.items() if isinstance(v, float | int)}
-            self.history.add(self.trainer, metrics)
+            self.history.add(self.history.trainer, metrics)
         if state.best_metric_epoch == state.epoch:
             network: Any = self.network
             if hasattr(network, "inference_network"):

@@ -57,7 +57,9 @@ def small_training(output_dir: Path | str, sample_dir: Path, **others: Any) -> O
 
 def small_network_training(output_dir: Path | str, sample_dir: Path, **others: Any) -> Overrides:
     """:func:`small_training` of a classifier, detector or segmentor."""
-    return small_training(output_dir, sample_dir, **{"batch_size": 4, "save_interval": 2, "num_bootstrap": 3, **others})
+    return small_training(
+        output_dir, sample_dir, **{"batch_size": 4, "train#checkpoint#save_interval": 2, "num_bootstrap": 3, **others}
+    )
 
 
 def train(run: Run, overrides: Overrides) -> Trained:

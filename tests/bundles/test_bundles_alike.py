@@ -31,15 +31,6 @@ def test_every_component_exists_and_takes_its_arguments(repository: Path, bundle
     check_components(repository / "bundles" / bundle_name / "configs" / f"{name}.json")
 
 
-@pytest.mark.parametrize(("bundle_name", "name"), [pair for pair in PAIRS if pair[1] not in ("train", "inference")])
-def test_overlays_change_what_is_there(repository: Path, bundle_name: str, name: str) -> None:
-    folder = repository / "bundles" / bundle_name / "configs"
-    parser = ConfigParser()
-    parser.read_config(folder / "train.json")
-    for key in json.loads((folder / f"{name}.json").read_text(encoding="utf-8")):
-        assert key == "evaluating" or key in parser, f"{key} is not in train.json"
-
-
 @pytest.mark.parametrize("bundle_name", ["opacity_classification", "opacity_detection"])
 def test_sample_is_the_one_that_the_decomposer_is_trained_on(repository: Path, bundle_name: str) -> None:
     """Another one is refused in the folder they share, and the decomposer would know some of its test images."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
-from pydoc import locate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,20 +30,6 @@ def configs(repository: Path) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_component_exists_and_takes_its_arguments(configs: Path, name: str) -> None:
     check_components(configs / f"{name}.json")
-
-
-@pytest.mark.parametrize("name", ["paper", "evaluate", "multi_gpu_train"])
-def test_overlays_change_what_is_there(configs: Path, name: str) -> None:
-    parser = ConfigParser()
-    parser.read_config(configs / "train.json")
-    new = {"evaluating", "finalize", "local_rank", "backend"}
-    for key in json.loads((configs / f"{name}.json").read_text(encoding="utf-8")):
-        place, _, argument = key.rpartition("#")
-        target = parser.get(place, {}).get("_target_") if place else None
-        if target is not None:  # an argument that train.json leaves at its default can be given, too
-            assert argument in inspect.signature(locate(target)).parameters, f"{key}: {target} has no such argument"
-        else:
-            assert key in new or key in parser, f"{key} is not in train.json"
 
 
 def test_train_has_what_the_platforms_tools_look_for(configs: Path, tiny: Tiny, unhooked: None, tmp_path: Path) -> None:
@@ -93,16 +77,17 @@ def small_paper(paper: ConfigParser) -> ConfigParser:
 
 def test_paper_is_the_papers_protocol(paper: ConfigParser) -> None:
     # section 5.1: 224 x 224, batch size 1, 30 epochs, learning rate 1e-5
-    told = {"image_size": 224, "batch_size": 1, "max_epochs": 30, "learning_rate": 1e-5, "discriminator_lr_factor": 1}
+    told = {"image_size": 224, "batch_size": 1, "max_epochs": 30, "learning_rate": 1e-5}
+    told["discriminator#optimizer#lr"] = 1e-5
     # not in the paper: balanced batches, opacities of our own, augmentation, a warm-up of one branch
-    told.update({"normal_fraction": None, "train#preprocessing": [], "warm_up_iterations": 0})
+    told.update({"normal_fraction": None, "train#batch_transforms": [], "warm_up_iterations": 0})
     assert {name: paper.get_parsed_content(name) for name in told} == told
 
 
 def test_papers_networks_are_tables_1_and_2(paper: ConfigParser) -> None:
     with torch.device("meta"):
         dgm = paper.get_parsed_content("network_def")
-        discriminator = paper.get_parsed_content("discriminator_def")
+        discriminator = paper.get_parsed_content("discriminator#network_def")
     assert sum(p.numel() for p in dgm.residue_encoder.parameters()) == pytest.approx(21.70e6, rel=1e-3)
     assert dgm.joint_decoder is not None
     content = paper["network_def"]
@@ -117,7 +102,7 @@ def test_papers_objective_is_eq_6_and_nothing_else(small_paper: ConfigParser) ->
 
 
 def test_papers_optimisers_and_schedule(small_paper: ConfigParser) -> None:
-    for prefix in ("", "discriminator_"):
+    for prefix in ("", "discriminator#"):
         optimizer = small_paper.get_parsed_content(f"{prefix}optimizer")
         assert type(optimizer) is torch.optim.Adam
         assert tuple(optimizer.defaults["betas"]) == (0.5, 0.999) and optimizer.defaults["weight_decay"] == 1e-4

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Tiny = Callable[..., dict[str, Any]]
 # The losses' gradients must not depend on a random number or be clipped, nor rounded to eight bits.
-PLAIN = {"train#preprocessing": [], "train#step#autocast": "$None", "train#step#max_grad_norm": "$None"}
+PLAIN = {"train#batch_transforms": [], "train#step#autocast": "$None", "train#step#max_grad_norm": "$None"}
 
 
 def ranks(world_size: int = 2) -> list[dict[str, str]]:
@@ -38,9 +38,9 @@ def ranks(world_size: int = 2) -> list[dict[str, str]]:
 
 def keep_states(folder: Path) -> Path:
     """A configuration that keeps, of each process, its weights before and after training and its last gradients."""
-    networks = {"network": "@network", "discriminator": "@discriminator"}
+    networks = {"network": "@network", "discriminator": "@discriminator#network"}
     weights = ", ".join(f"'{name}': {network}.module.state_dict()" for name, network in networks.items())
-    weights_after = weights + ", 'ema': @ema.ema_model.state_dict()"
+    weights_after = weights + ", 'ema': @train#ema.ema_model.state_dict()"
     gradients = ", ".join(
         f"'{name}': list(map(operator.attrgetter('grad'), {network}.parameters()))"
         for name, network in networks.items()
@@ -117,8 +117,11 @@ def gradients_of_one(overrides: dict[str, Any], repository: Path, rank: int, wei
     """Gradients of the first step on a process's batch, without any other process."""
     parser = ConfigParser()
     parser.read_config(repository / "bundles" / "dgm" / "configs" / "train.json")
-    parser.update({**overrides, "rank": rank, "world_size": 2})
-    networks = {name: parser.get_parsed_content(name) for name in ("network", "discriminator")}
+    parser.update({**overrides, "train#sampler#rank": rank, "train#sampler#world_size": 2})
+    networks = {
+        "network": parser.get_parsed_content("network"),
+        "discriminator": parser.get_parsed_content("discriminator#network"),
+    }
     for name, network in networks.items():
         network.load_state_dict(weights[name])
     trainer = parser.get_parsed_content("train#trainer")

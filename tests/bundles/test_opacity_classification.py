@@ -213,7 +213,7 @@ def test_paper_is_a_plain_densenet161_at_224() -> None:
     parser = ConfigParser()
     folder = Path(__file__).resolve().parents[2] / "bundles" / "opacity_classification" / "configs"
     parser.read_config([str(folder / "train.json"), str(folder / "paper.json")])
-    told = {"architecture": "densenet161", "image_size": 224, "normal_fraction": None, "train#preprocessing": []}
+    told = {"architecture": "densenet161", "image_size": 224, "normal_fraction": None, "train#batch_transforms": []}
     assert {name: parser.get_parsed_content(name) for name in told} == told
     assert parser.get_parsed_content("train#inferer").dtype is None
     with torch.device("meta"):

@@ -187,7 +187,8 @@ def test_paper_is_the_papers_protocol(paper: ConfigParser) -> None:
     told = {"backbone": "resnet50", "width": 1.0, "image_size": 224, "batch_size": 8, "max_epochs": 25}
     told.update({"epoch_length": 2500, "channels": ["image", "residue"]})
     # not in the paper: balanced batches, augmentation, autocast
-    told.update({"negative_fraction": None, "train#preprocessing": [], "autocast": None, "max_grad_norm": None})
+    told.update({"negative_fraction": None, "train#batch_transforms": []})
+    told.update({"train#step#autocast": None, "train#step#max_grad_norm": None})
     assert {name: paper.get_parsed_content(name) for name in told} == told
     paper.update({"backbone": "resnet18", "width": 0.125, "fpn_channels": 16})
     optimizer, scheduler = (paper.get_parsed_content(name) for name in ("optimizer", "lr_scheduler"))

@@ -239,7 +239,7 @@ def test_killed_ten_times_it_ends_with_the_same_bits(
     bundle: BundleCommands, tiny: Tiny, repository: Path, tmp_path: Path
 ) -> None:
     total, kills, chance = 60, 10, random.Random(0)
-    few = {"max_epochs": 3, "epoch_length": total // 3, "save_interval": 4}
+    few = {"max_epochs": 3, "epoch_length": total // 3, "train#checkpoint#save_interval": 4}
     whole = bundle.arguments("training", "train", **tiny(tmp_path / "whole", **few))
     assert start(whole, repository).wait(timeout=120) == 0
     out = tmp_path / "killed"

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines.training.checkpoint import TrainingCheckpoint, random_state
 from monai_dgm.engines.training.steps import AdversarialStep
-from monai_dgm.engines.training.trainer import ResidueTrainer
+from monai_dgm.engines.training.trainer import PrepareTrainingBatch, StepTrainer
 from monai_dgm.handlers.collapse_monitor import CollapseMonitor
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.handlers.moving_average import MovingAverage
@@ -80,7 +80,9 @@ def small_training(
     checkpoint = TrainingCheckpoint(folder / "checkpoint.pt", objects, sampler, save_interval, validator, rank)  # type: ignore[arg-type]
     loader = DataLoader(data, batch_sampler=sampler)  # type: ignore[arg-type]
     handlers = [average, *(LrScheduleHandler(s, print_lr=False) for s in schedulers), history, monitor]
-    trainer = ResidueTrainer("cpu", max_epochs, loader, step, num_real=1, handlers=handlers)
+    trainer = StepTrainer(
+        "cpu", max_epochs, loader, step, prepare_batch=PrepareTrainingBatch(num_real=1), train_handlers=handlers
+    )
 
     def validate(engine: Engine) -> None:  # draws random numbers, as an evaluation's loader does
         metric = torch.rand(()).item() + random.random() + np.random.rand()

@@ -25,7 +25,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw(seed: int, rank: int, folder: Path) -> tuple[float, float, float]:
-    prepare_run(seed, rank, folder)
+    prepare_run(seed, folder, rank=rank)
     return random.random(), float(np.random.rand()), float(torch.rand(()))
 
 
@@ -43,15 +43,15 @@ def test_clears_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
         place.mkdir(parents=True)
         (place / ".partial-abc.pt").touch()
         (place / "model.pt").touch()
-    prepare_run(0, 1, out, models)  # only the first process does it
-    prepare_run(0, 0, out)  # an evaluation may find them in use
+    prepare_run(0, out, models, rank=1)  # only the first process does it
+    prepare_run(0, out)  # an evaluation may find them in use
     assert all((place / ".partial-abc.pt").exists() for place in places)
-    prepare_run(0, 0, out, models)
+    prepare_run(0, out, models)
     assert [sorted(file.name for file in place.iterdir() if file.is_file()) for place in places] == [["model.pt"]] * 4
 
 
 def test_makes_the_output_folder(tmp_path: Path) -> None:
-    prepare_run(0, 0, tmp_path / "a" / "b", tmp_path / "not there")
+    prepare_run(0, tmp_path / "a" / "b", tmp_path / "not there")
     assert (tmp_path / "a" / "b").is_dir() and not (tmp_path / "not there").exists()
 
 

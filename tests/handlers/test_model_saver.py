@@ -83,7 +83,7 @@ def test_a_metric_that_is_no_number_never_counts_as_better(tmp_path: Path, histo
 
 def test_figures_go_into_the_history_at_the_trainers_iteration(tmp_path: Path, history: TrainingHistory) -> None:
     saver, trainer = ModelSaver(make_dgm(), tmp_path / "model.pt", history), Engine(lambda *_: None)
-    assert saver.set_trainer(trainer) is saver
+    history.attach(trainer)
     trainer.state.iteration, trainer.state.epoch = 40, 4
     Validator(saver)(1, 0.5, head_auc=0.75, metrics={"not": "a number"})
     assert history.rows == [{"iteration": 40, "epoch": 4, "validation/decomposition": 0.5, "validation/head_auc": 0.75}]

@@ -1,30 +1,28 @@
-"""Training and running an opacity detector with MONAI's workflows: steps that survive NaN, batches, records."""
+"""Training and evaluation of an opacity detector in MONAI's workflows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from ignite.metrics import Metric, MetricsLambda
-from monai.engines import Evaluator, Trainer
+from monai.engines import Evaluator
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
-from monai_dgm.engines.training.trainer import resumable
+from monai_dgm.engines.training.steps import BatchTransform, TrainingStep
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.detection import DetectionMetrics, DetectionResult, detection_metrics
 from monai_dgm.networks.detector import OpacityDetector
 
-__all__ = ["DetectionEvaluator", "DetectionStep", "DetectionTrainer", "OpacityDetections", "prepare_detection_batch"]
+__all__ = ["DetectionEvaluator", "DetectionStep", "OpacityDetections", "prepare_detection_batch"]
 
 logger = logging.getLogger(__name__)
-
-BatchTransform = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def prepare_detection_batch(
@@ -35,18 +33,18 @@ def prepare_detection_batch(
     return {**batch, "image": image, "boxes": [boxes.to(device, non_blocking=non_blocking) for boxes in batch["boxes"]]}
 
 
-class DetectionStep:
+class DetectionStep(TrainingStep):
     """One optimiser step. A batch that gives NaN or infinity is skipped with a warning and counted, not trained on.
 
     Args:
         network: the detector.
         optimizer: of its parameters.
-        batch_transforms: applied to a batch on the device, in order (box variation).
-        autocast: dtype of autocast, e.g. ``torch.bfloat16``, or None for full precision; losses are in full precision.
-        max_grad_norm: clip the norm of all gradients, None for no clipping.
+        batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`; losses are in full precision.
         max_skipped: as many skipped steps in a row end the training: its weights are beyond help.
         inferer: calls the network; by default on the whole image.
     """
+
+    network: OpacityDetector
 
     def __init__(
         self,
@@ -58,11 +56,8 @@ class DetectionStep:
         max_skipped: int = 50,
         inferer: Inferer | None = None,
     ) -> None:
-        self.network = network
+        super().__init__(network, batch_transforms, autocast, max_grad_norm)
         self.optimizer = optimizer
-        self.batch_transforms = tuple(batch_transforms)
-        self.autocast = autocast
-        self.max_grad_norm = max_grad_norm
         self.max_skipped = max_skipped
         self.inferer = inferer or SimpleInferer()
         self.num_skipped = 0
@@ -82,8 +77,7 @@ class DetectionStep:
         Raises:
             InputError: too many skipped steps in a row.
         """
-        for transform in self.batch_transforms:
-            batch = transform(batch)
+        batch = self.transform(batch)
         self.optimizer.zero_grad(set_to_none=True)
         try:
             self._last = self._train(batch["image"], batch["boxes"])
@@ -96,7 +90,7 @@ class DetectionStep:
     def _train(self, image: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
         running = _running_statistics(self.network)
         try:
-            with torch.autocast(image.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            with self.amp(image.device):
                 losses = self.inferer(image, self.network.training_losses, boxes)
             losses["loss"].backward()
             norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
@@ -125,45 +119,6 @@ class DetectionStep:
 
 def _running_statistics(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
     return [(buffer, buffer.clone()) for buffer in network.buffers()]
-
-
-class DetectionTrainer(Trainer):
-    """Trains an opacity detector.
-
-    ``engine.state.output`` is a list of one dictionary, what :class:`DetectionStep` returns. The loader takes no random
-    numbers from torch's global state, so that a resumed training repeats them.
-
-    Args:
-        device: where the network is.
-        max_epochs: epochs in all.
-        train_data_loader: yields ``image`` and ``boxes``.
-        step: the optimiser step.
-        handlers: Ignite or MONAI handlers.
-        prepare_batch: by default :func:`prepare_detection_batch`.
-    """
-
-    def __init__(
-        self,
-        device: torch.device | str,
-        max_epochs: int,
-        train_data_loader: DataLoader,
-        step: DetectionStep,
-        handlers: Sequence[Any] | None = None,
-        prepare_batch: Callable[..., dict[str, Any]] = prepare_detection_batch,
-    ) -> None:
-        self.step = step
-        super().__init__(
-            max_epochs=max_epochs,
-            data_loader=train_data_loader,
-            prepare_batch=prepare_batch,
-            handlers=handlers,
-            **resumable(device, train_data_loader),
-        )
-
-    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> Any:
-        batch = self.prepare_batch(batchdata, engine.state.device, engine.non_blocking)
-        self.step.network.train()
-        return [self.step(batch)]
 
 
 class OpacityDetections(Metric):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.dataset import ItemTransform, RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset, check_channels
 from monai_dgm.data.sources import Splits
 from monai_dgm.engines.files import describe_model, weights_sha256
@@ -28,6 +28,7 @@ __all__ = [
     "decomposed_dataset",
     "decomposer_sha256",
     "load_decomposer",
+    "load_needed_decomposer",
     "needs_decomposer",
 ]
 
@@ -52,6 +53,16 @@ def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "
     if not Path(path).is_file():
         raise InputError(f"{path}: expected the weights of a decomposer (bundles/dgm trains one), there are none")
     return load_residue_system(path, device).requires_grad_(False)
+
+
+def load_needed_decomposer(
+    path: str | os.PathLike[str],
+    channels: Sequence[str],
+    device: torch.device | str = "cpu",
+    pseudo_healthy_prob: float = 0.0,
+) -> ResidueSystem | None:
+    """:func:`load_decomposer` where :func:`needs_decomposer` says that one is needed, else None."""
+    return load_decomposer(path, device) if needs_decomposer(channels, pseudo_healthy_prob) else None
 
 
 def decomposer_sha256(path: str | os.PathLike[str], channels: Sequence[str]) -> str | None:
@@ -103,6 +114,7 @@ def decomposed_dataset(
     decomposer_path: str | os.PathLike[str] | None = None,
     device: torch.device | str = "cpu",
     cross_fitted: str | None = None,
+    transform: ItemTransform | None = None,
 ) -> DecomposedDataset:
     """Radiographs with the channels of a classifier; residues are computed once and cached.
 
@@ -114,6 +126,7 @@ def decomposed_dataset(
         decomposer, decomposer_path: from :func:`load_decomposer` and the file it came from; None without residues.
         device: where residues are computed.
         cross_fitted: see :func:`cross_fitted_residues`; for training sets. None takes all residues from ``decomposer``.
+        transform: applied to each item as it is taken, see :func:`monai_dgm.data.dataset.apply_transform`.
 
     Raises:
         InputError: files that cannot be used; residues without a decomposer.
@@ -126,7 +139,7 @@ def decomposed_dataset(
         if not isinstance(decomposer, torch.nn.Module) or decomposer_path is None:
             raise InputError("channels: expected a decomposer for the channel residue, got none")
         residues = cached_residues(dataset, decomposer, decomposer_path, cache_dir, device)
-    return DecomposedDataset(dataset, residues, channels)
+    return DecomposedDataset(dataset, residues, channels, transform)
 
 
 def cross_fitted_residues(

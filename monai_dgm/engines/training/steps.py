@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
@@ -17,7 +18,7 @@ from monai_dgm.networks.dgm import DGM
 
 __all__ = ["AdversarialStep", "TrainingStep", "frozen", "step_report", "unwrapped"]
 
-BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+BatchTransform = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def frozen(module: nn.Module) -> Callable[..., Any]:
@@ -44,7 +45,7 @@ def step_report(terms: dict[str, Tensor], outputs: dict[str, Tensor], batch: dic
 class TrainingStep(ABC):
     """One optimiser step of every network that is trained, on one batch. Each system has a step of its own.
 
-    :class:`monai_dgm.engines.training.trainer.ResidueTrainer` calls it and knows no more of it than this class says.
+    :class:`monai_dgm.engines.training.trainer.StepTrainer` calls it and knows no more of it than this class says.
 
     Args:
         network: the network that is trained (possibly wrapped for distributed training).
@@ -66,17 +67,17 @@ class TrainingStep(ABC):
         self.max_grad_norm = max_grad_norm
 
     @abstractmethod
-    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Train on one batch.
 
         Args:
-            batch: ``image`` (B, 1, S, S) in [-1, 1] and ``label`` (B,) on the networks' device.
+            batch: on the networks' device, ``image`` (B, C, S, S) in [-1, 1] and what else the step needs.
 
         Returns:
-            a report as :func:`step_report` makes it.
+            detached tensors by name, with ``loss``, as :func:`step_report` makes them.
         """
 
-    def transform(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def transform(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Apply the batch transforms."""
         for transform in self.batch_transforms:
             batch = transform(batch)
@@ -103,6 +104,7 @@ class AdversarialStep(TrainingStep):
         generator_optimizer, discriminator_optimizer: of their parameters.
         objective: weighs the terms of the generator's loss.
         batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
+        inferer: calls the network; by default on the whole image.
         r1_weight: weight of the R1 penalty on D; 0 in the paper.
     """
 
@@ -114,11 +116,13 @@ class AdversarialStep(TrainingStep):
         discriminator_optimizer: Optimizer,
         objective: DGMObjective,
         batch_transforms: Sequence[BatchTransform] = (),
+        inferer: Inferer | None = None,
         autocast: torch.dtype | None = None,
         max_grad_norm: float | None = None,
         r1_weight: float = 0.0,
     ) -> None:
         super().__init__(network, batch_transforms, autocast, max_grad_norm)
+        self.inferer = inferer or SimpleInferer()
         self.discriminator = discriminator
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -148,7 +152,7 @@ class AdversarialStep(TrainingStep):
         self.discriminator.requires_grad_(False)
         self.generator_optimizer.zero_grad(set_to_none=True)
         with self.amp(batch["image"].device):
-            outputs = self.network(batch["image"])
+            outputs = self.inferer(batch["image"], self.network)
             # Outside a distributed wrapper, which would wait for D's gradients.
             fake_scores = unwrapped(self.discriminator)(outputs["normal"])
             terms = self.objective(outputs, batch, fake_scores, self._second_pass(outputs))

@@ -1,4 +1,4 @@
-"""Supervised training of classifiers and segmentors alike: batches, precision, epochs that can be resumed."""
+"""Supervised training of classifiers and segmentors: batches, mixed precision, trainings that can be resumed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.engines.training.trainer import resumable
 
-__all__ = ["AutocastInferer", "PrepareVariedBatch", "ResumableTrainer"]
+__all__ = ["AutocastInferer", "PrepareTransformedBatch", "ResumableTrainer"]
 
 BatchTransform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-class PrepareVariedBatch(PrepareBatch):
-    """Batches for MONAI's trainer and evaluator: moved to the device and varied.
+class PrepareTransformedBatch(PrepareBatch):
+    """Move a batch to the device and apply transforms there; for MONAI's trainer and evaluator.
 
     Args:
-        transforms: applied to a batch on the device, in order (normal twins, variation); none to evaluate.
+        transforms: applied to a batch on the device, in order (augmentation, pseudo-healthy images); none to evaluate.
         channels_last: memory format of the images.
     """
 
@@ -38,7 +38,7 @@ class PrepareVariedBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
-        """``image`` (B, C, S, S) and ``label`` of a batch, float32: numbers (B,) become a column (B, 1), masks stay."""
+        """``image`` (B, C, S, S) and ``label`` in float32; labels (B,) become a column (B, 1), masks stay."""
         batch = {name: batchdata[name].to(device, non_blocking=non_blocking) for name in ("image", "label")}
         for transform in self.transforms:
             batch = transform(batch)
@@ -64,19 +64,20 @@ class AutocastInferer(SimpleInferer):
 
 
 class ResumableTrainer(SupervisedTrainer):
-    """MONAI's supervised trainer, whose output is what this package's handlers and MONAI's trackers look for.
+    """MONAI's supervised trainer with the output that this package's handlers and MONAI's trackers expect.
 
     ``engine.state.output`` is a list of one dictionary (``image``, ``label``, ``pred``, and ``loss``, a scalar), all
-    detached. The loader takes no random numbers from torch's global state, so that a resumed training repeats them.
+    detached. The loader takes no random numbers from torch's global state, so that a resumed training repeats the
+    uninterrupted one.
 
     Args:
         device: where the network is.
-        max_epochs: epochs in all.
+        max_epochs: number of epochs.
         train_data_loader: yields ``image`` (B, C, S, S) and ``label`` (B,) or (B, 1, S, S).
         network: from C channels to logits, (B, 1) or (B, 1, S, S).
         optimizer: of its parameters.
         loss_function: of logits and labels of one shape.
-        prepare_batch: by default :class:`PrepareVariedBatch` without transforms.
+        prepare_batch: by default :class:`PrepareTransformedBatch` without transforms.
         inferer: calls the network; by default in full precision.
         train_handlers: Ignite or MONAI handlers.
     """
@@ -99,7 +100,7 @@ class ResumableTrainer(SupervisedTrainer):
             network=network,
             optimizer=optimizer,
             loss_function=loss_function,
-            prepare_batch=prepare_batch or PrepareVariedBatch(),
+            prepare_batch=prepare_batch or PrepareTransformedBatch(),
             inferer=inferer or AutocastInferer(),
             train_handlers=train_handlers,
             optim_set_to_none=True,

@@ -1,8 +1,8 @@
-"""The trainer: MONAI's workflow around one adversarial step."""
+"""MONAI's trainer around one training step, and what makes a resumed training repeat itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader
 from monai_dgm.engines.training.steps import TrainingStep
 from monai_dgm.engines.training.warm_up import ResidueWarmUp
 
-__all__ = ["ResidueTrainer", "prepare_training_batch", "resumable", "step_output"]
+__all__ = ["PrepareTrainingBatch", "StepTrainer", "resumable", "step_output"]
 
 
 def resumable(device: torch.device | str, train_data_loader: DataLoader) -> dict[str, Any]:
-    """Arguments that MONAI's trainers here have in common, so that a resumed training repeats itself.
+    """Arguments for MONAI's trainers with which a resumed training repeats the uninterrupted one.
 
-    The loader gets a generator of its own where it has none: else each new iterator draws a seed from torch's global
-    state, and a resumed run has one iterator more.
+    A loader without a generator gets one. Otherwise each new iterator draws a seed from torch's global state, and a
+    resumed training makes one iterator more.
 
     Args:
         device: where the networks are.
@@ -34,54 +34,59 @@ def resumable(device: torch.device | str, train_data_loader: DataLoader) -> dict
     return {"device": device, "epoch_length": length, "non_blocking": device.type == "cuda", "decollate": False}
 
 
-def prepare_training_batch(
-    batch: dict[str, Tensor],
-    device: torch.device,
-    non_blocking: bool = False,
-    num_real: int = 0,
-    channels_last: bool = False,
-) -> dict[str, Tensor]:
-    """Move a batch to the device and split off the images that only the discriminator sees.
+class PrepareTrainingBatch:
+    """Move a batch to the device and separate the images that only the discriminator sees.
 
     Args:
-        batch: ``image`` (B + R, 1, S, S) in [-1, 1], ``label`` (B + R,); the last R = ``num_real`` images are normal.
-        device, non_blocking: as in ``Tensor.to``.
-        num_real: R.
+        num_real: R, the number of normal images at the end of each batch that only the discriminator sees.
         channels_last: memory format of the images.
-
-    Returns:
-        ``image``, ``label`` of the first B images, and ``real_normal`` (R, 1, S, S) where R > 0.
     """
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    image = batch["image"].to(device, non_blocking=non_blocking, memory_format=memory_format)
-    label = batch["label"].to(device, non_blocking=non_blocking).float()
-    if num_real == 0:
-        return {"image": image, "label": label}
-    return {"image": image[:-num_real], "label": label[:-num_real], "real_normal": image[-num_real:]}
+
+    def __init__(self, num_real: int = 0, channels_last: bool = False) -> None:
+        self.num_real = num_real
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def __call__(
+        self, batch: Mapping[str, Tensor], device: torch.device | str, non_blocking: bool = False
+    ) -> dict[str, Tensor]:
+        """Prepare one batch.
+
+        Args:
+            batch: ``image`` (B + R, 1, S, S) in [-1, 1] and ``label`` (B + R,); the last R images are normal.
+            device, non_blocking: as in ``Tensor.to``.
+
+        Returns:
+            ``image`` and ``label`` of the first B images, and ``real_normal`` (R, 1, S, S) where R > 0.
+        """
+        image = batch["image"].to(device, non_blocking=non_blocking, memory_format=self.memory_format)
+        label = batch["label"].to(device, non_blocking=non_blocking).float()
+        if self.num_real == 0:
+            return {"image": image, "label": label}
+        count = len(image) - self.num_real
+        return {"image": image[:count], "label": label[:count], "real_normal": image[count:]}
 
 
 def step_output(engine: Engine) -> dict[str, Tensor]:
-    """What the latest step of a :class:`ResidueTrainer` put out."""
+    """Output of the latest training step, by name."""
     output: Any = engine.state.output
     return output if isinstance(output, dict) else output[0]
 
 
-class ResidueTrainer(Trainer):
-    """Trains the network of a residue system with its training step, such as the DGM and its discriminator.
-
-    Args:
-        device: where the networks are.
-        max_epochs: epochs in all.
-        train_data_loader: yields ``image`` and ``label``; see :class:`monai_dgm.data.sampler.BalancedBatchSampler`.
-        step: what is done with a batch, e.g. :class:`monai_dgm.engines.training.steps.AdversarialStep`.
-        warm_up: replaces ``step`` in the first iterations, if given.
-        num_real: images at the end of each batch that only the discriminator sees.
-        handlers: Ignite or MONAI handlers.
-        prepare_batch: by default :func:`prepare_training_batch`.
+class StepTrainer(Trainer):
+    """Trains with one step on every batch, such as the adversarial step of a DGM or the step of a detector.
 
     ``engine.state.output`` is a list of one dictionary: ``loss`` and every named term (scalars), and the images of the
     step. MONAI's trackers look for such a list (``from_engine(["loss"], first=True)``); :func:`step_output` takes the
     dictionary out.
+
+    Args:
+        device: where the networks are.
+        max_epochs: number of epochs.
+        train_data_loader: yields batches for ``prepare_batch``.
+        step: trains on one batch.
+        warm_up: replaces ``step`` in its first ``iterations``; None for none.
+        prepare_batch: moves a batch to the device; by default :class:`PrepareTrainingBatch`.
+        train_handlers: Ignite or MONAI handlers.
     """
 
     def __init__(
@@ -90,30 +95,22 @@ class ResidueTrainer(Trainer):
         max_epochs: int,
         train_data_loader: DataLoader,
         step: TrainingStep,
-        num_real: int = 0,
-        handlers: Sequence[Any] | None = None,
-        prepare_batch: Callable[..., dict[str, Tensor]] = prepare_training_batch,
         warm_up: ResidueWarmUp | None = None,
+        prepare_batch: Callable[..., dict[str, Any]] | None = None,
+        train_handlers: Sequence[Any] | None = None,
     ) -> None:
         self.step = step
         self.warm_up = warm_up
-        self.num_real = num_real
         super().__init__(
             max_epochs=max_epochs,
             data_loader=train_data_loader,
-            prepare_batch=prepare_batch,
-            handlers=handlers,
+            prepare_batch=prepare_batch or PrepareTrainingBatch(),
+            handlers=train_handlers,
             **resumable(device, train_data_loader),
         )
 
-    def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> Any:
-        batch = self.prepare_batch(
-            batchdata,
-            engine.state.device,
-            engine.non_blocking,
-            num_real=self.num_real,
-            channels_last=self.step.autocast is not None,
-        )
+    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> Any:
+        batch = self.prepare_batch(batchdata, engine.state.device, engine.non_blocking)
         self.step.network.train()
         if self.warm_up is not None and engine.state.iteration <= self.warm_up.iterations:
             return [self.warm_up(batch)]

@@ -89,7 +89,7 @@ def overrides(
     steps = options.max_epochs * options.epoch_length
     return {
         "splits": f"$training_data.read_splits({str(splits)!r})",
-        "on_sample": False,  # the settings for the embedded sample do not hold here
+        "dataset_dir": str(Path(splits).parent),  # settings are those for real data, not for the embedded sample
         "initial_weights": str(weights),
         "channels": settings.get("channels", ["image", "residue"]),
         "backbone": settings.get("backbone", "resnet50"),
@@ -104,7 +104,7 @@ def overrides(
         # at the end only: an epoch chosen on the validation images would win the comparison on them by luck
         "val_interval": options.max_epochs,
         "log_interval": max(1, min(20, options.epoch_length)),
-        "save_interval": max(1, min(50, options.epoch_length)),
+        "train#checkpoint#save_interval": max(1, min(50, options.epoch_length)),
         "mixture": f"$fine_tuning.batch_mixture(@splits.training, {options.correction_share}, @batch_size)",
         "train#sampler#labels": "$@mixture[0]",
         "train#sampler#normal_fraction": "$@mixture[1]",

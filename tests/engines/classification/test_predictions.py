@@ -15,7 +15,7 @@ from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.engines.classification.predictions import ClassificationScores
-from monai_dgm.engines.training.supervised import PrepareVariedBatch
+from monai_dgm.engines.training.supervised import PrepareTransformedBatch
 from monai_dgm.errors import InputError
 
 
@@ -42,7 +42,7 @@ def score(dataset: DecomposedDataset, network: nn.Module, shuffle: bool = False)
         device=torch.device("cpu"),
         val_data_loader=DataLoader(dataset, batch_size=3, shuffle=shuffle),
         network=network,
-        prepare_batch=PrepareVariedBatch(),
+        prepare_batch=PrepareTransformedBatch(),
         key_val_metric={"auc": scores},
         decollate=False,
     )

@@ -21,10 +21,10 @@ from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines.detection.workflow import (
     DetectionEvaluator,
     DetectionStep,
-    DetectionTrainer,
     OpacityDetections,
     prepare_detection_batch,
 )
+from monai_dgm.engines.training.trainer import StepTrainer
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.transforms.augmentation import RandRadiographAugmentation
@@ -140,7 +140,7 @@ def test_epochs_of_any_mixture(dataset: OpacityBoxDataset, negative_fraction: fl
         max_grad_norm=5.0,
     )
     rows = []
-    trainer = DetectionTrainer("cpu", 2, loader(dataset, negative_fraction, 3), step)
+    trainer = StepTrainer("cpu", 2, loader(dataset, negative_fraction, 3), step, prepare_batch=prepare_detection_batch)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: rows.append(engine.state.output[0]))
     trainer.run()
     assert trainer.state.iteration == 6 and step.num_skipped == 0

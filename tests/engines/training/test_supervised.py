@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.sampler import BalancedBatchSampler
-from monai_dgm.engines.training.supervised import AutocastInferer, PrepareVariedBatch, ResumableTrainer
+from monai_dgm.engines.training.supervised import AutocastInferer, PrepareTransformedBatch, ResumableTrainer
 from monai_dgm.engines.training.trainer import step_output
 from monai_dgm.handlers.history import TrainingHistory
 
@@ -50,10 +50,10 @@ def test_batches_are_varied_in_order_and_labels_are_a_column() -> None:
         return {**batch, "image": batch["image"] * 2, "label": 1 - batch["label"]}
 
     batch = {"image": torch.zeros(3, 2, 4, 4), "label": torch.tensor([0, 1, 1]), "index": torch.arange(3)}
-    image, label = PrepareVariedBatch([brighter, doubled])(batch, "cpu")
+    image, label = PrepareTransformedBatch([brighter, doubled])(batch, "cpu")
     assert (image == 2).all() and label.tolist() == [[1.0], [0.0], [0.0]] and label.dtype == torch.float32
     assert image.is_contiguous(memory_format=torch.channels_last)
-    assert PrepareVariedBatch(channels_last=False)(batch, "cpu")[0].is_contiguous()
+    assert PrepareTransformedBatch(channels_last=False)(batch, "cpu")[0].is_contiguous()
 
 
 def test_batches_are_varied_together_and_laid_out() -> None:
@@ -62,10 +62,10 @@ def test_batches_are_varied_together_and_laid_out() -> None:
     def halve(given: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"image": given["image"] / 2, "label": given["label"] * 0}
 
-    image, label = PrepareVariedBatch([halve, halve])(batch, "cpu")
+    image, label = PrepareTransformedBatch([halve, halve])(batch, "cpu")
     assert torch.equal(image, batch["image"] / 4) and not label.any()
     assert image.is_contiguous(memory_format=torch.channels_last)
-    image, label = PrepareVariedBatch()(batch, "cpu")
+    image, label = PrepareTransformedBatch()(batch, "cpu")
     assert torch.equal(image, batch["image"]) and torch.equal(label, batch["label"])
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines.training.steps import AdversarialStep
-from monai_dgm.engines.training.trainer import ResidueTrainer, prepare_training_batch, step_output
+from monai_dgm.engines.training.trainer import PrepareTrainingBatch, StepTrainer, step_output
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 from monai_dgm.networks.discriminator import MultiScaleDiscriminator
@@ -30,7 +30,7 @@ def items(count: int = 12) -> list[dict[str, Any]]:
 
 def make_trainer(
     max_epochs: int = 2, num_real: int = 0, autocast: torch.dtype | None = None, **settings: Any
-) -> ResidueTrainer:
+) -> StepTrainer:
     network = DGM(base_width=2, num_res_blocks=1)
     discriminator = MultiScaleDiscriminator(base_width=2, num_scales=2, num_layers=2)
     optimizers = [torch.optim.Adam(module.parameters(), lr=1e-4, fused=True) for module in (network, discriminator)]
@@ -38,25 +38,26 @@ def make_trainer(
     data = items()
     sampler = BalancedBatchSampler([int(item["label"]) for item in data], 2, num_real=num_real, epoch_length=3)
     loader = DataLoader(data, batch_sampler=sampler)  # type: ignore[arg-type]
-    return ResidueTrainer("cpu", max_epochs, loader, step, num_real=num_real, **settings)
+    prepare_batch = PrepareTrainingBatch(num_real, channels_last=autocast is not None)
+    return StepTrainer("cpu", max_epochs, loader, step, prepare_batch=prepare_batch, **settings)
 
 
 def test_batch_is_split_into_images_to_train_on_and_real_ones_for_the_discriminator() -> None:
     batch = {"image": torch.randn(5, 1, 4, 4), "label": torch.tensor([0, 1, 1, 0, 0]), "index": torch.arange(5)}
-    plain = prepare_training_batch(batch, CPU)
+    plain = PrepareTrainingBatch()(batch, CPU)
     assert set(plain) == {"image", "label"}
     assert torch.equal(plain["image"], batch["image"]) and plain["label"].dtype == torch.float32
-    split = prepare_training_batch(batch, CPU, num_real=2)
+    split = PrepareTrainingBatch(num_real=2)(batch, CPU)
     assert torch.equal(split["image"], batch["image"][:3]) and split["label"].tolist() == [0, 1, 1]
     assert torch.equal(split["real_normal"], batch["image"][3:])
 
 
 def test_memory_format_is_as_asked() -> None:
     batch = {"image": torch.randn(2, 3, 4, 4), "label": torch.zeros(2)}
-    assert prepare_training_batch(batch, CPU, channels_last=True)["image"].is_contiguous(
+    assert PrepareTrainingBatch(channels_last=True)(batch, CPU)["image"].is_contiguous(
         memory_format=torch.channels_last
     )
-    assert prepare_training_batch(batch, CPU)["image"].is_contiguous()
+    assert PrepareTrainingBatch()(batch, CPU)["image"].is_contiguous()
 
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
@@ -98,14 +99,14 @@ def test_a_loaders_own_generator_is_kept() -> None:
     generator = torch.Generator()
     trainer = make_trainer()
     loader = DataLoader(items(), batch_size=2, generator=generator)
-    assert ResidueTrainer("cpu", 1, loader, trainer.step).data_loader.generator is generator
+    assert StepTrainer("cpu", 1, loader, trainer.step).data_loader.generator is generator
 
 
 def test_monai_handlers_attach_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     handler = StatsHandler(output_transform=lambda output: {"loss": output[0]["loss"].item()}, name=__name__)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an output that MONAI does not understand is a warning
-        make_trainer(max_epochs=1, handlers=[handler]).run()
+        make_trainer(max_epochs=1, train_handlers=[handler]).run()
     assert capsys.readouterr().out.count("loss: ") == 3
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.sampler import BalancedBatchSampler
 from monai_dgm.engines.training.steps import AdversarialStep
-from monai_dgm.engines.training.trainer import ResidueTrainer
+from monai_dgm.engines.training.trainer import StepTrainer
 from monai_dgm.engines.training.warm_up import ResidueWarmUp
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
@@ -64,7 +64,7 @@ def test_trainer_hands_over_after_the_last_iteration() -> None:
     seen: list[str] = []
     items = [{"image": torch.rand(1, SIZE, SIZE) * 2 - 1, "label": torch.tensor(float(i % 2))} for i in range(8)]
     sampler = BalancedBatchSampler([i % 2 for i in range(8)], 4, epoch_length=5)
-    trainer = ResidueTrainer("cpu", 1, DataLoader(items, batch_sampler=sampler), step, warm_up=ResidueWarmUp(step, 2))
+    trainer = StepTrainer("cpu", 1, DataLoader(items, batch_sampler=sampler), step, warm_up=ResidueWarmUp(step, 2))
     trainer.add_event_handler(
         Events.ITERATION_COMPLETED,
         lambda engine: seen.append("whole" if "adversarial" in engine.state.output[0] else "warm"),
