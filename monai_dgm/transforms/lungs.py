@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_dgm.transforms.boxes import box_of_mask
 
-__all__ = ["CleanLungMaskd", "SegmentLungsd", "clean_lung_mask", "lung_box", "lung_probability", "split_lungs"]
+__all__ = ["CleanLungMaskd", "clean_lung_mask", "lung_box", "lung_probability", "split_lungs"]
 
 THRESHOLD = 0.5
 MIN_AREA = 0.01
@@ -140,44 +140,4 @@ class CleanLungMaskd(MapTransform):
             planes = probability.reshape(-1, *probability.shape[-2:]).numpy()
             masks = np.stack([clean_lung_mask(plane, self.threshold) for plane in planes])
             output[key] = torch.from_numpy(masks).reshape(probability.shape).float()
-        return output
-
-
-class SegmentLungsd(MapTransform):
-    """Find the lungs of prepared radiographs, so that :class:`~monai_dgm.transforms.saliency.ResidueSaliencyd` can look
-    at their box.
-
-    Reads an image (1, S, S) in [-1, 1] and writes "lung_mask" (bool tensor (1, S, S)) and "lung_box" (float32 tensor
-    (4,), or None where no lungs were found).
-
-    Args:
-        keys: the image; one key.
-        network: a lung segmentor in evaluation mode.
-        size: side it was trained at, see :func:`lung_probability`.
-        threshold: in [0, 1].
-        allow_missing_keys: as in MONAI.
-    """
-
-    def __init__(
-        self,
-        network: Callable[[Tensor], Tensor],
-        keys: KeysCollection = "image",
-        size: int | None = None,
-        threshold: float = THRESHOLD,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.network = network
-        self.size = size
-        self.threshold = threshold
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` with the lungs."""
-        output = dict(data)
-        for key in self.key_iterator(output):
-            probability = lung_probability(self.network, torch.as_tensor(output[key])[None], self.size)
-            mask = clean_lung_mask(probability[0, 0].cpu().numpy(), self.threshold)
-            box = lung_box(mask)
-            output["lung_mask"] = torch.from_numpy(mask)[None]
-            output["lung_box"] = None if box is None else torch.from_numpy(box)
         return output

@@ -7,15 +7,10 @@ shown". It does not name the threshold; the readings chosen here are in the docs
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
-from monai.config import KeysCollection
-from monai.transforms import MapTransform
-from monai.utils import ensure_tuple_rep
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage.filters import threshold_li, threshold_otsu
@@ -51,14 +46,6 @@ class Saliency:
     threshold: float
     lung_box: NDArray[np.float32]
     lung_box_source: LungBoxSource
-
-    def meta(self) -> dict[str, Any]:
-        """Threshold and lung box as JSON can hold them."""
-        return {
-            "threshold": self.threshold,
-            "lung_box": [float(edge) for edge in self.lung_box],
-            "lung_box_source": self.lung_box_source,
-        }
 
 
 def smoothing_sigma(size: int) -> float:
@@ -174,70 +161,3 @@ def saliency_to_boxes(
     found.sort(key=lambda item: -item[0])
     boxes = np.array([box for _, box in found], dtype=np.float32).reshape(-1, 4)
     return boxes, np.array([score for score, _ in found], dtype=np.float32)
-
-
-class ResidueSaliencyd(MapTransform):
-    """Dictionary transform of :func:`compute_saliency`.
-
-    Reads a residue of shape (1, S, S) or (S, S) and writes, for ``saliency_key`` "saliency":
-    ``saliency`` (bool tensor (1, S, S)), ``saliency_heat`` (float32 tensor (1, S, S) in [0, 1]) and
-    ``saliency_meta`` (threshold, lung_box, lung_box_source).
-
-    Args:
-        keys: residue maps.
-        saliency_key: name of the result, one a key.
-        lung_mask_key: lung mask of the residue's side, used where the dictionary has it and it is not None.
-        lung_box_key: lung box in model coordinates, used before the mask where the dictionary has it.
-        threshold: as in :func:`compute_saliency`.
-        sigma: as in :func:`compute_saliency`.
-        floor: as in :func:`compute_saliency`.
-        allow_missing_keys: as in MONAI.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection = "residue",
-        saliency_key: KeysCollection = "saliency",
-        lung_mask_key: str | None = "lung_mask",
-        lung_box_key: str | None = "lung_box",
-        threshold: ThresholdRule | float = "otsu",
-        sigma: float | None = None,
-        floor: float = RESIDUE_FLOOR,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.saliency_keys = ensure_tuple_rep(saliency_key, len(self.keys))
-        self.lung_mask_key = lung_mask_key
-        self.lung_box_key = lung_box_key
-        self.threshold = threshold
-        self.sigma = sigma
-        self.floor = floor
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` with the saliency of each residue."""
-        output = dict(data)
-        lung_mask = None if self.lung_mask_key is None else data.get(self.lung_mask_key)
-        lung_box = None if self.lung_box_key is None else data.get(self.lung_box_key)
-        for key, saliency_key in self.key_iterator(output, self.saliency_keys):
-            saliency = compute_saliency(
-                _plane(output[key]),
-                lung_box=None if lung_box is None else _array(lung_box),
-                threshold=self.threshold,
-                sigma=self.sigma,
-                lung_mask=None if lung_mask is None else _plane(lung_mask),
-                floor=self.floor,
-            )
-            output[saliency_key] = torch.from_numpy(saliency.mask)[None]
-            output[f"{saliency_key}_heat"] = torch.from_numpy(saliency.heat)[None]
-            output[f"{saliency_key}_meta"] = saliency.meta()
-        return output
-
-
-def _array(value: Any) -> NDArray[Any]:
-    return value.detach().cpu().float().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-
-
-def _plane(value: Any) -> NDArray[Any]:
-    """(S, S) of a tensor or array of shape (1, S, S) or (S, S)."""
-    array = _array(value)
-    return array[0] if array.ndim == 3 and array.shape[0] == 1 else array

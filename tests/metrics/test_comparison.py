@@ -1,20 +1,18 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from monai_dgm.metrics.classification import classification_metric_set
 from monai_dgm.metrics.comparison import (
     bootstrap_p_value,
     delong_test,
-    paired_difference,
     paired_differences,
-    sign_flip_test,
 )
 from monai_dgm.metrics.detection import DetectionResult, detection_metric_set, match_detections
 from monai_dgm.metrics.intervals import weighted_mean
-from monai_dgm.metrics.metric_sets import Weights
+from monai_dgm.metrics.metric_sets import MetricSet, Weights
 
 
 def methods(seed: int, gain: float, size: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
@@ -48,6 +46,11 @@ def test_every_figure_is_compared_and_turns_with_the_order() -> None:
     assert there["auc"].p_value < 0.05 and there["auc"].low > 0
 
 
+def scored(values: Callable[[Weights], np.ndarray]) -> MetricSet:
+    """A metric set of one metric."""
+    return lambda weights: {"score": values(weights)}
+
+
 def test_pairing_takes_out_what_both_methods_share() -> None:
     rng = np.random.default_rng(0)
     hard = rng.normal(0, 5, 200)  # some images are hard for both
@@ -58,10 +61,10 @@ def test_pairing_takes_out_what_both_methods_share() -> None:
     def second(weights: Weights) -> np.ndarray:
         return weighted_mean(hard, weights)
 
-    found = paired_difference(first, second, list(range(200)), 500, name="score")
+    found = paired_differences(scored(first), scored(second), list(range(200)), 500)["score"]
     assert (found.low, found.high) == pytest.approx((0.1, 0.1)) and found.name == "score"
     assert found.p_value == pytest.approx(2 / 501), "never 0: there are only so many resamples"
-    same = paired_difference(first, first, list(range(200)), 500)
+    same = paired_differences(scored(first), scored(first), list(range(200)), 500)["score"]
     assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
 
 
@@ -102,28 +105,3 @@ def test_p_value_and_interval_tell_the_same() -> None:
     assert bootstrap_p_value(differences) == pytest.approx(2 * (below + 1) / 1002)
     assert bootstrap_p_value(-differences) == bootstrap_p_value(differences)
     assert bootstrap_p_value([0.0, 0.0]) == 1 and math.isnan(bootstrap_p_value([math.nan]))
-
-
-def test_sign_flips_agree_with_the_t_test_and_are_exact_for_few() -> None:
-    rng = np.random.default_rng(0)
-    first = rng.normal(0.15, 1, 120)
-    found = sign_flip_test(first, np.zeros(120), list(range(120)))
-    assert found.p_value == pytest.approx(stats.ttest_1samp(first, 0).pvalue, abs=0.02)
-    assert found.low < found.difference < found.high and found.test == "sign flip"
-    few = sign_flip_test([1.0, 2.0, 3.0, 4.0], [0.0] * 4, list("abcd"))
-    assert few.p_value == pytest.approx(2 / 16)
-
-
-def test_images_of_a_patient_flip_together() -> None:
-    first, second = np.repeat([0.5, 0.7, 0.6], 10), np.zeros(30)
-    assert sign_flip_test(first, second, list(range(30))).p_value < 0.001
-    assert sign_flip_test(first, second, [i // 10 for i in range(30)]).p_value == pytest.approx(2 / 8)
-
-
-def test_sign_flips_refuse_what_they_cannot_test() -> None:
-    with pytest.raises(ValueError, match="2 finite values"):
-        sign_flip_test([0.1, math.nan], [0.1, 0.2], ["a", "b"])
-    with pytest.raises(ValueError, match="shapes"):
-        sign_flip_test([0.1], [0.1, 0.2], ["a", "b"])
-    with pytest.raises(ValueError, match="two patients"):
-        sign_flip_test([0.1, 0.2], [0.1, 0.2], ["a", "a"])

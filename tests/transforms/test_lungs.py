@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from monai_dgm.readers.read import read_mask
 from monai_dgm.transforms.lungs import (
     CleanLungMaskd,
-    SegmentLungsd,
     clean_lung_mask,
     lung_box,
     lung_probability,
@@ -156,23 +155,9 @@ def test_network_sees_its_own_side_and_the_image_keeps_its_own(size: int | None)
     assert ((result[0, 0].numpy() > 0.5) != (probability(RIGHT, LEFT) > 0.5)).mean() < 0.04
 
 
-def test_dictionary_transforms() -> None:
+def test_dictionary_transform() -> None:
     plane = probability(RIGHT, LEFT)
-    found = SegmentLungsd(Brightness())({"image": image_of(plane)[0], "label": 1})
-    assert found["lung_mask"].dtype == torch.bool and found["lung_mask"].shape == (1, SIDE, SIDE)
-    assert np.array_equal(found["lung_mask"][0].numpy(), plane > 0.5)
-    assert found["lung_box"].tolist() == [4, 5, 36, 35] and found["label"] == 1
-    nothing = SegmentLungsd(Brightness())({"image": torch.ones(1, SIDE, SIDE)})
-    assert nothing["lung_box"] is None and not nothing["lung_mask"].any()
     cleaned = CleanLungMaskd()({"pred": torch.from_numpy(plane)[None]})["pred"]
     batch = CleanLungMaskd()({"pred": torch.from_numpy(np.stack([plane, 0 * plane]))[:, None]})["pred"]
     assert batch.shape == (2, 1, SIDE, SIDE) and torch.equal(batch[0], cleaned) and not batch[1].any()
     assert cleaned.dtype == torch.float32 and np.array_equal(cleaned[0].numpy(), (plane > 0.5).astype(np.float32))
-
-
-def test_lungs_of_the_transform_serve_the_saliency() -> None:
-    from monai_dgm.transforms.saliency import ResidueSaliencyd
-
-    data = SegmentLungsd(Brightness())({"image": image_of(probability(RIGHT, LEFT))[0]})
-    meta = ResidueSaliencyd()({**data, "residue": torch.zeros(1, SIDE, SIDE)})["saliency_meta"]
-    assert meta["lung_box"] == [4, 5, 36, 35] and meta["lung_box_source"] == "given"

@@ -2,13 +2,10 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
-from monai.transforms import Compose
 
 from monai_dgm.transforms.saliency import (
     FULL_HEAT,
     RESIDUE_FLOOR,
-    ResidueSaliencyd,
     compute_saliency,
     saliency_to_boxes,
 )
@@ -131,31 +128,6 @@ def test_specks_give_no_box_and_an_empty_mask_shape_0_4() -> None:
     mask[5, 5] = True
     assert len(saliency_to_boxes(mask, mask)[0]) == 0
     assert len(saliency_to_boxes(mask, mask, min_area=1)[0]) == 1
-
-
-@pytest.mark.parametrize("as_tensor", [True, False])
-def test_dictionary_transform_writes_mask_heat_and_meta(as_tensor: bool) -> None:
-    residue = residue_with_spots()
-    lungs = np.zeros((1, SIZE, SIZE), dtype=np.float32)
-    lungs[:, 12:50, 10:54] = 1
-    data = {"residue": residue[None], "lung_mask": lungs, "other": 3}
-    if as_tensor:
-        data["residue"], data["lung_mask"] = torch.from_numpy(residue[None]), torch.from_numpy(lungs)
-    output = Compose([ResidueSaliencyd()])(data)
-    expected = compute_saliency(residue, LUNG_BOX)
-    assert output["saliency"].shape == output["saliency_heat"].shape == (1, SIZE, SIZE)
-    assert output["saliency"].dtype == torch.bool and output["saliency_heat"].dtype == torch.float32
-    np.testing.assert_array_equal(output["saliency"][0].numpy(), expected.mask)
-    assert output["saliency_meta"]["lung_box_source"] == "lung_mask"
-    assert output["saliency_meta"]["lung_box"] == LUNG_BOX.tolist()
-    assert output["other"] == 3 and "saliency" not in data
-
-
-def test_dictionary_transform_works_without_any_lungs() -> None:
-    output = ResidueSaliencyd(saliency_key="seen")({"residue": residue_with_spots(), "lung_mask": None})
-    assert output["seen_meta"]["lung_box_source"] == "whole_image"
-    with pytest.raises(KeyError):
-        ResidueSaliencyd()({"image": 1})
 
 
 @pytest.mark.parametrize("rule", ["otsu", "li", "quantile"])

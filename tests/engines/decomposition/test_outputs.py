@@ -210,5 +210,5 @@ def test_png_modes_open_everywhere(tmp_path: Path, pixels: np.ndarray, decomposi
         "residue.png": "P",
         "saliency.png": "L",
         "overlay.png": "RGB",
-        "panel.png": modes["panel.png"],
+        "panel.png": "RGBA",
     }
