@@ -75,7 +75,7 @@ class CachedRadiographs:
 class RadiographCache:
     """Builds and opens cache files; safe when several processes do so at once, or when one is killed.
 
-    A file's name contains hashes of the settings and of the fingerprints of all images. The file is written with another
+    A file's name contains hashes of the settings and of the fingerprints of all images. It is written under another
     name under a lock and renamed when it is complete. Images that another file of the same settings has are copied and
     not decoded again, so the splits of one data set cost one decoding.
 
