@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from monai_dgm.networks.blocks import ResidualBlock
-from monai_dgm.networks.dgm import AbnormalityHead, Encoder, check_image_size
+from monai_dgm.networks.dgm import AbnormalityHead, check_image_size, encoder_widths, make_residue_encoder
+from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 
 __all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
 
@@ -24,12 +25,22 @@ class AbnormalityNetwork(nn.Module):
         base_width, num_res_blocks: as in :class:`monai_dgm.networks.dgm.DGM`.
         in_channels: channels of the radiograph.
         norm: "none" as in the paper, or "batch": learns faster, and :func:`fold_batch_norms` makes the paper's of it.
+        residue_encoder: as in :class:`monai_dgm.networks.dgm.DGM`; "efficientnet_lite2" as a decomposer stores it,
+            without batch norms.
     """
 
-    def __init__(self, base_width: int = 64, num_res_blocks: int = 4, in_channels: int = 1, norm: str = "none") -> None:
+    def __init__(
+        self,
+        base_width: int = 64,
+        num_res_blocks: int = 4,
+        in_channels: int = 1,
+        norm: str = "none",
+        residue_encoder: str = "paper",
+    ) -> None:
         super().__init__()
-        self.residue_encoder = Encoder(norm, in_channels, base_width, num_res_blocks)
-        self.abnormality_head = AbnormalityHead(8 * base_width)
+        encoder = make_residue_encoder(residue_encoder, in_channels, base_width, num_res_blocks, norm)
+        self.residue_encoder = fold_efficientnet(encoder) if isinstance(encoder, EfficientNetLite) else encoder
+        self.abnormality_head = AbnormalityHead(encoder_widths(residue_encoder, base_width)[4])
 
     def forward(self, image: Tensor) -> Tensor:
         """z, (B, C, S, S) in [-1, 1], S a multiple of 32 -> logits (B, 1).

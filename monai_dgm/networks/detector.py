@@ -29,6 +29,7 @@ from monai_dgm.networks.anchors import (
     opacity_anchors,
     pyramid_levels,
 )
+from monai_dgm.networks.efficientnet import FEATURE_WIDTHS, EfficientNetLite
 
 __all__ = ["BACKBONES", "DETECTION_CHANNELS", "OpacityDetector", "swap_axes"]
 
@@ -36,6 +37,7 @@ BACKBONES: dict[str, tuple[str, list[int]]] = {
     "resnet18": ("basic", [2, 2, 2, 2]),
     "resnet34": ("basic", [3, 4, 6, 3]),
     "resnet50": ("bottleneck", [3, 4, 6, 3]),
+    "efficientnet_lite2": ("", []),
 }
 DETECTION_CHANNELS = ("xmin", "ymin", "xmax", "ymax", "score")
 
@@ -69,6 +71,28 @@ class _FeaturePyramid(nn.Module):
         x = self.body.layer3(x)
         maps["3"] = x
         maps["4"] = self.body.layer4(x)
+        return self.fpn(maps)
+
+
+class _EfficientNetPyramid(nn.Module):
+    """EfficientNet-lite2 and MONAI's feature pyramid; level 1 is at a quarter of the side, as in a ResNet."""
+
+    def __init__(self, in_channels: int, levels: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        self.body = EfficientNetLite(in_channels)
+        self.levels = tuple(levels)
+        self.out_channels = out_channels
+        self.fpn = FeaturePyramidNetwork(2, [FEATURE_WIDTHS[level] for level in levels], out_channels)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature maps, finest first."""
+        features = self.body(images)
+        maps: dict[str, Tensor] = {}
+        if 1 in self.levels:
+            maps["1"] = features[1]
+        maps["2"] = features[2]
+        maps["3"] = features[3]
+        maps["4"] = features[4]
         return self.fpn(maps)
 
 
@@ -120,6 +144,26 @@ class _Detector(RetinaNetDetector):
         return found
 
 
+def _make_pyramid(
+    backbone: str, in_channels: int, width: float, levels: Sequence[int], out_channels: int
+) -> _FeaturePyramid | _EfficientNetPyramid:
+    if backbone == "efficientnet_lite2":
+        return _EfficientNetPyramid(in_channels, levels, out_channels)
+    block, layers = BACKBONES[backbone]
+    body = ResNet(
+        block,
+        layers,
+        get_inplanes(),
+        spatial_dims=2,
+        n_input_channels=in_channels,
+        conv1_t_stride=2,
+        widen_factor=width,
+        feed_forward=False,
+        bias_downsample=False,
+    )
+    return _FeaturePyramid(body, levels, out_channels)
+
+
 class OpacityDetector(nn.Module):
     """RetinaNet for lung opacities, without pretrained weights (nothing is downloaded).
 
@@ -130,7 +174,7 @@ class OpacityDetector(nn.Module):
         in_channels: 1 for [image], 2 for [image, residue].
         backbone: one of :data:`BACKBONES`.
         image_size: side S of the model input in pixels, a multiple of 32: anchors and pyramid follow it.
-        width: factor of the backbone's channels.
+        width: factor of the backbone's channels, of a ResNet.
         fpn_channels: of the feature pyramid and the heads, a multiple of 16: the heads normalise eight groups of them.
         score_threshold: detections below are not given.
         nms_threshold: of two detections that overlap with a larger IoU the better one is given.
@@ -157,19 +201,7 @@ class OpacityDetector(nn.Module):
         if image_size % 32 != 0 or image_size < 32 or fpn_channels % 16 != 0:
             got = f"{image_size} and {fpn_channels}"
             raise ValueError(f"expected an image_size that is a multiple of 32 and fpn_channels of 16, got {got}")
-        block, layers = BACKBONES[backbone]
-        body = ResNet(
-            block,
-            layers,
-            get_inplanes(),
-            spatial_dims=2,
-            n_input_channels=in_channels,
-            conv1_t_stride=2,
-            widen_factor=width,
-            feed_forward=False,
-            bias_downsample=False,
-        )
-        features = _FeaturePyramid(body, pyramid_levels(image_size), fpn_channels)
+        features = _make_pyramid(backbone, in_channels, width, pyramid_levels(image_size), fpn_channels)
         self.anchors = opacity_anchors(image_size)
         self.num_anchors: int = self.anchors.num_anchors_per_location()[0]
         self.network = RetinaNet(2, 1, self.num_anchors, features, size_divisible=32)
