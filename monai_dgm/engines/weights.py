@@ -18,6 +18,7 @@ from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
+    "DECOMPOSER_SETTINGS",
     "PAPER_SETTINGS",
     "find_weights",
     "first_line",
@@ -35,7 +36,12 @@ PAPER_SETTINGS = {
     "num_res_blocks": 4,
     "normal_skips": False,
     "residue_skips": False,
+    "composition": "additive",
+    "residue_encoder": "paper",
+    "num_categories": 0,
 }
+DECOMPOSER_SETTINGS = tuple(name for name in PAPER_SETTINGS if name != "image_size")
+"""Settings that are arguments of :class:`monai_dgm.networks.decomposer.Decomposer`."""
 
 
 @contextmanager

@@ -47,6 +47,32 @@ METRIC_SECTIONS: dict[str, dict[str, Words]] = {
             "Smoothed residue, pixel average precision", "pooled, |a| after a Gaussian of side / 64"
         ),
         "pointing_game": Words("Pointing game", "the peak of the smoothed |a| lies in an opacity"),
+        "pointing_game_smallest_third": Words("Pointing game, small opacities", "the third with the smallest boxes"),
+        "residue_area_correlation": Words(
+            "Mean |a| and opacity area, correlation", "Pearson, on images with opacities", unit_interval=False
+        ),
+        "removed_pixel_ap": Words("Removed, pixel average precision", "smoothed z − y' where positive, instead of |a|"),
+        "removed_pixel_ap_image_mean": Words("Removed, pixel average precision by image", "as for the residue"),
+        "removed_pointing_game": Words("Removed, pointing game", "the peak of z − y' lies in an opacity"),
+    },
+    "Residue above priors that never look": {
+        f"{figure}/above_{prior}": Words(f"{label} above the {name}", "paired difference", unit_interval=False)
+        for figure, label in (
+            ("residue_pixel_ap", "Pixel AP"),
+            ("residue_pixel_ap_image_mean", "Pixel AP by image"),
+            ("pointing_game", "Pointing game"),
+        )
+        for prior, name in (
+            ("mean_box_prior", "mean box prior"),
+            ("lung_aligned_prior", "lung-aligned prior"),
+            ("mean_blob", "mean blob"),
+        )
+    },
+    "Residue and normal image agree": {
+        "identity_error_normal": Words(
+            "|z − y' − a| on normals", "0 where they add up to the radiograph", _LOWER, False
+        ),
+        "identity_error_abnormal": Words("|z − y' − a| on abnormals", "as above", _LOWER, False),
     },
     "Normal image": {
         "normal_ssim": Words("SSIM to the input", "on normals, where the normal image should be the input"),
@@ -77,8 +103,10 @@ CARDS = {
 }
 BASELINES = {
     "brightness": "brightness",
+    "lung_aligned_prior": "lung-aligned prior",
     "lung_box": "lung box",
     "lung_mask": "lung mask",
+    "mean_blob": "mean blob",
     "mean_box_prior": "mean box prior",
     "mean_lung_box": "mean lung box",
 }

@@ -17,7 +17,7 @@ from monai_dgm.data.decomposed import DecomposedDataset, check_channels
 from monai_dgm.data.sources import Splits
 from monai_dgm.engines.files import describe_model, weights_sha256
 from monai_dgm.engines.residues.cached import cached_residues
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import DECOMPOSER_SETTINGS, load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import Decomposer
 
@@ -52,8 +52,7 @@ def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "
     if not Path(path).is_file():
         raise InputError(f"{path}: expected the weights of a decomposer (bundles/dgm trains one), there are none")
     settings = read_model_settings(path)
-    names = ("base_width", "num_res_blocks", "normal_skips", "residue_skips")
-    network = Decomposer(**{name: settings[name] for name in names})
+    network = Decomposer(**{name: settings[name] for name in DECOMPOSER_SETTINGS})
     return load_weights(network, path).to(device).eval().requires_grad_(False)  # type: ignore[return-value]
 
 
