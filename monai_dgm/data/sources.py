@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.manifest import load_manifest
@@ -15,11 +17,14 @@ from monai_dgm.data.rsna import LABELS, load_rsna
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.data.splits import check_disjoint, rsna_split, select_folds, split_by_patient
 from monai_dgm.errors import InputError
+from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.prior_maps import fit_mean_box_prior, fit_mean_lung_box
+from monai_dgm.transforms.boxes import box_of_mask
 
-__all__ = ["Baselines", "Splits", "fit_baselines", "load_splits"]
+__all__ = ["Baselines", "FindLungs", "Splits", "fit_baselines", "load_splits", "lung_box_of"]
 
 Datalist = list[dict[str, Any]]
+FindLungs = Callable[[Tensor], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -84,30 +89,61 @@ def load_splits(
 
 @dataclass(frozen=True)
 class Baselines:
-    """Baselines of localisation that do not look at the image: mean box prior and mean lung box, None where unknown."""
+    """Baselines of localisation that do not look at the image: priors and the mean lung box, None where unknown."""
 
     mean_box_prior: np.ndarray | None
     mean_lung_box: np.ndarray | None
+    aligned_prior: LungAlignedPrior | None = None
+    mean_blob: np.ndarray | None = None
 
 
-def fit_baselines(dataset: RadiographDataset, limit: int = 400) -> Baselines:
+def lung_box_of(
+    dataset: RadiographDataset, index: int, truth: dict[str, Any], find_lungs: FindLungs | None
+) -> np.ndarray | None:
+    """Box (4,) of an image's lungs, of the known mask or else of a segmentor; None where neither finds any.
+
+    Args:
+        dataset: the images.
+        index: which.
+        truth: of it.
+        find_lungs: a segmentor, or None.
+    """
+    if "lung_mask" in truth:
+        return box_of_mask(truth["lung_mask"])
+    return None if find_lungs is None else box_of_mask(find_lungs(dataset.images_as_tensor([index]))[0])
+
+
+def fit_baselines(
+    dataset: RadiographDataset,
+    limit: int = 400,
+    find_lungs: FindLungs | None = None,
+    mean_blob: np.ndarray | None = None,
+) -> Baselines:
     """Fit the baselines on a training set.
 
     Args:
         dataset: training images; their opacity masks and lung masks are used as far as they are known.
         limit: at most that many masks of each kind.
+        find_lungs: (B, 1, S, S) -> bool (B, S, S), a lung segmentor, for the images without a lung mask.
+        mean_blob: (S, S), see :func:`monai_dgm.metrics.localisation.localisation_rows`.
     """
     opacity_masks: list[np.ndarray] = []
     lung_masks: list[np.ndarray] = []
+    aligned: list[tuple[np.ndarray, np.ndarray]] = []
     for index, item in enumerate(dataset.items):
         wanted = len(item.get("opacity_boxes", ())) or item.get("opacity_mask") or item.get("lung_mask")
         if not wanted or (len(opacity_masks) >= limit and len(lung_masks) >= limit):
             continue
         truth = dataset.truth(index)
+        if "opacity_mask" in truth and truth["opacity_mask"].any() and len(aligned) < limit:
+            box = lung_box_of(dataset, index, truth, find_lungs)
+            aligned += [] if box is None else [(truth["opacity_mask"], box)]
         for name, masks in (("opacity_mask", opacity_masks), ("lung_mask", lung_masks)):
             if name in truth and truth[name].any() and len(masks) < limit:
                 masks.append(truth[name])
     return Baselines(
         fit_mean_box_prior(opacity_masks) if opacity_masks else None,
         fit_mean_lung_box(lung_masks) if lung_masks else None,
+        LungAlignedPrior.fit([mask for mask, _ in aligned], [box for _, box in aligned]) if aligned else None,
+        mean_blob,
     )

@@ -38,6 +38,9 @@ PAPER_SETTINGS = {
     "num_res_blocks": 4,
     "normal_skips": False,
     "residue_skips": False,
+    "composition": "additive",
+    "residue_encoder": "paper",
+    "num_categories": 0,
 }
 
 

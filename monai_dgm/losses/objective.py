@@ -10,6 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from monai_dgm.losses.adversarial import generator_adversarial_loss
+from monai_dgm.losses.boxes import (
+    blank_outside_loss,
+    box_evidence_loss,
+    coupling_loss,
+    image_evidence_loss,
+    lesion_mask_loss,
+)
 from monai_dgm.losses.latent import kl_loss, latent_regression_loss
 from monai_dgm.losses.reconstruction import (
     balanced_l1_loss,
@@ -17,6 +24,7 @@ from monai_dgm.losses.reconstruction import (
     l1_loss,
     normal_ssim_loss,
     residue_evidence_loss,
+    weighted_l1_loss,
 )
 from monai_dgm.losses.total_variation import total_variation_loss
 
@@ -41,6 +49,12 @@ class ObjectiveWeights:
         normal_ssim: on 1 - SSIM of y' to the normal image, of normal images and superimposed opacities.
         evidence: on :func:`monai_dgm.losses.reconstruction.residue_evidence_loss`.
         kl, latent_regression: the losses the authors tried and left out (section 6).
+        coupling: on :func:`monai_dgm.losses.boxes.coupling_loss`.
+        box_outside, box_inside: on mean |a| outside, and the evidence inside, of boxes (:mod:`monai_dgm.losses.boxes`).
+        lesion_mask: on the cross entropy of the mask with boxes, for a masked composition.
+        image_evidence: on :func:`monai_dgm.losses.boxes.image_evidence_loss`, for abnormal images without known boxes.
+        proposal: on L1 of D_G's proposal to the normal image where that is known, for a masked composition.
+        category: on the cross entropy of the head for categories.
     """
 
     adversarial: float = 10.0
@@ -55,6 +69,13 @@ class ObjectiveWeights:
     evidence: float = 0.0
     kl: float = 0.0
     latent_regression: float = 0.0
+    coupling: float = 0.0
+    box_outside: float = 0.0
+    box_inside: float = 0.0
+    lesion_mask: float = 0.0
+    image_evidence: float = 0.0
+    proposal: float = 0.0
+    category: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -70,6 +91,9 @@ class DGMObjective:
         weights: :class:`ObjectiveWeights`, or a mapping of its fields (as a bundle's configuration has it).
         evidence_margin, evidence_fraction: of the evidence term.
         superimposed_teach_head: whether images with superimposed opacities count as abnormal for the head.
+        intensity_scale: residue, on the [-1, 1] scale, at which a pixel is marked with probability 0.63 (terms of boxes
+            and of image-level evidence).
+        evidence_cells: of :func:`monai_dgm.losses.boxes.image_evidence_loss`.
     """
 
     def __init__(
@@ -78,11 +102,15 @@ class DGMObjective:
         evidence_margin: float = 0.2,
         evidence_fraction: float = 0.05,
         superimposed_teach_head: bool = False,
+        intensity_scale: float = 0.1,
+        evidence_cells: float = 25.0,
     ) -> None:
         self.superimposed_teach_head = superimposed_teach_head
         self.weights = weights if isinstance(weights, ObjectiveWeights) else ObjectiveWeights(**(weights or {}))
         self.evidence_margin = evidence_margin
         self.evidence_fraction = evidence_fraction
+        self.intensity_scale = intensity_scale
+        self.evidence_cells = evidence_cells
 
     @property
     def needs_second_pass(self) -> bool:
@@ -101,7 +129,9 @@ class DGMObjective:
         Args:
             outputs: of :class:`monai_dgm.networks.dgm.DGM`, for the images of ``batch``.
             batch: ``image`` (B, 1, S, S), ``label`` (B,), and, where opacities were superimposed, ``superimposed``
-                (B,) bool with ``true_normal`` (B, 1, S, S).
+                (B,) bool with ``true_normal`` (B, 1, S, S). The terms of boxes need ``box_weight`` (B, 1, S, S) and
+                ``complete`` (B,) bool (:mod:`monai_dgm.losses.boxes`), that of categories ``category`` (B,), -1 where
+                unknown.
             fake_scores: D(y') for each scale.
             second_pass: ``residue`` (B, 1, S, S) and ``abnormality_logit`` (B, 1) of y' through frozen copies, and
                 ``normal_code``, ``residue_code`` of z'' for latent regression, where those terms have a weight.
@@ -115,10 +145,12 @@ class DGMObjective:
         }
         if "joint_reconstruction" in outputs:
             terms["joint_reconstruction"] = l1_loss(outputs["joint_reconstruction"], image)
+        known = (batch["label"] == 0) | batch.get("superimposed", torch.zeros_like(batch["label"], dtype=torch.bool))
+        if self.weights.coupling > 0:
+            terms["coupling"] = coupling_loss(outputs["residue"], image, outputs["normal"])
+        if self.weights.proposal > 0:
+            terms["proposal"] = weighted_l1_loss(outputs["proposal"], batch.get("true_normal", image), known)
         if self.weights.normal_ssim > 0:
-            known = (batch["label"] == 0) | batch.get(
-                "superimposed", torch.zeros_like(batch["label"], dtype=torch.bool)
-            )
             terms["normal_ssim"] = normal_ssim_loss(outputs["normal"], batch.get("true_normal", image), known)
         if "superimposed" in batch:
             terms["paired_normal"] = self._paired(outputs["normal"], batch["true_normal"], batch)
@@ -143,6 +175,27 @@ class DGMObjective:
             terms["evidence"] = residue_evidence_loss(residue, label, self.evidence_margin, self.evidence_fraction)
         if "superimposed" in batch:
             terms["paired_residue"] = self._paired(residue, batch["image"] - batch["true_normal"], batch)
+        terms.update(self._box_terms(outputs, batch))
+        if self.weights.category > 0:
+            logits, category = outputs["category_logits"].float(), batch["category"]
+            terms["category"] = F.cross_entropy(logits, category, ignore_index=-1, reduction="sum") / len(category)
+        return terms
+
+    def _box_terms(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Terms of :mod:`monai_dgm.losses.boxes` that have a weight."""
+        weights, residue, abnormal = self.weights, outputs["residue"], batch["label"] == 1
+        terms = {}
+        if weights.box_outside > 0:
+            terms["box_outside"] = blank_outside_loss(residue, batch["box_weight"], batch["complete"] & abnormal)
+        if weights.box_inside > 0:
+            known = batch["complete"] & abnormal
+            terms["box_inside"] = box_evidence_loss(residue, batch["box_weight"], known, self.intensity_scale)
+        if weights.lesion_mask > 0:
+            known = batch["complete"] | ~abnormal
+            terms["lesion_mask"] = lesion_mask_loss(outputs["mask_logit"], batch["box_weight"], known)
+        if weights.image_evidence > 0:
+            owing = abnormal & ~batch.get("complete", torch.zeros_like(abnormal))
+            terms["image_evidence"] = image_evidence_loss(residue, owing, self.intensity_scale, self.evidence_cells)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:

@@ -37,6 +37,7 @@ class DecompositionResult:
         opacity_boxes: (N, 4) in model coordinates, when known; used where there is no mask.
         lung_mask: (S, S), nonzero in the lungs, when known.
         true_normal: float32 (S, S) in [-1, 1], when known (simulated radiographs).
+        lung_box: (4,) in model coordinates, of a known or a segmented lung, for the prior aligned to it.
     """
 
     image_id: str
@@ -54,6 +55,7 @@ class DecompositionResult:
     true_normal: Plane | None = None
     view: str = UNKNOWN
     sex: str = UNKNOWN
+    lung_box: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         for name in ("image", "normal", "residue", "opacity_mask", "lung_mask", "true_normal"):

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.metrics import classification
 from monai_dgm.metrics import image_quality as fidelity
+from monai_dgm.metrics.agreement import identity_rows
+from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.case_results import (
     DecompositionResult,
     Group,
@@ -45,6 +47,8 @@ def evaluate_decomposition(
     *,
     mean_box_prior: ArrayLike | None = None,
     mean_lung_box: ArrayLike | None = None,
+    aligned_prior: LungAlignedPrior | None = None,
+    mean_blob: ArrayLike | None = None,
 ) -> list[MetricRow]:
     """All figures of all groups.
 
@@ -55,6 +59,8 @@ def evaluate_decomposition(
         groups: which records count, by group name; None is :func:`standard_groups`.
         mean_box_prior: (S, S) from :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior` on training images.
         mean_lung_box: (4,) from :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box` on training images.
+        aligned_prior: from :class:`monai_dgm.metrics.aligned_prior.LungAlignedPrior` on training images.
+        mean_blob: (S, S), mean of the superimposed opacities that a training saw.
 
     Returns:
         Rows, group by group; a group without records has none. A figure is left out where nobody has the truth that it
@@ -73,7 +79,8 @@ def evaluate_decomposition(
         if members:
             cohort = Cohort.draw(name, members, num_bootstrap, seed)
             rows += _detection_rows(cohort) + _strength_rows(cohort)
-            rows += localisation_rows(cohort, mean_box_prior, mean_lung_box)
+            rows += identity_rows(cohort)
+            rows += localisation_rows(cohort, mean_box_prior, mean_lung_box, aligned_prior, mean_blob)
             rows += _likeness_rows(cohort) + _truth_rows(cohort) + _collapse_rows(cohort)
     return rows
 

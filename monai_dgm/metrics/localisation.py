@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from monai_dgm.metrics.agreement import removed_score, size_rows
+from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.case_results import DecompositionResult, MetricRow
 from monai_dgm.metrics.cohort import Cohort
 from monai_dgm.metrics.intervals import PixelHistograms, pixel_histograms, weighted_mean
@@ -20,6 +22,8 @@ ScoreMap = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
+PRIORS = ("mean_box_prior", "lung_aligned_prior", "mean_blob")
+"""Baselines that the residue's paired difference is printed to."""
 FIGURES = ("residue_pixel_ap", "residue_pixel_ap_image_mean", "pointing_game")
 
 
@@ -54,7 +58,11 @@ def pointing_hit(score: ArrayLike, area: ArrayLike) -> float:
 
 
 def baseline_scores(
-    record: DecompositionResult, mean_box_prior: ArrayLike | None, mean_lung_box: ArrayLike | None
+    record: DecompositionResult,
+    mean_box_prior: ArrayLike | None,
+    mean_lung_box: ArrayLike | None,
+    aligned_prior: LungAlignedPrior | None = None,
+    mean_blob: ArrayLike | None = None,
 ) -> dict[str, ScoreMap]:
     """Score maps (S, S) of the baselines that exist for an image, by name."""
     shape = (record.image.shape[0], record.image.shape[1])
@@ -66,12 +74,16 @@ def baseline_scores(
         scores["mean_lung_box"] = box_score(mean_lung_box, shape)
     if mean_box_prior is not None:
         scores["mean_box_prior"] = np.asarray(mean_box_prior, dtype=np.float32)
+    if aligned_prior is not None and record.lung_box is not None:
+        scores["lung_aligned_prior"] = aligned_prior.place(record.lung_box, shape)
+    if mean_blob is not None:
+        scores["mean_blob"] = np.asarray(mean_blob, dtype=np.float32)
     return scores
 
 
 @dataclass(frozen=True)
 class LocalisationScores:
-    """What the localisation figures of one kind of score map come from.
+    """What the localisation metrics of one kind of score map are computed from.
 
     Attributes:
         histograms: score histograms of N images.
@@ -105,18 +117,25 @@ class LocalisationScores:
 
 
 def localisation_rows(
-    cohort: Cohort, mean_box_prior: ArrayLike | None = None, mean_lung_box: ArrayLike | None = None
+    cohort: Cohort,
+    mean_box_prior: ArrayLike | None = None,
+    mean_lung_box: ArrayLike | None = None,
+    aligned_prior: LungAlignedPrior | None = None,
+    mean_blob: ArrayLike | None = None,
 ) -> list[MetricRow]:
     """Figures of |a| on the images with an opacity area, then of each baseline on the images it exists for.
 
     ``residue_pixel_ap`` pools the pixels of all these images; ``residue_pixel_ap_image_mean`` ranks the pixels of each
     image by themselves and averages. The note of a baseline's row compares it with the residue on the same images in
-    the same resamples.
+    the same resamples, and a row ``<metric>/above_<baseline>`` has the difference with its interval. Figures that
+    begin with ``removed`` are of what y' took away instead of |a|.
 
     Args:
         cohort: records and resamples.
         mean_box_prior: (S, S), see :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior`.
         mean_lung_box: (4,), see :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box`.
+        aligned_prior: see :mod:`monai_dgm.metrics.aligned_prior`; of the images whose lung box is known.
+        mean_blob: (S, S), mean of the superimposed opacities of a training, which saw no box.
     """
     areas_of = [record.opacity_area() for record in cohort.records]
     cohort = cohort.take([i for i, area in enumerate(areas_of) if area is not None])
@@ -127,10 +146,15 @@ def localisation_rows(
     if not all(np.isfinite(residue).all() for residue in residues):
         return [cohort.row(name, math.nan, [], "a residue is not finite: the network diverged") for name in FIGURES]
     ours = LocalisationScores.measure(residues, areas)
-    rows = [cohort.row(name, *figure) for name, figure in ours.metrics(cohort.weights).items()]
+    rows = [cohort.row(name, *metric) for name, metric in ours.metrics(cohort.weights).items()]
     smoothed = pixel_histograms([smoothed_score(score) for score in residues], areas).pooled_average_precision
     rows.append(cohort.row("residue_pixel_ap_smoothed", float(smoothed()[0]), smoothed(cohort.weights)))
-    baselines = [baseline_scores(record, mean_box_prior, mean_lung_box) for record in cohort.records]
+    taken = LocalisationScores.measure([removed_score(record) for record in cohort.records], areas)
+    for name, metric in taken.metrics(cohort.weights).items():
+        rows.append(cohort.row(name.replace("residue_", "removed_").replace("pointing", "removed_pointing"), *metric))
+    rows += size_rows(cohort, ours.hits)
+    known = (mean_box_prior, mean_lung_box, aligned_prior, mean_blob)
+    baselines = [baseline_scores(record, *known) for record in cohort.records]
     for name in sorted({name for scores in baselines for name in scores}):
         index = [i for i, scores in enumerate(baselines) if name in scores]
         theirs = LocalisationScores.measure([baselines[i][name] for i in index], [areas[i] for i in index])
@@ -142,10 +166,13 @@ def _baseline_rows(
     baseline: str, cohort: Cohort, theirs: LocalisationScores, ours: LocalisationScores
 ) -> list[MetricRow]:
     residue = ours.metrics(cohort.weights)
-    return [
-        cohort.row(f"{name}/baseline_{baseline}", value, samples, _compared(*residue[name], samples))
-        for name, (value, samples) in theirs.metrics(cohort.weights).items()
-    ]
+    rows = []
+    for name, (value, samples) in theirs.metrics(cohort.weights).items():
+        own, own_samples = residue[name]
+        rows.append(cohort.row(f"{name}/baseline_{baseline}", value, samples, _compared(own, own_samples, samples)))
+        if baseline in PRIORS:
+            rows.append(cohort.row(f"{name}/above_{baseline}", own - value, own_samples - samples))
+    return rows
 
 
 def _compared(value: float, residue: FloatArray, baseline: FloatArray) -> str:

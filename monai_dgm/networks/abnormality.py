@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from monai_dgm.networks.blocks import ResidualBlock
-from monai_dgm.networks.dgm import AbnormalityHead, Encoder, check_image_size
+from monai_dgm.networks.dgm import AbnormalityHead, check_image_size, encoder_widths, make_residue_encoder
+from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 
 __all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
 
@@ -24,12 +26,22 @@ class AbnormalityNetwork(nn.Module):
         base_width, num_res_blocks: as in :class:`monai_dgm.networks.dgm.DGM`.
         in_channels: channels of the radiograph.
         norm: "none" as in the paper, or "batch": learns faster, and :func:`fold_batch_norms` makes the paper's of it.
+        residue_encoder: as in :class:`monai_dgm.networks.dgm.DGM`; "efficientnet_lite2" as a decomposer stores it,
+            without batch norms.
     """
 
-    def __init__(self, base_width: int = 64, num_res_blocks: int = 4, in_channels: int = 1, norm: str = "none") -> None:
+    def __init__(
+        self,
+        base_width: int = 64,
+        num_res_blocks: int = 4,
+        in_channels: int = 1,
+        norm: str = "none",
+        residue_encoder: str = "paper",
+    ) -> None:
         super().__init__()
-        self.residue_encoder = Encoder(norm, in_channels, base_width, num_res_blocks)
-        self.abnormality_head = AbnormalityHead(8 * base_width)
+        encoder = make_residue_encoder(residue_encoder, in_channels, base_width, num_res_blocks, norm)
+        self.residue_encoder = fold_efficientnet(encoder) if isinstance(encoder, EfficientNetLite) else encoder
+        self.abnormality_head = AbnormalityHead(encoder_widths(residue_encoder, base_width)[4])
 
     def forward(self, image: Tensor) -> Tensor:
         """z, (B, C, S, S) in [-1, 1], S a multiple of 32 -> logits (B, 1).
@@ -51,12 +63,13 @@ def fold_batch_norms(network: AbnormalityNetwork) -> AbnormalityNetwork:
         network: with norm "batch" (returned as a copy with norm "none") or "none" (a copy as it is).
     """
     folded = copy.deepcopy(network).eval()
-    for stage in folded.residue_encoder.stages:
+    encoder: Any = folded.residue_encoder
+    for stage in encoder.stages:
         assert isinstance(stage, nn.Sequential)
         conv, norm = stage[0], stage[1]
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             stage[0], stage[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    for block in folded.residue_encoder.res_blocks:
+    for block in encoder.res_blocks:
         assert isinstance(block, ResidualBlock)
         if isinstance(block.norm_1, nn.BatchNorm2d) and isinstance(block.norm_2, nn.BatchNorm2d):
             block.conv_1, block.norm_1 = fuse_conv_bn_eval(block.conv_1, block.norm_1), nn.Identity()

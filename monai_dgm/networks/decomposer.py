@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
-from monai_dgm.networks.dgm import DGM, check_image_size
+from monai_dgm.networks.dgm import DGM, check_image_size, compose_masked
+from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 from monai_dgm.networks.residue_system import ResidueSystem
 
 __all__ = [
@@ -29,14 +30,23 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
     give the same numbers.
 
     Args:
-        base_width, num_res_blocks, normal_skips, residue_skips: as in :class:`monai_dgm.networks.dgm.DGM`.
+        base_width, num_res_blocks, normal_skips, residue_skips, composition, residue_encoder, num_categories: as in
+            :class:`monai_dgm.networks.dgm.DGM`.
     """
 
     def __init__(
-        self, base_width: int = 64, num_res_blocks: int = 4, normal_skips: bool = False, residue_skips: bool = False
+        self,
+        base_width: int = 64,
+        num_res_blocks: int = 4,
+        normal_skips: bool = False,
+        residue_skips: bool = False,
+        composition: str = "additive",
+        residue_encoder: str = "paper",
+        num_categories: int = 0,
     ) -> None:
         super().__init__()
-        dgm = DGM(1, base_width, num_res_blocks, False, normal_skips, residue_skips)
+        size = (base_width, num_res_blocks, False, normal_skips, residue_skips)
+        dgm = DGM(1, *size, composition, residue_encoder, num_categories)
         self._take(dgm, lambda part: part)  # no copies: nothing else holds these parts
 
     @classmethod
@@ -49,10 +59,13 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
 
     def _take(self, dgm: DGM, own: Callable[[Any], Any]) -> None:
         self.normal_encoder = own(dgm.normal_encoder)
-        self.residue_encoder = own(dgm.residue_encoder)
+        self.masked: bool = dgm.masked
+        encoder = dgm.residue_encoder
+        self.residue_encoder = fold_efficientnet(encoder) if isinstance(encoder, EfficientNetLite) else own(encoder)
         self.normal_decoder = bake_upsampling(own(dgm.normal_decoder))
         self.residue_decoder = bake_upsampling(own(dgm.residue_decoder))
         self.abnormality_head = own(dgm.abnormality_head)
+        self.category_head = own(dgm.category_head)
         settings = dgm.network_settings()
         self._network_settings = {name: settings[name] for name in inspect.signature(Decomposer).parameters}
 
@@ -78,9 +91,28 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
             check_image_size(image)
         residue_features = self.residue_encoder(image)
         normal = self.normal_decoder(self.normal_encoder(image), image)
-        residue = self.residue_decoder(residue_features, image)
+        if self.masked:
+            mask_logit = 2 * self.residue_decoder.logits(residue_features, image)
+            normal, residue = compose_masked(image, normal, mask_logit)
+        else:
+            residue = self.residue_decoder(residue_features, image)
         probability = torch.sigmoid(self.abnormality_head(residue_features[-1]))
         return torch.cat((normal, residue, probability[:, :, None, None].expand_as(normal)), dim=1)
+
+    @torch.jit.unused
+    def category_probabilities(self, image: Tensor) -> Tensor:
+        """Probability of each category, (B, K), in the order of :data:`monai_dgm.data.manifest.CATEGORIES`.
+
+        Args:
+            image: (B, 1, S, S) in [-1, 1], S a multiple of 32.
+
+        Raises:
+            ValueError: a decomposer that was not trained on categories.
+        """
+        if self.category_head is None:
+            raise ValueError("expected a decomposer with a head for categories, this one has none")
+        check_image_size(image)
+        return torch.softmax(self.category_head(self.residue_encoder(image)[-1]), dim=1)
 
 
 def bake_upsampling(module: nn.Module) -> Any:

@@ -24,6 +24,7 @@ from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
+from monai_dgm.networks.efficientnet import FEATURE_WIDTHS, EfficientNetLite
 from monai_dgm.utils.torchvision_import import ensure_torchvision
 
 __all__ = ["BACKBONES", "DETECTION_CHANNELS", "OpacityDetector", "opacity_anchors", "pyramid_levels", "swap_axes"]
@@ -32,6 +33,7 @@ BACKBONES: dict[str, tuple[str, list[int]]] = {
     "resnet18": ("basic", [2, 2, 2, 2]),
     "resnet34": ("basic", [3, 4, 6, 3]),
     "resnet50": ("bottleneck", [3, 4, 6, 3]),
+    "efficientnet_lite2": ("", []),
 }
 DETECTION_CHANNELS = ("xmin", "ymin", "xmax", "ymax", "score")
 
@@ -108,6 +110,28 @@ class _FeaturePyramid(nn.Module):
         return self.fpn(self.body(images))
 
 
+class _EfficientNetPyramid(nn.Module):
+    """EfficientNet-lite2 and MONAI's feature pyramid; level 1 is at a quarter of the side, as in a ResNet."""
+
+    def __init__(self, in_channels: int, levels: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        self.body = EfficientNetLite(in_channels)
+        self.levels = tuple(levels)
+        self.out_channels = out_channels
+        self.fpn = FeaturePyramidNetwork(2, [FEATURE_WIDTHS[level] for level in levels], out_channels)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature maps, finest first."""
+        features = self.body(images)
+        maps: dict[str, Tensor] = {}
+        if 1 in self.levels:
+            maps["1"] = features[1]
+        maps["2"] = features[2]
+        maps["3"] = features[3]
+        maps["4"] = features[4]
+        return self.fpn(maps)
+
+
 def _out_channels(stage: nn.Module) -> int:
     return [module.out_channels for module in stage.modules() if isinstance(module, nn.Conv2d)][-1]
 
@@ -154,6 +178,26 @@ class _Detector(RetinaNetDetector):
         return matches
 
 
+def _make_pyramid(
+    backbone: str, in_channels: int, width: float, levels: Sequence[int], out_channels: int
+) -> _FeaturePyramid | _EfficientNetPyramid:
+    if backbone == "efficientnet_lite2":
+        return _EfficientNetPyramid(in_channels, levels, out_channels)
+    block, layers = BACKBONES[backbone]
+    body = ResNet(
+        block,
+        layers,
+        get_inplanes(),
+        spatial_dims=2,
+        n_input_channels=in_channels,
+        conv1_t_stride=2,
+        widen_factor=width,
+        feed_forward=False,
+        bias_downsample=False,
+    )
+    return _FeaturePyramid(body, levels, out_channels)
+
+
 class OpacityDetector(nn.Module):
     """RetinaNet for lung opacities, without pretrained weights (nothing is downloaded).
 
@@ -191,19 +235,7 @@ class OpacityDetector(nn.Module):
         if image_size % 32 or image_size < 32 or fpn_channels % 16:
             expected = "an image_size that is a multiple of 32 and fpn_channels of 16"
             raise ValueError(f"expected {expected}, got {image_size} and {fpn_channels}")
-        block, layers = BACKBONES[backbone]
-        body = ResNet(
-            block,
-            layers,
-            get_inplanes(),
-            spatial_dims=2,
-            n_input_channels=in_channels,
-            conv1_t_stride=2,
-            widen_factor=width,
-            feed_forward=False,
-            bias_downsample=False,
-        )
-        features = _FeaturePyramid(body, pyramid_levels(image_size), fpn_channels)
+        features = _make_pyramid(backbone, in_channels, width, pyramid_levels(image_size), fpn_channels)
         self.anchors = opacity_anchors(image_size)
         self.num_anchors: int = self.anchors.num_anchors_per_location()[0]
         self.network = RetinaNet(2, 1, self.num_anchors, features, size_divisible=32)

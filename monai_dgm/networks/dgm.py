@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,11 +10,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_dgm.networks.blocks import AdaptiveResidualBlock, ResidualBlock, UpsampleConv2d, make_norm
+from monai_dgm.networks.efficientnet import FEATURE_WIDTHS, EfficientNetLite
 
 if TYPE_CHECKING:
     from monai_dgm.networks.decomposer import Decomposer
 
-__all__ = ["DGM", "AbnormalityHead", "Decoder", "Encoder", "JointDecoder"]
+__all__ = [
+    "COMPOSITIONS",
+    "DGM",
+    "RESIDUE_ENCODERS",
+    "AbnormalityHead",
+    "Decoder",
+    "Encoder",
+    "JointDecoder",
+    "compose_masked",
+    "encoder_widths",
+]
+
+COMPOSITIONS = ("additive", "masked")
+"""How normal image and residue come about: as in the paper, or by :func:`compose_masked`."""
+
+RESIDUE_ENCODERS = ("paper", "efficientnet_lite2")
+"""E_F of Table 1, or :class:`monai_dgm.networks.efficientnet.EfficientNetLite`."""
 
 _STAGE_WIDTHS = (1, 1, 2, 4, 8)  # multiples of base_width after each stride-2 convolution (Table 1)
 
@@ -59,18 +77,27 @@ class Decoder(nn.Module):
         skip_connections: add the encoder's features, through 1 x 1 convolutions, before each stage's normalisation,
             and the image itself (as four half-resolution phases) to the last: not in the paper. What passes through
             the 1/32 code alone is blurred.
+        feature_widths: channels of the encoder's features, finest first; None for those of :class:`Encoder`. A code
+            that is not 8 x ``base_width`` wide passes a 1 x 1 convolution first.
     """
 
     def __init__(
-        self, out_channels: int = 1, base_width: int = 64, num_res_blocks: int = 4, skip_connections: bool = False
+        self,
+        out_channels: int = 1,
+        base_width: int = 64,
+        num_res_blocks: int = 4,
+        skip_connections: bool = False,
+        feature_widths: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         widths = [m * base_width for m in (8, 8, 4, 2, 1)]
+        given = list(feature_widths or (m * base_width for m in _STAGE_WIDTHS))
+        self.entry = nn.Identity() if given[4] == widths[0] else nn.Conv2d(given[4], widths[0], 1)
         self.res_blocks = nn.Sequential(*(ResidualBlock(widths[0], widths[0], "layer") for _ in range(num_res_blocks)))
         self.up_convs = nn.ModuleList(UpsampleConv2d(widths[i], widths[i + 1], 5) for i in range(4))
         self.norms = nn.ModuleList(make_norm("layer", widths[i + 1]) for i in range(4))
         self.output = UpsampleConv2d(widths[4], out_channels, 7)
-        skip_widths = [4 * base_width, 2 * base_width, base_width, base_width + 4 * out_channels]
+        skip_widths = [given[3], given[2], given[1], given[0] + 4 * out_channels]
         self.skips = nn.ModuleList(
             nn.Conv2d(skip_widths[i], widths[i + 1], 1, bias=False) if skip_connections else nn.Identity()
             for i in range(4)
@@ -79,14 +106,18 @@ class Decoder(nn.Module):
 
     def forward(self, features: list[Tensor], image: Tensor) -> Tensor:
         """Features of :class:`Encoder` (only the last is used without skips) -> (B, C, S, S) in [-1, 1]."""
-        x = self.res_blocks(features[4])
+        return torch.tanh(self.logits(features, image))
+
+    def logits(self, features: list[Tensor], image: Tensor) -> Tensor:
+        """The output before the tanh."""
+        x = self.res_blocks(self.entry(features[4]))
         for i, (up_conv, norm, skip) in enumerate(zip(self.up_convs, self.norms, self.skips, strict=True)):
             x = up_conv(x)
             if self.skip_connections:
                 side = features[3 - i] if i < 3 else torch.cat((features[0], F.pixel_unshuffle(image, 2)), dim=1)
                 x = x + skip(side)
             x = F.relu(norm(x))
-        return torch.tanh(self.output(x))
+        return self.output(x)
 
 
 class JointDecoder(nn.Module):
@@ -133,14 +164,15 @@ class AbnormalityHead(nn.Module):
 
     Args:
         channels: channels of the residue code (8 x base_width).
+        outputs: neurons, 1 for normal against abnormal.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, outputs: int = 1) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, 1)
+        self.linear = nn.Linear(channels, outputs)
 
     def forward(self, residue_code: Tensor) -> Tensor:
-        """(B, 8w, S/32, S/32) -> logits (B, 1); their sigmoid is the abnormality probability."""
+        """(B, 8w, S/32, S/32) -> logits (B, outputs); the sigmoid of one is the abnormality probability."""
         return self.linear(residue_code.mean(dim=(2, 3)))
 
 
@@ -153,9 +185,14 @@ class DGM(nn.Module):
         num_res_blocks: residual blocks in every encoder and decoder; 4 in the paper.
         joint_decoder: with D_J (the paper's full model) or without (its ablation).
         normal_skips, residue_skips: skip connections from E_G to D_G, from E_F to D_F; the paper has none.
+        composition: one of :data:`COMPOSITIONS`; "additive" is the paper's.
+        residue_encoder: one of :data:`RESIDUE_ENCODERS`; "paper" is Table 1's.
+        num_categories: neurons of a second head on E_F, one for each category of :mod:`monai_dgm.data.manifest`; 0
+            for none, as in the paper.
 
     Raises:
-        ValueError: on an image whose sides are not multiples of 32 (at forward).
+        ValueError: an unknown composition or encoder, D_J beside an encoder that is not the paper's, or an image whose
+            sides are not multiples of 32 (at forward).
 
     Source: Tang et al. 2021, section 3.2, Tables 1 and 2.
     """
@@ -168,18 +205,38 @@ class DGM(nn.Module):
         joint_decoder: bool = True,
         normal_skips: bool = False,
         residue_skips: bool = False,
+        composition: str = "additive",
+        residue_encoder: str = "paper",
+        num_categories: int = 0,
     ) -> None:
         super().__init__()
-        size = {"base_width": base_width, "num_res_blocks": num_res_blocks}
-        skips = {"normal_skips": normal_skips, "residue_skips": residue_skips}
-        self._settings = {"in_channels": in_channels, **size, "joint_decoder": joint_decoder, **skips}
+        if composition not in COMPOSITIONS:
+            raise ValueError(f"composition: expected one of {', '.join(COMPOSITIONS)}, got {composition!r}")
+        if joint_decoder and residue_encoder != "paper":
+            raise ValueError("joint_decoder: expected False beside an encoder that is not the paper's, got True")
+        size: dict[str, Any] = {"base_width": base_width, "num_res_blocks": num_res_blocks}
+        self._settings = {
+            "in_channels": in_channels,
+            **size,
+            "joint_decoder": joint_decoder,
+            "normal_skips": normal_skips,
+            "residue_skips": residue_skips,
+            "composition": composition,
+            "residue_encoder": residue_encoder,
+            "num_categories": num_categories,
+        }
+        widths = encoder_widths(residue_encoder, base_width)
+        self.masked = composition == "masked"
         self.normal_encoder = Encoder("instance", in_channels, **size)
-        self.residue_encoder = Encoder("none", in_channels, **size)
+        self.residue_encoder = make_residue_encoder(residue_encoder, in_channels, base_width, num_res_blocks)
         self.normal_decoder = Decoder(in_channels, **size, skip_connections=normal_skips)
-        self.residue_decoder = Decoder(in_channels, **size, skip_connections=residue_skips)
+        self.residue_decoder = Decoder(in_channels, **size, skip_connections=residue_skips, feature_widths=widths)
         self.joint_decoder = JointDecoder(in_channels, **size) if joint_decoder else None
-        self.abnormality_head = AbnormalityHead(8 * base_width)
+        self.abnormality_head = AbnormalityHead(widths[4])
+        self.category_head = AbnormalityHead(widths[4], num_categories) if num_categories else None
         self.apply(_initialise)
+        if residue_encoder != "paper":
+            _quieten_skips(self.residue_decoder)
 
     def network_settings(self) -> dict[str, Any]:
         """The arguments of this class, as JSON values."""
@@ -200,14 +257,23 @@ class DGM(nn.Module):
         Returns:
             ``normal`` y', ``residue`` a, ``reconstruction`` z' = y' + a, all (B, C, S, S); ``joint_reconstruction``
             z'' where there is a joint decoder; ``abnormality_logit`` (B, 1); the codes ``normal_code`` c_z and
-            ``residue_code`` c_s, (B, 8w, S/32, S/32).
+            ``residue_code`` c_s, (B, 8w, S/32, S/32). Composed by a mask there are besides ``mask_logit``, and
+            ``proposal``, what D_G gave; with categories ``category_logits`` (B, K).
         """
         check_image_size(image)
         normal_features = self.normal_encoder(image)
         residue_features = self.residue_encoder(image)
         normal = self.normal_decoder(normal_features, image)
-        residue = self.residue_decoder(residue_features, image)
+        extra: dict[str, Tensor] = {}
+        if self.masked:
+            extra = {"proposal": normal, "mask_logit": 2 * self.residue_decoder.logits(residue_features, image).float()}
+            normal, residue = compose_masked(image, normal, extra["mask_logit"])
+        else:
+            residue = self.residue_decoder(residue_features, image)
+        if self.category_head is not None:
+            extra["category_logits"] = self.category_head(residue_features[-1])
         outputs = {
+            **extra,
             "normal": normal,
             "residue": residue,
             "reconstruction": normal + residue,
@@ -220,12 +286,58 @@ class DGM(nn.Module):
         return outputs
 
 
+def compose_masked(image: Tensor, proposal: Tensor, mask_logit: Tensor) -> tuple[Tensor, Tensor]:
+    """Normal image and residue that add up to the radiograph by construction; not in the paper.
+
+    a = m (z - D_G(E_G(z))) and y' = z - a: y' is the radiograph itself wherever the mask m is 0, and D_G's proposal of
+    healthy tissue wherever it is 1. m = (1 + D_F(E_F(z))) / 2, the sigmoid of twice what D_F has before its tanh.
+
+    Args:
+        image: z, (B, C, S, S).
+        proposal: D_G(E_G(z)), (B, C, S, S).
+        mask_logit: logit of m, (B, C, S, S).
+
+    Returns:
+        y' and a, (B, C, S, S), float32.
+    """
+    residue = torch.sigmoid(mask_logit.float()) * (image.float() - proposal.float())
+    return image.float() - residue, residue
+
+
+def encoder_widths(residue_encoder: str, base_width: int) -> tuple[int, ...]:
+    """Channels of E_F's features, finest first.
+
+    Raises:
+        ValueError: an encoder that there is not.
+    """
+    if residue_encoder not in RESIDUE_ENCODERS:
+        raise ValueError(f"residue_encoder: expected one of {', '.join(RESIDUE_ENCODERS)}, got {residue_encoder!r}")
+    return tuple(m * base_width for m in _STAGE_WIDTHS) if residue_encoder == "paper" else FEATURE_WIDTHS
+
+
+def make_residue_encoder(
+    residue_encoder: str, in_channels: int, base_width: int, num_res_blocks: int, norm: str = "none"
+) -> nn.Module:
+    """E_F by name; arguments as in :class:`Encoder`."""
+    if residue_encoder == "paper":
+        return Encoder(norm, in_channels, base_width, num_res_blocks)
+    return EfficientNetLite(in_channels)
+
+
 def check_image_size(image: Tensor) -> None:
     """Raise ``ValueError`` unless ``image`` is (B, C, H, W) with H and W multiples of 32."""
     if torch.jit.is_tracing() or torch.compiler.is_exporting():  # sizes are symbols then
         return
     if image.dim() != 4 or image.shape[2] % 32 != 0 or image.shape[3] % 32 != 0:
         raise ValueError(f"image: expected (B, C, H, W) with H and W multiples of 32, got {tuple(image.shape)}")
+
+
+def _quieten_skips(decoder: Decoder) -> None:
+    """ImageNet's features are some ten times as large as ours: begin with a tenth of the usual weights."""
+    with torch.no_grad():
+        for skip in decoder.skips:
+            if isinstance(skip, nn.Conv2d):
+                skip.weight.mul_(0.1)
 
 
 def _initialise(module: nn.Module) -> None:

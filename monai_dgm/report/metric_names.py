@@ -45,6 +45,38 @@ METRIC_SECTIONS: dict[str, dict[str, MetricName]] = {
             "Smoothed residue, pixel average precision", "all pixels, |a| after a Gaussian of side / 64"
         ),
         "pointing_game": MetricName("Pointing game", "the peak of the smoothed |a| lies in an opacity"),
+        "pointing_game_smallest_third": MetricName(
+            "Pointing game, small opacities", "the third of the images with the smallest opacities"
+        ),
+        "residue_area_correlation": MetricName(
+            "Mean |a| and opacity area, correlation", "Pearson, on images with opacities", unit_interval=False
+        ),
+        "removed_pixel_ap": MetricName(
+            "Removed, pixel average precision", "the smoothed positive part of z − y' in place of |a|"
+        ),
+        "removed_pixel_ap_image_mean": MetricName(
+            "Removed, pixel average precision per image", "the same, each image ranked by itself"
+        ),
+        "removed_pointing_game": MetricName("Removed, pointing game", "the peak of z − y' lies in an opacity"),
+    },
+    "Residue above priors that do not look at the image": {
+        f"{metric}/above_{prior}": MetricName(f"{label} above the {name}", "paired difference", unit_interval=False)
+        for metric, label in (
+            ("residue_pixel_ap", "Pixel AP"),
+            ("residue_pixel_ap_image_mean", "Pixel AP per image"),
+            ("pointing_game", "Pointing game"),
+        )
+        for prior, name in (
+            ("mean_box_prior", "mean box prior"),
+            ("lung_aligned_prior", "lung-aligned prior"),
+            ("mean_blob", "mean blob"),
+        )
+    },
+    "Agreement of residue and normal image": {
+        "identity_error_normal": MetricName(
+            "|z − y' − a| on normals", "0 where normal image and residue add up to the radiograph", LOWER, False
+        ),
+        "identity_error_abnormal": MetricName("|z − y' − a| on abnormals", "the same", LOWER, False),
     },
     "Normal image": {
         "normal_ssim": MetricName("SSIM to the input", "on normals, where the normal image should be the input"),

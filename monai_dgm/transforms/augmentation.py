@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["RandMirror", "RandRadiographAugmentation", "keep_visible", "move_boxes"]
+__all__ = ["RandMirror", "RandRadiographAugmentation", "keep_visible", "move_boxes", "move_planes"]
 
 BACKGROUND = {"image": -1.0, "residue": 0.0}  # value of each kind of channel beyond the border: air, no residue
 MIN_VISIBLE = 0.4  # a box of which a smaller share of the area stays in the image is dropped
@@ -98,7 +98,7 @@ class RandRadiographAugmentation:
         planes, background = image.float(), [BACKGROUND[name] for name in self.channels]
         if self.mask_key is not None:
             planes, background = torch.cat((planes, batch[self.mask_key]), dim=1), [*background, 0.0]
-        moved = list(_move_planes(planes, motion, background).split(1, dim=1))
+        moved = list(move_planes(planes, motion, background).split(1, dim=1))
         for index, name in enumerate(self.channels):
             if name == "image":
                 moved[index] = self._degrade(self._expose(moved[index]))
@@ -145,7 +145,7 @@ class RandRadiographAugmentation:
         return image.clamp(-1, 1)
 
 
-def _move_planes(planes: Tensor, motion: Tensor, background: Sequence[float]) -> Tensor:
+def move_planes(planes: Tensor, motion: Tensor, background: Sequence[float]) -> Tensor:
     """Planes (B, C, S, S) moved by (B, 2, 3); the values beyond the border are those of ``background`` (C,)."""
     # grid_sample reads zeros beyond the border, so the background is subtracted before and added after
     offset = torch.tensor(background, device=planes.device)[None, :, None, None]

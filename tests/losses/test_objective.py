@@ -21,13 +21,22 @@ EXTRAS = [
     "evidence",
     "kl",
     "latent_regression",
+    "coupling",
+    "box_outside",
+    "box_inside",
+    "lesion_mask",
+    "image_evidence",
+    "proposal",
+    "category",
 ]
 
 
 def outputs() -> dict[str, Tensor]:
-    maps = {name: torch.rand(BATCH, 1, SIDE, SIDE) * 2 - 1 for name in ("normal", "residue", "joint_reconstruction")}
+    names = ("normal", "residue", "joint_reconstruction", "proposal", "mask_logit")
+    maps = {name: torch.rand(BATCH, 1, SIDE, SIDE) * 2 - 1 for name in names}
     codes = {name: torch.randn(BATCH, 6, 2, 2) for name in ("normal_code", "residue_code")}
     values = {**maps, **codes, "abnormality_logit": torch.randn(BATCH, 1)}
+    values["category_logits"] = torch.randn(BATCH, 3)
     values = {name: value.requires_grad_() for name, value in values.items()}
     return {**values, "reconstruction": values["normal"] + values["residue"]}
 
@@ -43,7 +52,8 @@ def superimposed_batch() -> dict[str, Tensor]:
     opacity = torch.zeros(BATCH, 1, SIDE, SIDE)
     opacity[1, :, :2] = 0.4
     opacity[1, :, 2] = 0.01  # its edge, too faint to count as inside
-    return {**plain, "superimposed": known, "true_normal": plain["image"] - opacity}
+    boxes = {"box_weight": (opacity > 0.03).float(), "complete": known, "category": torch.tensor([0, -1, 0, 2])}
+    return {**plain, **boxes, "superimposed": known, "true_normal": plain["image"] - opacity}
 
 
 def second_pass() -> dict[str, Tensor]:
@@ -185,6 +195,37 @@ def test_code_terms() -> None:
     assert terms["kl"].item() == pytest.approx(np.mean(numpy(o["residue_code"]) ** 2) / 2, rel=1e-5)
     expected = sum(np.mean(np.abs(numpy(second[n]) - numpy(o[n]))) for n in ("normal_code", "residue_code"))
     assert terms["latent_regression"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_terms_of_boxes_see_the_images_that_have_them() -> None:
+    """Image 1 has a box, image 3 is abnormal without one, images 0 and 2 are normal."""
+    names = ("box_outside", "box_inside", "lesion_mask", "image_evidence", "proposal", "category")
+    seen = {
+        "box_outside": [1],
+        "box_inside": [1],
+        "lesion_mask": [0, 1, 2],
+        "image_evidence": [3],
+        "proposal": [0, 1, 2],
+        "category": [0, 2, 3],
+    }
+    of = {"lesion_mask": "mask_logit", "proposal": "proposal", "category": "category_logits"}
+    for name in names:
+        o, b = outputs(), superimposed_batch()
+        b["label"][1] = 1.0
+        with torch.no_grad():
+            o["residue"].mul_(0.01)  # else the evidence is beyond doubt
+        DGMObjective({name: 1.0})(o, b, fake_scores())[name].backward()
+        gradient = o[of.get(name, "residue")].grad
+        assert gradient is not None
+        assert [i for i in range(BATCH) if gradient[i].abs().sum() > 0] == seen[name], name
+
+
+def test_category_is_cross_entropy_over_the_batch() -> None:
+    o, b = outputs(), superimposed_batch()
+    terms = DGMObjective({"category": 1.0})(o, b, fake_scores())
+    logits = numpy(o["category_logits"])
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert terms["category"].item() == pytest.approx(-(log_p[0, 0] + log_p[2, 0] + log_p[3, 2]) / BATCH, rel=1e-5)
 
 
 def test_evidence_takes_its_margin_and_fraction() -> None:

@@ -35,7 +35,9 @@ def load_abnormality_network(path: str | os.PathLike[str], device: torch.device 
         raise InputError(f"{path}: expected the weights of a decomposer (bundles/dgm trains one), there are none")
     state = read_state_dict(path, "weights of a decomposer", PARTS)
     settings = read_model_settings(path)
-    network = AbnormalityNetwork(settings["base_width"], settings["num_res_blocks"])
+    network = AbnormalityNetwork(
+        settings["base_width"], settings["num_res_blocks"], residue_encoder=settings["residue_encoder"]
+    )
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.dataset import RadiographDataset
-from monai_dgm.data.sources import Baselines
+from monai_dgm.data.sources import Baselines, FindLungs, lung_box_of
 from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, standard_groups
 from monai_dgm.metrics.decomposition import evaluate_decomposition
 from monai_dgm.metrics.groups import origin_of
@@ -36,7 +36,9 @@ def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
     return join_prediction(outputs["normal"], outputs["residue"], probability)
 
 
-def result_of(dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor) -> DecompositionResult:
+def result_of(
+    dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor, find_lungs: FindLungs | None = None
+) -> DecompositionResult:
     """One evaluated radiograph with what the data set knows of it.
 
     Args:
@@ -44,6 +46,7 @@ def result_of(dataset: RadiographDataset, index: int, image: Tensor, prediction:
         index: which.
         image: z, (1, S, S).
         prediction: (3, S, S).
+        find_lungs: a lung segmentor, for images without a lung mask.
     """
     item, truth = dataset.items[index], dataset.truth(index)
     normal = truth.get("normal")
@@ -61,6 +64,7 @@ def result_of(dataset: RadiographDataset, index: int, image: Tensor, prediction:
         opacity_boxes=truth["opacity_boxes"],
         lung_mask=truth.get("lung_mask"),
         true_normal=None if normal is None else normal[0],
+        lung_box=lung_box_of(dataset, index, truth, find_lungs if len(truth["opacity_boxes"]) else None),
     )
 
 
@@ -74,6 +78,8 @@ class DecompositionMetrics(Metric):
         dataset: that the evaluator runs over.
         baselines: of the training set, printed beside.
         num_bootstrap: resamples of the intervals; few suffice while training.
+        find_lungs: a lung segmentor, (B, 1, S, S) -> bool (B, S, S), for the prior aligned to the lungs of images whose
+            lungs nobody drew.
         group_by: what has figures of its own, of "source", "view" and "sex"; each costs as much as all images do.
     """
 
@@ -84,7 +90,9 @@ class DecompositionMetrics(Metric):
         num_bootstrap: int = 1000,
         group_by: Sequence[str] = ("source",),
         device: str = "cpu",
+        find_lungs: FindLungs | None = None,
     ) -> None:
+        self.find_lungs = find_lungs
         self.dataset = dataset
         self.group_by = tuple(group_by)
         self.baselines = baselines or Baselines(None, None)
@@ -100,7 +108,7 @@ class DecompositionMetrics(Metric):
     def update(self, output: Sequence[Tensor]) -> None:
         """Take in images, predictions and indices of a batch of :class:`DecompositionEvaluator`."""
         for image, prediction, index in zip(*output, strict=True):
-            self.records.append(result_of(self.dataset, int(index), image, prediction))
+            self.records.append(result_of(self.dataset, int(index), image, prediction, self.find_lungs))
 
     def compute(self) -> dict[str, float]:
         """Figures by name; those that are not defined on this data are left out.
@@ -114,6 +122,8 @@ class DecompositionMetrics(Metric):
             groups=standard_groups(self.records, self.group_by),
             mean_box_prior=self.baselines.mean_box_prior,
             mean_lung_box=self.baselines.mean_lung_box,
+            aligned_prior=self.baselines.aligned_prior,
+            mean_blob=self.baselines.mean_blob,
         )
         metrics = {row.name: row.value for row in self.rows if row.group == "all" and row.value == row.value}
         parts = [metrics[name] for name in ("head_auc", "residue_auc", "normal_ssim") if name in metrics]
