@@ -1,4 +1,4 @@
-"""Answers to inference requests: figures for whoever asks, and the one file that a viewer loads."""
+"""Answers to inference requests: numbers as JSON, and the one file that a viewer loads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.engines.decomposition.decompose import Decomposition, to_original
-from monai_dgm.engines.decomposition.outputs import normal_levels, overlay_png, saliency_levels
+from monai_dgm.engines.decomposition.outputs import (
+    known_probability,
+    normal_levels,
+    overlay_png,
+    saliency_levels,
+    stepped_residue,
+)
 from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, to_original
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import OPACITY, LabelledBox, make_boxes
 from monai_dgm.labelling.labels.markups import boxes_to_markups
 from monai_dgm.labelling.server.analysis import AnalysisResult, Detections, RadiographAnalysis
 from monai_dgm.labelling.server.requests import checked_choice, checked_number, known_name
-from monai_dgm.labelling.server.study_placement import plane_nifti
 from monai_dgm.metrics.burden import ResidueBurden, model_spacing, residue_burden
+from monai_dgm.transforms.placement import plane_nifti
 from monai_dgm.transforms.saliency import ThresholdRule
 
 __all__ = ["MAPS", "THRESHOLDS", "Answer", "classify", "decompose", "detect", "image_nifti", "shown_boxes"]
@@ -27,7 +33,6 @@ __all__ = ["MAPS", "THRESHOLDS", "Answer", "classify", "decompose", "detect", "i
 THRESHOLDS = ("otsu", "li", "quantile", "fixed")
 MAPS = ("saliency", "heat", "lungs", "normal", "residue", "overlay")
 FIXED_THRESHOLD = 0.1  # in units of the [-1, 1] scale
-RESIDUE_STEP = 2.0**-12
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,8 @@ def threshold_of(params: Mapping[str, Any]) -> ThresholdRule | float:
 
 def burden_of(analysis_result: AnalysisResult, decomposition: Decomposition) -> ResidueBurden:
     """Residue burden over the lungs, over the whole image where none are known."""
-    prepared = analysis_result.prepared
-    spacing = model_spacing(prepared.geometry)
-    return residue_burden(decomposition.residue, decomposition.saliency.mask, prepared.lung_mask, spacing)
+    spacing = model_spacing(decomposition.geometry)
+    return residue_burden(decomposition.residue, decomposition.saliency.mask, analysis_result.lung_mask, spacing)
 
 
 def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decomposition) -> tuple[str, bytes]:
@@ -175,18 +179,19 @@ def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decom
     known_name(name, MAPS, "a map")
     original, placement = to_original(decomposition), analysis_result.placement
     if name == "overlay":
-        return "overlay.png", overlay_png(decomposition, original, analysis_result.source)
+        source, remarks = analysis_result.source, analysis_result.remarks
+        return "overlay.png", overlay_png(decomposition, original, source, remarks=remarks)
     if name == "saliency":
         plane: NDArray[Any] = original.mask.astype(np.uint8)
     elif name == "heat":
         plane = saliency_levels(original)
     elif name == "residue":
-        plane = (np.rint(original.residue / RESIDUE_STEP) * RESIDUE_STEP).astype(np.float32) + np.float32(0)
+        plane = stepped_residue(original.residue)
     elif name == "normal":
         levels = normal_levels(original, decomposition.geometry, analysis_result.source)
         plane = levels.astype(np.int32) if levels.dtype == np.uint16 else levels
     else:
-        mask = analysis_result.prepared.lung_mask
+        mask = analysis_result.lung_mask
         if mask is None:
             raise InputError("map: expected lungs, but there is no lung segmentor, or it found none")
         plane = (decomposition.geometry.map_to_original(mask) >= 0.5).astype(np.uint8)
@@ -195,14 +200,12 @@ def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decom
 
 def _common(analysis_result: AnalysisResult) -> dict[str, Any]:
     decomposer, lungs = analysis_result.versions
-    found = analysis_result.prepared.lung_mask is not None
+    found, check = analysis_result.lung_mask is not None, analysis_result.result.chest_check
     return {
-        "abnormality_probability": round(analysis_result.probability, 6),
+        "abnormality_probability": known_probability(analysis_result.decomposition),
         "model_version": decomposer,
         "lung_mask_source": (lungs if found else f"{lungs}, found none") if lungs else "none, the whole image counts",
-        "looks_like_chest": analysis_result.looks_like_chest,
-        "chest_score": analysis_result.chest_score,
-        "remarks": list(analysis_result.remarks),
+        **check.as_dict(),
         "rows": analysis_result.placement.rows,
         "cols": analysis_result.placement.cols,
         "disclaimer": DISCLAIMER,

@@ -16,7 +16,6 @@ from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
 from monai_dgm.labelling.server.requests import checked_image_id, checked_new_id
-from monai_dgm.labelling.server.study_placement import radiograph_placement
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.placement import Placement
@@ -179,7 +178,7 @@ class StudyFolder:
         path = self.find(image_id).path
         assert path is not None
         radiograph = read_checked(path, self.max_bytes, self.max_pixels)
-        return radiograph, radiograph_placement(path, radiograph)
+        return radiograph, Placement.of(radiograph)
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph, when it can be read.
