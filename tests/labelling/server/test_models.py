@@ -31,7 +31,7 @@ def test_a_model_is_loaded_once_and_has_its_hash_as_version(bundles: Path, detec
     assert loaded is models.decomposer() and loaded.version == versions["decomposer"]
     assert loaded.version.startswith("decomposer-") and len(loaded.version) == len("decomposer-") + 12
     detector = models.detector()
-    assert detector is not None and detector.settings["score_threshold"] == 0.3 and not detector.model.training
+    assert detector is not None and detector.settings["score_threshold"] == 0.3 and not detector.model.network.training
 
 
 def test_other_weights_are_another_version(bundles: Path, detector_weights: Path, tmp_path: Path) -> None:
