@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,14 +62,9 @@ class RadiographTask(InferTask):
         """Always true: without a trained decomposer, the answer says how to train one."""
         return True
 
-    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """MONAI Label's way to run the model: (path of a temporary file that the caller removes, plain values)."""
-        answer = self.run(str(request["image"]), request)
-        if answer.name is None:
-            return None, answer.params
-        with tempfile.NamedTemporaryFile(suffix=f"-{answer.name}", delete=False) as file:
-            file.write(answer.content)
-        return file.name, answer.params
+    def __call__(self, request: Mapping[str, Any]) -> tuple[None, dict[str, Any]]:
+        """MONAI Label's way to run the model: no file, and plain values; our routes call ``run`` for the file."""
+        return None, self.run(str(request["image"]), request).params
 
 
 def make_infers(analysis: RadiographAnalysis) -> dict[str, RadiographTask]:

@@ -28,7 +28,7 @@ __all__ = [
     "reader_of",
 ]
 
-MAX_PARAMS_BYTES = 200_000  # the panel sends a model's whole configuration, a few kB
+MAX_PARAMS_BYTES = 200_000  # 3D Slicer's panel sends the whole configuration of a model, a few kB
 _NUMBER = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{0,12})?")
 _NEW_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,126}[A-Za-z0-9_-]|[A-Za-z0-9]")
 
@@ -60,10 +60,10 @@ def describe_errors(errors: Sequence[Mapping[str, Any]], skip: int = 0) -> str:
 
 
 def parse_params(document: str | bytes | None) -> dict[str, Any]:
-    """The object of a ``params`` field; empty where there is none.
+    """The JSON object in a field ``params``; empty if there is no such field.
 
     Raises:
-        InputError: not JSON, no object, or too long.
+        InputError: not a JSON object, or too long.
     """
     if not document:
         return {}
@@ -74,7 +74,7 @@ def parse_params(document: str | bytes | None) -> dict[str, Any]:
 
 
 def checked_image_id(value: Any) -> str:
-    """An image id that may be looked up (it is not thereby a path): 1 to 256 characters without control characters.
+    """An image id: 1 to 256 characters without control characters. It is looked up, and never part of a path.
 
     Raises:
         InputError: anything else.
@@ -83,7 +83,7 @@ def checked_image_id(value: Any) -> str:
 
 
 def checked_new_id(value: Any) -> str:
-    """The id of an image to be added, which becomes a file's name: letters, digits, ``.``, ``_`` and ``-``.
+    """The id of a new image, which becomes the name of its file: letters, digits, ``.``, ``_`` and ``-``.
 
     Raises:
         InputError: anything else, such as a path.
@@ -95,15 +95,15 @@ def checked_new_id(value: Any) -> str:
 
 
 def known_name(value: Any, names: Collection[str], what: str) -> str:
-    """``value`` when it is one of ``names``.
+    """``value``, if it is one of ``names``.
 
     Args:
         value: from the request.
-        names: of what there is.
-        what: for the message, "a model".
+        names: allowed values.
+        what: what they are, for the message: "a model".
 
     Raises:
-        UnknownError: another one.
+        UnknownError: another value.
     """
     if not isinstance(value, str) or value not in names:
         raise UnknownError(f"expected {what} of {', '.join(sorted(names))}, got another")
@@ -111,7 +111,7 @@ def known_name(value: Any, names: Collection[str], what: str) -> str:
 
 
 def checked_choice(params: Mapping[str, Any], key: str, choices: Sequence[str], default: str) -> str:
-    """An option that is one of ``choices``; the list of all of them, as a model's configuration has it, is the default.
+    """An option that is one of ``choices``. The list of all choices, as in a model's configuration, means the default.
 
     Raises:
         InputError: anything else.
@@ -125,7 +125,7 @@ def checked_choice(params: Mapping[str, Any], key: str, choices: Sequence[str], 
 
 
 def checked_number(params: Mapping[str, Any], key: str, low: float, high: float, default: float) -> float:
-    """An option that is a number in [low, high]; as text, too, for the panel's table of options holds nothing else.
+    """An option that is a number in [low, high], also as text, since the panel's table of options holds only text.
 
     Raises:
         InputError: anything else.
@@ -142,20 +142,20 @@ def checked_number(params: Mapping[str, Any], key: str, low: float, high: float,
 
 
 def anonymous_reader(client_id: Any) -> str:
-    """The reader where nobody has to log in: what the panel is set to call itself, "anonymous" where it says nothing.
+    """Name of the reader where users do not log in: the client's name for itself, "anonymous" if it has none.
 
     Raises:
-        InputError: no text, or none that a reader may be called.
+        InputError: not text, or not allowed as a name.
     """
     return "anonymous" if client_id in (None, "") else checked_reader(client_id)
 
 
 def reader_of(params: Mapping[str, Any], user: str | None) -> str:
-    """Who is reading.
+    """Name of the reader.
 
     Args:
-        params: of the request: "reader", else "client_id", which the panel sends.
-        user: who logged in, which then counts alone; None where nobody has to.
+        params: of the request: "reader", else "client_id", which 3D Slicer's panel sends.
+        user: name of the login, which is then the reader; None where users do not log in.
 
     Raises:
         InputError: as :func:`anonymous_reader`.
