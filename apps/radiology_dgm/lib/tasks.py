@@ -12,15 +12,8 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monai_dgm.labelling.active_learning.strategies import STRATEGIES
 from monai_dgm.labelling.labels.image_label import OPACITY
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
-from monai_dgm.labelling.server.analysis_results import (
-    FIXED_THRESHOLD,
-    MAPS,
-    THRESHOLDS,
-    Answer,
-    classify,
-    decompose,
-    detect,
-)
+from monai_dgm.labelling.server.analysis_results import Answer, classify, decompose, detect
+from monai_dgm.labelling.server.request_options import CHOICES, DecomposeOptions
 from monai_dgm.labelling.server.selection import ImageSelection
 from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.labelling.training.detector_training import DetectorTraining
@@ -82,7 +75,7 @@ def make_infers(analysis: RadiographAnalysis) -> dict[str, RadiographTask]:
             "saliency",
             "Saliency of the residue as a label; other maps by the option map",
             lambda image_id, params: decompose(analysis, image_id, params),
-            {"map": list(MAPS), "threshold": list(THRESHOLDS), "fixed_threshold": FIXED_THRESHOLD},
+            {**DecomposeOptions().model_dump(), **CHOICES},
         ),
         "classify": RadiographTask(
             InferType.CLASSIFICATION,

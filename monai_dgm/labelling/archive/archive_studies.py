@@ -11,7 +11,7 @@ from monai_dgm.labelling.archive.archive_client import ArchiveClient, StudyUIDs,
 from monai_dgm.labelling.archive.instance_cache import DicomCache
 from monai_dgm.labelling.archive.instance_index import ArchivedInstance, ArchiveIndex
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, ForbiddenError, UnknownError
-from monai_dgm.labelling.server.requests import checked_image_id
+from monai_dgm.labelling.server.request_options import checked_image_id
 from monai_dgm.labelling.server.studies import Rescan, StudyImage, read_checked
 from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph

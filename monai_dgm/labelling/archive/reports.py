@@ -22,7 +22,7 @@ from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opac
 from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, checked_reader, make_boxes
 from monai_dgm.labelling.labels.reader_boxes import with_model_boxes
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, UnknownError
-from monai_dgm.labelling.server.requests import anonymous_reader
+from monai_dgm.labelling.server.request_options import anonymous_reader
 from monai_dgm.labelling.server.submissions import Submissions
 
 __all__ = ["SOURCE", "ArchiveReports", "label_of_report"]

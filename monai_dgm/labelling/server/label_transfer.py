@@ -25,7 +25,7 @@ from monai_dgm.labelling.labels.label_io import (
 from monai_dgm.labelling.labels.reader_boxes import with_model_boxes
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.http_errors import TooLargeError, UnavailableError, UnknownError
-from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.request_options import known_name
 from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.readers.read import image_shape
 

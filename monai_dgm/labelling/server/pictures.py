@@ -13,7 +13,7 @@ from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.engines.residues.decomposed_radiograph import OriginalDecomposition, to_original
 from monai_dgm.labelling.dicom_objects.secondary_capture import burn_in
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
-from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.request_options import known_name
 from monai_dgm.report.colours import RESIDUE_COLOURS, residue_levels, residue_scale
 from monai_dgm.transforms.geometry import RadiographGeometry, display_levels, resize_antialiased
 

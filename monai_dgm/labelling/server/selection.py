@@ -12,7 +12,7 @@ from monai_dgm.labelling.active_learning.strategies import STRATEGIES
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.background import Background
 from monai_dgm.labelling.server.http_errors import UnavailableError
-from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.request_options import known_name
 
 __all__ = ["ImageSelection"]
 

@@ -15,7 +15,7 @@ from monai_dgm.data.listing import SUFFIXES, list_radiographs
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
-from monai_dgm.labelling.server.requests import checked_image_id, checked_new_id
+from monai_dgm.labelling.server.request_options import checked_image_id, checked_new_id
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.placement import Placement

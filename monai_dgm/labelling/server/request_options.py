@@ -1,29 +1,35 @@
-"""Checks of the values in a request, before they are used. Messages of errors never repeat text from the request."""
+"""Values of a request: options of the models, image ids, names of readers. They are checked before they are used.
+
+Messages of errors never repeat text from the request.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, checked_reader, checked_text
-from monai_dgm.labelling.labels.json_input import Number, Whole, parse_json, shown
+from monai_dgm.labelling.labels.json_input import Number, Whole, checked, parse_json, shown
 from monai_dgm.labelling.server.http_errors import UnknownError
+from monai_dgm.transforms.saliency import ThresholdRule
 
 __all__ = [
+    "CHOICES",
+    "MAPS",
+    "DecomposeOptions",
+    "DetectOptions",
     "PanelFloat",
     "PanelInt",
     "anonymous_reader",
-    "checked_choice",
     "checked_image_id",
     "checked_new_id",
-    "checked_number",
     "describe_errors",
     "known_name",
+    "options_of",
     "parse_params",
     "reader_of",
 ]
@@ -31,6 +37,11 @@ __all__ = [
 MAX_PARAMS_BYTES = 200_000  # 3D Slicer's panel sends the whole configuration of a model, a few kB
 _NUMBER = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{0,12})?")
 _NEW_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,126}[A-Za-z0-9_-]|[A-Za-z0-9]")
+
+THRESHOLDS = ("otsu", "li", "quantile", "fixed")
+MAX_THRESHOLD = 2.0
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 def _as_number(value: Any) -> Any:
@@ -43,6 +54,63 @@ PanelInt = Annotated[Whole, BeforeValidator(_as_number)]
 """A whole number in a request, also as text, since the table of options in 3D Slicer's panel holds only text."""
 PanelFloat = Annotated[Number, BeforeValidator(_as_number)]
 """As :data:`PanelInt`, but any finite number."""
+
+
+def _checked_threshold(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value <= MAX_THRESHOLD:
+            raise ValueError(f"expected a number from 0 to {MAX_THRESHOLD:g}, got {shown(value)}")
+    elif not isinstance(value, str) or value not in THRESHOLDS:
+        raise ValueError(f"expected one of {', '.join(THRESHOLDS)}, or a number, got {shown(value)}")
+    return value
+
+
+class DetectOptions(BaseModel):
+    """Options of the detection.
+
+    Attributes:
+        score_threshold: lowest score of the boxes; None for that of the detector's training.
+    """
+
+    score_threshold: PanelFloat | None = Field(None, ge=0, le=1)
+
+
+class DecomposeOptions(BaseModel):
+    """Options of the decomposition.
+
+    Attributes:
+        map: one of :data:`MAPS`, the content of the file.
+        threshold: one of :data:`THRESHOLDS`, or a number.
+        fixed_threshold: used where ``threshold`` is "fixed"; in units of the [-1, 1] scale.
+    """
+
+    map: Literal["saliency", "heat", "lungs", "normal", "residue", "overlay"] = "saliency"
+    threshold: Annotated[Any, BeforeValidator(_as_number), AfterValidator(_checked_threshold)] = "otsu"
+    fixed_threshold: PanelFloat = Field(0.1, ge=0, le=MAX_THRESHOLD)
+
+    @property
+    def saliency_threshold(self) -> ThresholdRule | float:
+        """The rule, or the number, that makes the saliency mask."""
+        value: ThresholdRule | float = self.fixed_threshold if self.threshold == "fixed" else self.threshold
+        return value
+
+
+MAPS: tuple[str, ...] = get_args(DecomposeOptions.model_fields["map"].annotation)
+CHOICES = {"map": list(MAPS), "threshold": list(THRESHOLDS)}
+"""The choices of each option with a default, as the configuration of a model shows them."""
+
+
+def options_of(model: type[Options], params: Mapping[str, Any]) -> Options:
+    """Options of a model from the ``params`` of a request, which has other values, too.
+
+    A value that is empty, or the list of all choices, means the default: 3D Slicer's panel sends both.
+
+    Raises:
+        InputError: a value that does not fit.
+    """
+    given = {name: params[name] for name in model.model_fields if params.get(name) not in (None, "")}
+    options: Options = checked(model, {name: value for name, value in given.items() if value != CHOICES.get(name)})
+    return options
 
 
 def describe_errors(errors: Sequence[Mapping[str, Any]], skip: int = 0) -> str:
@@ -108,37 +176,6 @@ def known_name(value: Any, names: Collection[str], what: str) -> str:
     if not isinstance(value, str) or value not in names:
         raise UnknownError(f"expected {what} of {', '.join(sorted(names))}, got another")
     return value
-
-
-def checked_choice(params: Mapping[str, Any], key: str, choices: Sequence[str], default: str) -> str:
-    """An option that is one of ``choices``. The list of all choices, as in a model's configuration, means the default.
-
-    Raises:
-        InputError: anything else.
-    """
-    value = params.get(key)
-    if value is None or value == list(choices):
-        return default
-    if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{key}: expected one of {', '.join(choices)}, got {shown(value)}")
-    return value
-
-
-def checked_number(params: Mapping[str, Any], key: str, low: float, high: float, default: float) -> float:
-    """An option that is a number in [low, high], also as text, since the panel's table of options holds only text.
-
-    Raises:
-        InputError: anything else.
-    """
-    value = params.get(key)
-    if value is None or value == "":
-        return default
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not numeric or not low <= value <= high:
-        raise InputError(f"{key}: expected a number from {low:g} to {high:g}, got {shown(value)}")
-    return float(value)
 
 
 def anonymous_reader(client_id: Any) -> str:
