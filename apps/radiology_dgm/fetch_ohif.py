@@ -1,8 +1,8 @@
-"""Fetch the prebuilt OHIF viewer from npm, once: `make ohif` calls it.
+"""Download the prebuilt OHIF viewer from npm, once: `make ohif` calls this.
 
 python apps/radiology_dgm/fetch_ohif.py
 
-The version is pinned, and so is the SHA-512 that npm knows it by. Nothing of the package is run, nothing is built.
+The version and its SHA-512 at npm are pinned. No code of the package is run here, and nothing is built.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SECONDS = 600
 
 
 class FetchError(RuntimeError):
-    """The viewer cannot be had; one line."""
+    """The viewer cannot be downloaded or unpacked; the message is one line."""
 
 
 def check_integrity(archive: Path, expected: str = INTEGRITY) -> None:
-    """Compare a package with what npm says of it (Subresource Integrity).
+    """Compare the checksum of a package with the expected one (Subresource Integrity).
 
     Raises:
-        FetchError: it is another one.
+        FetchError: they differ.
     """
     digest = hashlib.sha512(archive.read_bytes()).digest()  # 50 MB
     found = "sha512-" + base64.b64encode(digest).decode()
@@ -40,10 +40,10 @@ def check_integrity(archive: Path, expected: str = INTEGRITY) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Take ``dist`` out of a package, beside ``folder``, and put it there in one step; returns ``folder/dist``.
+    """Unpack ``dist`` of a package into ``folder``; it appears there in one step. Returns ``folder/dist``.
 
     Raises:
-        FetchError: no such folder in it, or a member that would lie elsewhere.
+        FetchError: the package has no ``dist``, or a member with a path outside of the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -62,10 +62,10 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 def fetch(folder: Path = FOLDER) -> Path:
-    """The viewer's ``dist``, fetched unless it is there.
+    """The viewer's folder ``dist``, downloaded if it is missing.
 
     Raises:
-        FetchError: npm is not there, or does not give it.
+        FetchError: npm is not installed, or the download fails.
     """
     if (folder / "dist" / "index.html").is_file():
         return folder / "dist"
@@ -84,13 +84,13 @@ def fetch(folder: Path = FOLDER) -> Path:
         archives = list(Path(temporary).glob("*.tgz"))
         if done.returncode or len(archives) != 1:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise FetchError(f"{PACKAGE}: npm does not give it ({last})")
+            raise FetchError(f"{PACKAGE}: npm cannot download it ({last})")
         check_integrity(archives[0])
         return unpack(archives[0], folder)
 
 
 def main() -> int:
-    """Fetch it, and say where it is."""
+    """Download the viewer and print its folder."""
     try:
         print(f"viewer: {fetch()}")
     except FetchError as error:

@@ -28,7 +28,7 @@ from monai_dgm.labelling.server.analysis_results import Answer
 from monai_dgm.labelling.server.background import Batches
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError
 from monai_dgm.labelling.server.models import BUNDLES
-from monai_dgm.labelling.server.requests import checked_image_id, known_name
+from monai_dgm.labelling.server.request_options import checked_image_id, known_name
 from monai_dgm.labelling.server.selection import ImageSelection
 from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
 

@@ -1,4 +1,4 @@
-"""Orthanc on this machine with the embedded sample in it, and the label app over it. `make label-pacs` calls it.
+"""Start Orthanc on this machine with the embedded sample, and the label app on it. `make label-pacs` calls this.
 
 python apps/radiology_dgm/pacs.py [--port 8000] [--orthanc-port 8042] [--conf NAME VALUE ...]
 """
@@ -28,11 +28,11 @@ STARTING_SECONDS = 60.0
 
 
 class PacsError(RuntimeError):
-    """Orthanc cannot be had, or does not start; one line."""
+    """Orthanc cannot be installed or started; the message is one line."""
 
 
 def orthanc_program() -> str | None:
-    """Where Orthanc is, None where it is not installed with its DICOMweb plugin."""
+    """Path of Orthanc; None if it is not installed with its DICOMweb plugin."""
     program = shutil.which("Orthanc") or shutil.which(
         "Orthanc", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
     )
@@ -40,17 +40,17 @@ def orthanc_program() -> str | None:
 
 
 def install_orthanc() -> None:
-    """Install it from Debian's or Ubuntu's packages where that is possible, unless it is there.
+    """Install Orthanc from Debian's or Ubuntu's packages, if it is missing.
 
     Raises:
-        PacsError: with what to do.
+        PacsError: that is not possible; the message says what to do.
     """
     if orthanc_program():
         return
     advice = f"install Orthanc with its DICOMweb plugin: apt-get install {' '.join(PACKAGES)}"
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise PacsError(advice)
-    # the package starts a server of its own, open to the network, where something like systemd runs
+    # otherwise the package starts a server that is open to the network
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     words = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
     for step in (["apt-get", "update", "-qq"], words):
@@ -61,7 +61,7 @@ def install_orthanc() -> None:
 
 
 def configuration(folder: Path, port: int) -> dict[str, Any]:
-    """Orthanc's: this machine alone, DICOMweb alone, everything below ``folder``."""
+    """Configuration of Orthanc: DICOMweb for this machine only, all files in ``folder``."""
     storage = str(folder / "storage")
     return {
         "Name": "monai-dgm",
@@ -78,10 +78,10 @@ def configuration(folder: Path, port: int) -> dict[str, Any]:
 
 
 class Orthanc:
-    """An Orthanc of our own.
+    """One Orthanc server.
 
     Args:
-        folder: for its configuration, storage and log; what is stored stays there.
+        folder: for its configuration, storage and log; it is kept.
         port: of its HTTP server; a free one by default.
 
     Raises:
@@ -99,14 +99,14 @@ class Orthanc:
 
     @property
     def address(self) -> str:
-        """Of its DICOMweb service."""
+        """Address of its DICOMweb service."""
         return f"http://127.0.0.1:{self.port}/dicom-web"
 
     def start(self) -> None:
         """Start it, and wait until it answers.
 
         Raises:
-            PacsError: it does not.
+            PacsError: it does not answer.
         """
         (self.folder / "storage").mkdir(parents=True, exist_ok=True)
         settings = self.folder / "orthanc.json"
@@ -124,7 +124,7 @@ class Orthanc:
         raise PacsError(f"Orthanc does not start; {self.folder / 'orthanc.log'} says why")
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -135,13 +135,13 @@ class Orthanc:
         self.process = None
 
     def upload(self, content: bytes) -> None:
-        """Add a DICOM file; one that is there already stays as it is."""
+        """Add a DICOM file; an instance that is stored already stays as it is."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/instances", data=content, method="POST")
         urllib.request.urlopen(request, timeout=60).read()
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -159,7 +159,7 @@ def load_sample(orthanc: Orthanc) -> int:
 
 
 def main() -> int:
-    """Start Orthanc, then the app, and end both together."""
+    """Start Orthanc and the app, and stop both together."""
     given = start.parse()
     try:
         install_orthanc()

@@ -13,7 +13,7 @@ from pathlib import Path
 APP = Path(__file__).resolve().parent
 RUNS = APP.parent.parent / "runs" / "label"  # ignored by git
 SAMPLE_PATIENTS, SAMPLE_SIZE = 40, 512
-# nothing is fetched at start, scores are the app's own, and nothing but the server's address is told to anyone
+# nothing is downloaded at the start, and the app keeps the scores up to date itself
 ENVIRONMENT = {
     "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
     "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
@@ -22,14 +22,14 @@ ENVIRONMENT = {
 
 
 def sample_folder() -> Path:
-    """The embedded sample, written when it is not there yet, which takes a minute."""
+    """Folder of the embedded sample, which is made if it is missing; that takes a minute."""
     from monai_dgm.data.simulator.sample import write_sample
 
     return write_sample(RUNS / f"sample-{SAMPLE_PATIENTS}x{SAMPLE_SIZE}", SAMPLE_PATIENTS, SAMPLE_SIZE)
 
 
 def command(studies: str, port: int, conf: list[list[str]]) -> list[str]:
-    """The platform's command, on this machine's loopback alone."""
+    """MONAI Label's command that starts the server, on this machine's loopback address."""
     words = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", studies]
     words += ["--host", "127.0.0.1", "--port", str(port)]
     for name, value in conf:
@@ -38,7 +38,7 @@ def command(studies: str, port: int, conf: list[list[str]]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of the server; what is set already counts."""
+    """Environment variables of the server; those that are set already are not changed."""
     return {**ENVIRONMENT, **os.environ}
 
 
@@ -53,7 +53,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Become the server."""
+    """Replace this process by the server."""
     given = parse()
     studies = given.studies or str(sample_folder() / "images")
     print(f"studies: {studies}", f"server:  http://127.0.0.1:{given.port}", sep="\n", flush=True)

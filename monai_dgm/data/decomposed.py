@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from monai_dgm.data.dataset import ItemTransform, RadiographDataset, apply_transform
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.geometry import RadiographGeometry
+from monai_dgm.transforms.preparation import resample_planes
 
-__all__ = ["CHANNELS", "DecomposedDataset", "check_channels", "resample_planes"]
+__all__ = ["CHANNELS", "DecomposedDataset", "check_channels"]
 
 CHANNELS = ("image", "residue")
 
@@ -31,13 +31,6 @@ def check_channels(channels: Sequence[str]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names) or not set(names) <= set(CHANNELS):
         raise InputError(f"channels: expected some of {', '.join(CHANNELS)}, each once, got {list(names)}")
     return names
-
-
-def resample_planes(planes: Tensor, size: int) -> Tensor:
-    """Planes (B, C, H, W) resampled to (B, C, size, size): bilinear, antialiased where they shrink, edges kept."""
-    if planes.shape[-2:] == (size, size):
-        return planes
-    return interpolate(planes, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 class DecomposedDataset(Dataset[dict[str, Any]]):

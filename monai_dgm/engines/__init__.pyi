@@ -1,9 +1,14 @@
 from .classification.classifier import load_classifier as load_classifier
 from .decomposition.evaluator import DecompositionEvaluator as DecompositionEvaluator
 from .decomposition.evaluator import DecompositionMetrics as DecompositionMetrics
-from .detection.inference import load_detector as load_detector
 from .detection.workflow import DetectionEvaluator as DetectionEvaluator
 from .lungs.segmentor import load_lung_segmentor as load_lung_segmentor
+from .pipeline import RadiographPipeline as RadiographPipeline
+from .pipeline_loading import load_detector as load_detector
+from .pipeline_loading import load_pipeline as load_pipeline
+from .radiograph_result import RadiographResult as RadiographResult
+from .residues.decomposed_radiograph import Decomposition as Decomposition
+from .residues.decomposed_radiograph import to_original as to_original
 from .training.checkpoint import TrainingCheckpoint as TrainingCheckpoint
 from .training.steps import AdversarialStep as AdversarialStep
 from .training.steps import TrainingStep as TrainingStep
@@ -16,9 +21,12 @@ from .weights import save_weights as save_weights
 
 __all__ = [
     "AdversarialStep",
+    "Decomposition",
     "DecompositionEvaluator",
     "DecompositionMetrics",
     "DetectionEvaluator",
+    "RadiographPipeline",
+    "RadiographResult",
     "ResidueWarmUp",
     "StepTrainer",
     "TrainingCheckpoint",
@@ -26,8 +34,10 @@ __all__ = [
     "load_classifier",
     "load_detector",
     "load_lung_segmentor",
+    "load_pipeline",
     "load_residue_system",
     "load_weights",
     "read_model_settings",
     "save_weights",
+    "to_original",
 ]

@@ -1,20 +1,18 @@
-"""One command over the radiographs of a file, a folder or a datalist; bad files stop nobody, and one JSON tells all."""
+"""One command over the radiographs of a file, a folder or a datalist, and the JSON file that lists its results."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from monai_dgm import __version__
 from monai_dgm.data.listing import none_found
-from monai_dgm.engines.decomposition.decompose import PreparedRadiograph, prepare
 from monai_dgm.engines.files import (
     all_failed,
     describe_model,
@@ -25,62 +23,40 @@ from monai_dgm.engines.files import (
     writing,
 )
 from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.radiograph_result import RadiographResult
 from monai_dgm.errors import InputError, reason_of
-from monai_dgm.readers.radiograph import Radiograph
-from monai_dgm.readers.read import read_radiograph
+from monai_dgm.transforms.load_radiograph import LoadRadiographd
+from monai_dgm.transforms.preparation import RadiographSource
 
-__all__ = ["FileRun", "Loaded", "PrepareAlone", "prepare_alone", "question_radiograph"]
+__all__ = ["SCORES_FILE", "FileRun"]
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Item = Mapping[str, Any]
-
-PROJECTION_MODALITIES = ("CR", "DX", "RG", "RF", "DR", "OT")
-CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG", "RIB")
+SCORES_FILE = "scores.json"
 
 
-@dataclass(frozen=True)
-class Loaded(Generic[T]):
-    """One entry of the datalist, read.
+class _LoadedItems(Dataset[Any]):
+    """Reads and prepares; for a file that cannot be used the item is the reason: one line, without paths."""
 
-    Attributes:
-        place: in the datalist.
-        value: the radiograph as prepared.
-    """
-
-    place: int
-    value: T
-
-
-@dataclass(frozen=True)
-class _Refused:
-    """One that cannot be used, and why: in one line, without paths."""
-
-    place: int
-    reason: str
-
-
-class _Prepared(Dataset[Any], Generic[T]):
-    """Reads and prepares; input that cannot be used is returned as a reason, so that loading goes on."""
-
-    def __init__(self, items: Sequence[Item], prepare: Callable[[Item, Radiograph], T]) -> None:
+    def __init__(self, items: Sequence[Item], preprocessing: Callable[[Any], Any]) -> None:
         self.items = items
-        self.prepare = prepare
+        self.preprocessing = preprocessing
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, place: int) -> Loaded[T] | _Refused:
-        item = self.items[place]
+    def __getitem__(self, index: int) -> tuple[int, Mapping[str, Any] | str]:
+        item = self.items[index]
         try:
-            return Loaded(place, self.prepare(item, read_radiograph(str(item["image"]))))
+            return index, self.preprocessing(item)
         except Exception as error:  # whatever a file does, the others go on
-            return _Refused(place, without_folders(reason_of(error, str(item["image"])), item))
+            return index, without_folders(reason_of(error, str(item["image"])), item)
 
 
 class FileRun:
-    """The radiographs of one command, what came out of each, and the JSON file that tells of it.
+    """The radiographs of one command, the results of each, and the JSON file that lists them.
 
     Args:
         datalist: a file, a folder (searched with its subfolders), or dicts with "image" (path) and "image_id" (unique).
@@ -117,43 +93,60 @@ class FileRun:
         self._results: list[dict[str, Any]] = []
         self._failed: list[dict[str, str]] = []
 
-    def batches(
-        self, prepare: Callable[[Item, Radiograph], T], batch_size: int, num_workers: int = 0
-    ) -> Iterator[list[Loaded[T]]]:
-        """The radiographs in their order; each that cannot be used is noted as failed as it comes.
+    def results(
+        self,
+        pipeline: RadiographPipeline,
+        batch_size: int,
+        num_workers: int = 0,
+        preprocessing: Callable[[Any], Any] | None = None,
+    ) -> Iterator[tuple[int, RadiographSource, RadiographResult]]:
+        """Read, prepare and analyse the radiographs in their order; those that cannot be used are listed as failed.
 
         Args:
-            prepare: from an entry and its radiograph to what a network needs; it has to pickle for worker processes.
+            pipeline: analyses them.
             batch_size: radiographs at once.
             num_workers: processes that read and prepare; 0 reads in this one.
+            preprocessing: a :class:`monai_dgm.transforms.load_radiograph.LoadRadiographd` at the pipeline's sides, or a
+                transform that writes "prepared" and "source" as it does; has to pickle for worker processes.
+
+        Yields:
+            index in the datalist, source and result of each radiograph that could be used.
         """
-        loader: DataLoader = DataLoader(
-            _Prepared(self.items, prepare), batch_size, num_workers=num_workers, collate_fn=list
-        )
+        transform = preprocessing or LoadRadiographd("image", pipeline.sides)
+        dataset = _LoadedItems(self.items, transform)
+        loader: DataLoader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
         with tqdm(total=len(self.items), desc=self.done, unit="image", disable=None) as progress:
             for batch in loader:
-                for loaded in batch:
-                    if isinstance(loaded, _Refused):
-                        self.fail(loaded.place, loaded.reason)
-                yield [loaded for loaded in batch if isinstance(loaded, Loaded)]
+                good = []
+                for index, loaded in batch:
+                    if isinstance(loaded, str):
+                        self.fail(index, loaded)
+                    else:
+                        good.append((index, loaded))
+                results = pipeline([loaded["prepared"] for _, loaded in good])
+                for (index, loaded), result in zip(good, results, strict=True):
+                    if isinstance(result, InputError):
+                        self.fail(index, str(result))
+                    else:
+                        yield index, loaded["source"], result
                 progress.update(len(batch))
 
-    def folder(self, place: int) -> Path:
-        """Folder of the outputs of an image."""
-        return self.target / str(self.items[place]["image_id"])
+    def folder(self, index: int) -> Path:
+        """Folder of the outputs of a radiograph."""
+        return self.target / str(self.items[index]["image_id"])
 
-    def name(self, place: int) -> str:
-        """The file, relative to the folder that holds all files: what lies above it is nobody's business."""
-        return self._names[place]
+    def name(self, index: int) -> str:
+        """The file's path relative to the deepest folder that holds all files, so that no other folder is named."""
+        return self._names[index]
 
-    def add(self, place: int, outcome: Mapping[str, Any]) -> None:
-        """Note what came out of an image."""
-        self._results.append({**self._file(place), **outcome})
+    def add(self, index: int, values: Mapping[str, Any]) -> None:
+        """List the results of a radiograph."""
+        self._results.append({**self._file(index), **values})
 
-    def fail(self, place: int, reason: str) -> None:
-        """Note that an image could not be used."""
-        self._failed.append({**self._file(place), "reason": reason})
-        logger.warning("%s: not %s: %s", self.name(place), self.done, reason)
+    def fail(self, index: int, reason: str) -> None:
+        """List a radiograph that could not be used, with the reason."""
+        self._failed.append({**self._file(index), "reason": reason})
+        logger.warning("%s: not %s: %s", self.name(index), self.done, reason)
 
     def write(self, model_file: str | os.PathLike[str] | None, **details: Any) -> dict[str, Any]:
         """Write the JSON: disclaimer, version, model, ``details``, "images", "failed", "left_out"; return its values.
@@ -179,39 +172,5 @@ class FileRun:
         print(f"results: {self.results_file}", flush=True)
         return report
 
-    def _file(self, place: int) -> dict[str, str]:
-        return {"image_id": str(self.items[place]["image_id"]), "file": self._names[place]}
-
-
-@dataclass(frozen=True)
-class PrepareAlone:
-    """Prepares an entry for a model of side ``size``, with what in its header speaks against a frontal chest."""
-
-    size: int
-
-    def __call__(self, item: Item, radiograph: Radiograph) -> tuple[PreparedRadiograph, tuple[str, ...]]:
-        """The radiograph as prepared, and the remarks of :func:`question_radiograph`."""
-        return prepare_alone(radiograph, self.size), question_radiograph(radiograph)
-
-
-def prepare_alone(radiograph: Radiograph, size: int) -> PreparedRadiograph:
-    """A radiograph prepared for a model of side ``size`` with the settings that all bundles train with."""
-    spacing, valid = radiograph.pixel_spacing, radiograph.valid
-    return prepare(radiograph.pixels, size, pixel_spacing=spacing, valid=valid, orientation=radiograph.orientation)
-
-
-def question_radiograph(radiograph: Radiograph) -> tuple[str, ...]:
-    """What in a file's header speaks against a frontal chest radiograph; a header that says nothing is believed."""
-    # code strings of at most 16 characters by the standard (PS3.5, 6.2); a file may hold anything
-    modality, part, view = (
-        " ".join((value or "").upper().split())[:16]
-        for value in (radiograph.modality, radiograph.body_part, radiograph.view)
-    )
-    remarks = []
-    if modality and modality not in PROJECTION_MODALITIES:
-        remarks.append(f"modality {modality}, expected a projection radiograph")
-    if part and not any(word in part for word in CHEST_WORDS):
-        remarks.append(f"body part {part}, expected a chest")
-    if view and not any(word in view for word in ("PA", "AP")):
-        remarks.append(f"view {view}, expected PA or AP")
-    return (*remarks, *radiograph.remarks)
+    def _file(self, index: int) -> dict[str, str]:
+        return {"image_id": str(self.items[index]["image_id"]), "file": self._names[index]}

@@ -1,4 +1,4 @@
-"""A picture of one decomposed radiograph to look at: saliency heat and opacity boxes over the image, and what it is."""
+"""A picture of one decomposed radiograph: saliency heat and opacity boxes over the image, caption and disclaimer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from monai_dgm.report.colours import HEAT_COLOURS, heat_levels
 from monai_dgm.transforms.geometry import resize_antialiased
 
 DISCLAIMER = "Research software, not for diagnosis"
-LEAST_SIDE, LARGEST_SIDE = 512, 1024  # of the picture's longest side: words stay readable, files small
 # clearer than the report's, so that the anatomy below the heat can be read; index 0 is no heat
 _HEAT_OPACITY = np.concatenate([[0], np.linspace(75, 150, 255)]).round().astype(np.uint8)
 _BOX_COLOUR = (255, 255, 255)
@@ -20,35 +19,22 @@ _INK = (242, 244, 247)
 _SOFT = (170, 179, 191)
 
 
-def display_shape(rows: int, cols: int) -> tuple[int, int]:
-    """(rows, cols) of the picture of a radiograph: its aspect, longest side 512 to 1024."""
-    longest = max(rows, cols)
-    side = min(max(longest, LEAST_SIDE), LARGEST_SIDE)
-    return max(1, round(rows * side / longest)), max(1, round(cols * side / longest))
-
-
-def display_levels(pixels: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
-    """A radiograph (rows, cols) as grey levels of :func:`display_shape`; ``low`` is black, ``high`` white."""
-    small = resize_antialiased(pixels, *display_shape(*pixels.shape))
-    return np.clip((small - low) * (255.0 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
-
-
 def draw_overlay(
     display: NDArray[np.uint8],
     heat: NDArray[np.float32],
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
-    words: str = "",
+    caption: str = "",
     softness: float = 0.0,
 ) -> Image.Image:
-    """Draw heat and boxes over a radiograph; a strip below it, which covers nothing, carries words and disclaimer.
+    """Draw heat and boxes over a radiograph; a strip below the picture holds caption and disclaimer.
 
     Args:
-        display: grey levels of :func:`display_levels`.
+        display: grey levels of :func:`monai_dgm.transforms.geometry.display_levels`.
         heat: saliency heat (rows, cols) over the original's pixels, in [0, 1].
         boxes: (N, 4) in the original's pixels.
         scores: (N,), written at the boxes.
-        words: one line above the disclaimer; no patient identifiers.
+        caption: one line above the disclaimer; no patient identifiers.
         softness: blur of the heat's edge in pixels of the picture, which hides the steps of a small model input.
 
     Returns:
@@ -64,11 +50,11 @@ def draw_overlay(
     size = max(12, round(max(rows, cols) / 46))
     for box, score in zip(boxes * scale, scores, strict=True):
         _draw_box(draw, box, f"{score:.2f}", size, picture.size)
-    return _with_strip(picture, words, size)
+    return _with_strip(picture, caption, size)
 
 
 def _draw_box(
-    draw: ImageDraw.ImageDraw, box: NDArray[np.float64], words: str, size: int, shape: tuple[int, int]
+    draw: ImageDraw.ImageDraw, box: NDArray[np.float64], text: str, size: int, shape: tuple[int, int]
 ) -> None:
     # edges are continuous: pixel i spans [i, i + 1], and Pillow paints whole pixels
     left, top = (int(np.clip(round(float(edge)), 0, shape[i] - 2)) for i, edge in enumerate(box[:2]))
@@ -78,15 +64,15 @@ def _draw_box(
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_HALO, width=width + 2)
     draw.rectangle((left, top, right, bottom), outline=_BOX_COLOUR, width=width)
     font = ImageFont.load_default(size)
-    length = draw.textlength(words, font=font)
+    length = draw.textlength(text, font=font)
     x = min(left, shape[0] - length - 3)
     y = top - size - 5 if top > size + 5 else min(top + width + 2, shape[1] - size - 3)
-    draw.text((x + 1, y), words, font=font, fill=_BOX_COLOUR, stroke_width=2, stroke_fill=_HALO)
+    draw.text((x + 1, y), text, font=font, fill=_BOX_COLOUR, stroke_width=2, stroke_fill=_HALO)
 
 
-def _with_strip(picture: Image.Image, words: str, size: int) -> Image.Image:
+def _with_strip(picture: Image.Image, caption: str, size: int) -> Image.Image:
     margin = size // 2
-    lines = [(words, _INK)] if words else []
+    lines = [(caption, _INK)] if caption else []
     lines.append((DISCLAIMER, _SOFT))
     height = 2 * margin + round(1.4 * size * len(lines))
     canvas = Image.new("RGB", (picture.width, picture.height + height), _STRIP)

@@ -1,9 +1,9 @@
-"""Detected boxes against true ones: matched once an image, then counted under any resampling weights.
+"""Matching of detected with true boxes, once per image, and counts under the weights of a bootstrap.
 
 The matching is that of COCO (pycocotools' ``COCOeval.evaluateImg``, one class, no crowds): detections in the order of
 their scores each take the free true box that they overlap most, if by the IoU threshold at least. MONAI has the same
-matching (``monai.apps.detection.metrics``), but in loops over detections, thresholds and boxes, with float32 IoUs, and
-it would have to accumulate anew for every resample.
+matching (``monai.apps.detection.metrics``), but in Python loops over detections, thresholds and boxes, with float32
+IoUs, and without weights of patients, so that each bootstrap sample would need the whole computation.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from monai_dgm.transforms.boxes import box_iou, check_boxes
 IOU_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75)
 """IoU thresholds of the paper's Table 7."""
 MAX_DETECTIONS = 100
-"""Detections of an image that count, best first: COCO's limit."""
+"""Number of detections per image that count, those with the highest scores: COCO's limit."""
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionResult:
-    """The boxes found in one image, and the true ones.
+    """The detected and the true boxes of one image.
 
     Attributes:
-        image_id: unique name of the image.
-        patient_id: images that share it are resampled together.
+        image_id: unique id of the image.
+        patient_id: images of one patient are resampled together.
         boxes: (N, 4) ``[xmin, ymin, xmax, ymax]``, in the coordinates of ``truth``; any order; N may be 0.
         scores: (N,) finite, higher is more certain.
         truth: (M, 4) true opacity boxes; M is 0 for an image without any.
@@ -63,15 +63,15 @@ class DetectionResult:
 
 
 def match_boxes(boxes: ArrayLike, truth: ArrayLike, thresholds: Sequence[float] = IOU_THRESHOLDS) -> NDArray[np.bool_]:
-    """Which of one image's detections find a true box.
+    """Which detections of one image match a true box.
 
     Args:
         boxes: (N, 4) detections, best score first.
         truth: (M, 4) true boxes. Among equal overlaps the last free one is taken, as in pycocotools.
-        thresholds: T least overlaps (IoU).
+        thresholds: T IoU thresholds.
 
     Returns:
-        bool (T, N); False is a false positive.
+        bool (T, N), True for a match and False for a false positive.
     """
     least = np.minimum(np.asarray(thresholds, dtype=np.float64), 1 - 1e-10)[:, None]
     overlaps = box_iou(boxes, truth)
@@ -89,13 +89,13 @@ def match_boxes(boxes: ArrayLike, truth: ArrayLike, thresholds: Sequence[float] 
 
 @dataclass(frozen=True, eq=False)
 class MatchedDetections:
-    """All detections of N images, matched; best score first, equal scores in the order of the images.
+    """All matched detections of N images, highest score first, equal scores in the order of the images.
 
     Attributes:
         thresholds: (T,) IoU thresholds.
-        image: (D,) number of the image of each detection.
+        image: (D,) index of the image of each detection.
         scores: (D,) descending.
-        hits: bool (T, D), True for a detection that found a true box.
+        hits: bool (T, D), True for a detection that matches a true box.
         num_truth: (N,) true boxes of each image.
         patients: patient of each image.
     """
@@ -113,14 +113,14 @@ class MatchedDetections:
         return len(self.num_truth)
 
     def row_of(self, iou: float) -> int:
-        """Row of ``hits`` for an IoU threshold; ValueError where it was not matched at."""
+        """Row of ``hits`` for an IoU threshold; ValueError if it is not one of ``thresholds``."""
         near = np.flatnonzero(np.abs(np.asarray(self.thresholds) - iou) < 1e-9)
         if not near.size:
             raise ValueError(f"iou: expected one of {self.thresholds}, got {iou}")
         return int(near[0])
 
     def last_of_equals(self) -> NDArray[np.int64]:
-        """(D,): the last detection with the score of each one."""
+        """(D,): for each detection, the index of the last detection with the same score."""
         return np.searchsorted(-self.scores, -self.scores, side="right") - 1
 
     def counts_up_to(
@@ -129,9 +129,9 @@ class MatchedDetections:
         """Weighted number of ``counted`` detections from the best one to each stop, stops included.
 
         Args:
-            stops: (K,) ascending numbers of detections.
-            counted: (D,) which detections count.
-            weights: (B, N) how often each image counts.
+            stops: (K,) ascending indices of detections.
+            counted: (D,) which detections are counted.
+            weights: (B, N) weight of each image in each of B bootstrap samples.
 
         Returns:
             (B, K).
@@ -145,25 +145,25 @@ class MatchedDetections:
 
 
 def match_detections(
-    records: Sequence[DetectionResult],
+    results: Sequence[DetectionResult],
     thresholds: Sequence[float] = IOU_THRESHOLDS,
     max_detections: int = MAX_DETECTIONS,
 ) -> MatchedDetections:
     """Match every image's detections at every threshold.
 
     Args:
-        records: N images; those without boxes belong here, their detections are false positives.
+        results: of N images, also those without true boxes: their detections are false positives.
         thresholds: IoU thresholds.
-        max_detections: only so many of an image count, those with the highest scores (the first ones among equals);
-            the others are neither hits nor false positives, as in COCO.
+        max_detections: per image, only the detections with the highest scores count (the first of equal ones); the
+            others are neither hits nor false positives, as in COCO.
     """
     image, scores, hits = [], [], []
-    for number, record in enumerate(records):
-        values = np.asarray(record.scores, dtype=np.float64)
+    for index, result in enumerate(results):
+        values = np.asarray(result.scores, dtype=np.float64)
         order = np.argsort(-values, kind="stable")[:max_detections]
-        hits.append(match_boxes(np.asarray(record.boxes).reshape(-1, 4)[order], record.truth, thresholds))
+        hits.append(match_boxes(np.asarray(result.boxes).reshape(-1, 4)[order], result.truth, thresholds))
         scores.append(values[order])
-        image.append(np.full(order.size, number))
+        image.append(np.full(order.size, index))
     nothing = np.zeros(0)
     together = np.concatenate([nothing, *scores])
     order = np.argsort(-together, kind="stable")
@@ -172,6 +172,6 @@ def match_detections(
         image=np.concatenate([nothing, *image]).astype(np.int64)[order],
         scores=together[order],
         hits=np.concatenate([np.zeros((len(thresholds), 0), dtype=bool), *hits], axis=1)[:, order],
-        num_truth=np.array([len(np.asarray(record.truth).reshape(-1, 4)) for record in records], dtype=np.float64),
-        patients=tuple(record.patient_id for record in records),
+        num_truth=np.array([len(np.asarray(result.truth).reshape(-1, 4)) for result in results], dtype=np.float64),
+        patients=tuple(result.patient_id for result in results),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_shape, one_line
+from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_shape, is_regular_affine, one_line
 
 MAX_OFFSET = 1 << 24  # bytes of extensions before the pixels
 _HEADER_2 = 540  # bytes of a NIfTI-2 header; NIfTI-1 has 348
 _MAGIC_2 = b"n+2\0"
-_FLAT = 1e-3  # volume that three unit axes span, below which an affine is singular
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,17 @@ class NiftiImage:
         x_axis = 1 if codes[1] in ("L", "R") and codes[0] not in ("L", "R") else 0
         return x_axis, codes[x_axis] == "R", codes[1 - x_axis] in ("A", "S")
 
+    @property
+    def turned_affine(self) -> NDArray[np.float64]:
+        """Affine (4, 4) from (column, row, 0, 1) in the usual view to RAS mm; by ``base`` where there is no affine."""
+        x_axis, reverse_columns, reverse_rows = self.axes
+        turn = np.zeros((4, 4))  # (column, row, 0, 1) to the file's own voxel
+        turn[2, 2] = turn[3, 3] = 1
+        for output, axis, reverse in ((0, x_axis, reverse_columns), (1, 1 - x_axis, reverse_rows)):
+            turn[axis, output] = -1 if reverse else 1
+            turn[axis, 3] = self.shape[axis] - 1 if reverse else 0
+        return np.asarray((self.base if self.affine is None else self.affine) @ turn)
+
 
 def read_nifti(name: str, max_pixels: float) -> Radiograph:
     """One slice, its axes turned to rows and columns of the usual view: the patient's left on the right, head up.
@@ -84,6 +93,7 @@ def read_nifti(name: str, max_pixels: float) -> Radiograph:
         view=None,
         bits=image.dtype.itemsize * 8,
         remarks=image.remarks,
+        affine=image.turned_affine,
     )
 
 
@@ -91,24 +101,6 @@ def nifti_shape(name: str) -> tuple[int, int]:
     """(rows, cols) in the usual view, from the header alone; errors as :func:`read_nifti`."""
     image = _load(name, MAX_PIXELS, with_values=False)
     return image.shape[::-1] if image.axes[0] == 0 else image.shape
-
-
-def nifti_affine(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Affine (4, 4) from (column, row, 0) of the radiograph as :func:`read_nifti` returns it to RAS mm.
-
-    Where the file places the image nowhere, it is the one that viewers use then.
-
-    Raises:
-        InputError: as :func:`read_nifti`.
-    """
-    image = _load(os.fspath(path), float("inf"), with_values=False)
-    x_axis, reverse_columns, reverse_rows = image.axes
-    turn = np.zeros((4, 4))  # (column, row, 0, 1) to the file's own voxel
-    turn[2, 2] = turn[3, 3] = 1
-    for output, axis, reverse in ((0, x_axis, reverse_columns), (1, 1 - x_axis, reverse_rows)):
-        turn[axis, output] = -1 if reverse else 1
-        turn[axis, 3] = image.shape[axis] - 1 if reverse else 0
-    return np.asarray((image.base if image.affine is None else image.affine) @ turn)
 
 
 def usable_affine(header: Any) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
@@ -126,19 +118,10 @@ def usable_affine(header: Any) -> tuple[NDArray[np.float64] | None, tuple[str, .
                 affine = np.asarray(getattr(header, read)(), dtype=np.float64)
         except Exception:  # a quaternion that is none
             affine = np.zeros((4, 4))
-        if _is_regular(affine):
+        if is_regular_affine(affine):
             return affine, tuple(remarks)
         remarks.append(f"NIfTI {kind} is not finite or singular, not used")
     return None, tuple(remarks)
-
-
-def _is_regular(affine: NDArray[np.float64]) -> bool:
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        return False
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (lengths.min() > 1e-6 and lengths.max() < 1e6):
-        return False
-    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > _FLAT)
 
 
 def _load(name: str, max_pixels: float, with_values: bool) -> NiftiImage:
@@ -169,7 +152,7 @@ def _parse(name: str, stream: Any, max_pixels: float, with_values: bool) -> Nift
     affine, remarks = usable_affine(header)
     zooms = tuple(float(zoom) for zoom in header.get_zooms()[:2])
     base = np.asarray(header.get_base_affine(), dtype=np.float64)
-    base = base if _is_regular(base) else np.diag([-1.0, -1.0, 1.0, 1.0])
+    base = base if is_regular_affine(base) else np.diag([-1.0, -1.0, 1.0, 1.0])
     image = NiftiImage((shape[0], shape[1]), (zooms[0], zooms[1]), dtype, affine, base, remarks)
     return replace(image, values=_values(name, stream, header, image)) if with_values else image
 

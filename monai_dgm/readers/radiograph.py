@@ -11,6 +11,7 @@ from monai_dgm.errors import InputError
 
 MAX_PIXELS = 64_000_000  # decoded by default: more than any detector has, and 256 MB as float32
 MAX_SIDE = 65_535  # pixels; the largest that DICOM's Rows and Columns can say
+FLAT = 1e-3  # volume that three unit axes span, below which an affine is singular
 MIN_SIDE = 16  # anything smaller is no radiograph
 
 
@@ -30,6 +31,9 @@ class Radiograph:
         orientation: how the pixels have to be turned to stand upright, the patient's left on the right: 1 to 8 as EXIF
             counts, see :mod:`monai_dgm.utils.orientation`. The pixels themselves are those of the file.
         remarks: what the file says that a reader of the results should know, a line each.
+        affine: float64 (4, 4), from (column, row, 0, 1), whole numbers at pixel centres, to RAS mm (x to the patient's
+            right, y to the front, z to the head): of a NIfTI header, or of DICOM's Image Plane module (PS3.3 C.7.6.2).
+            None where the file has none.
     """
 
     pixels: NDArray[np.float32]
@@ -42,6 +46,17 @@ class Radiograph:
     valid: NDArray[np.bool_] | None = None
     orientation: int = 1
     remarks: tuple[str, ...] = ()
+    affine: NDArray[np.float64] | None = None
+
+
+def is_regular_affine(affine: NDArray[np.float64]) -> bool:
+    """Whether an array is (4, 4) with finite numbers and three independent axes; another one places no pixel."""
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        return False
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (lengths.min() > 1e-6 and lengths.max() < 1e6):
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > FLAT)
 
 
 def check_shape(name: str, rows: int, cols: int, max_pixels: float) -> None:

@@ -11,6 +11,8 @@ from .lungs import clean_lung_mask as clean_lung_mask
 from .lungs import lung_box as lung_box
 from .lungs import split_lungs as split_lungs
 from .placement import Placement as Placement
+from .preparation import PreparedRadiograph as PreparedRadiograph
+from .preparation import prepare as prepare
 from .pseudo_healthy import RandPseudoHealthy as RandPseudoHealthy
 from .pseudo_healthy import pseudo_healthy_image as pseudo_healthy_image
 from .saliency import Saliency as Saliency
@@ -22,6 +24,7 @@ from .superimpose import superimpose_opacity as superimpose_opacity
 __all__ = [
     "LoadRadiographd",
     "Placement",
+    "PreparedRadiograph",
     "RadiographGeometry",
     "RandMirror",
     "RandPseudoHealthy",
@@ -34,6 +37,7 @@ __all__ = [
     "compare_boxes",
     "compute_saliency",
     "lung_box",
+    "prepare",
     "prepare_radiograph",
     "pseudo_healthy_image",
     "rasterise_boxes",

@@ -7,7 +7,7 @@ imported here: decoding processes start with this module.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from monai_dgm.utils.orientation import (
 )
 
 FITS = ("pad", "stretch")
+LEAST_SIDE, LARGEST_SIDE = 512, 1024  # of the longest side of a picture: text stays readable, files small
 DARKEST = -1.0  # the value of the border that "pad" adds, and of the lowest intensity
 
 
@@ -36,6 +37,19 @@ def resize_antialiased(array: NDArray[Any], rows: int, cols: int) -> NDArray[np.
         return source.copy()
     resized = Image.fromarray(source).resize((cols, rows), resample=Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.float32).copy()
+
+
+def display_shape(rows: int, cols: int) -> tuple[int, int]:
+    """(rows, cols) of a picture of a radiograph to look at: its aspect, the longest side 512 to 1024."""
+    longest = max(rows, cols)
+    side = min(max(longest, LEAST_SIDE), LARGEST_SIDE)
+    return max(1, round(rows * side / longest)), max(1, round(cols * side / longest))
+
+
+def display_levels(pixels: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """A radiograph (rows, cols) as grey levels of :func:`display_shape`; ``low`` becomes black, ``high`` white."""
+    small = resize_antialiased(pixels, *display_shape(*pixels.shape))
+    return np.clip((small - low) * (255.0 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,16 @@ class RadiographGeometry:
         return (self.size - rows) // 2, (self.size - cols) // 2
 
     @property
+    def content(self) -> tuple[slice, slice]:
+        """Where the radiograph lies within the square, as an index of (S, S) planes."""
+        (top, left), (rows, cols) = self.offset, self.content_shape
+        return slice(top, top + rows), slice(left, left + cols)
+
+    def at(self, size: int) -> RadiographGeometry:
+        """The geometry of the same radiograph in a square of another side."""
+        return self if size == self.size else replace(self, size=size)
+
+    @property
     def scale(self) -> tuple[float, float]:
         """Model pixels per pixel of the upright original, (along y, along x)."""
         (rows, cols), (upright_rows, upright_cols) = self.content_shape, self.upright_shape
@@ -121,6 +145,16 @@ class RadiographGeometry:
         upright = _affine_boxes(_checked_boxes(boxes), (1 / scale_x, 1 / scale_y), (-left / scale_x, -top / scale_y))
         return boxes_to_stored(upright, self.orientation, self.rows, self.cols).astype(np.float32)
 
+    def clip_to_original(self, boxes: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Boxes (N, 4) in model coordinates as boxes in original pixels, cut at the radiograph's edges.
+
+        Returns:
+            boxes float32 (N, 4), and bool (N,): False for boxes that lie wholly in the border that "pad" added.
+        """
+        edges = np.array([self.cols, self.rows] * 2, dtype=np.float32)
+        original = np.clip(self.boxes_to_original(boxes), np.float32(0), edges)
+        return original, (original[:, 2:] > original[:, :2]).all(axis=1)
+
     def map_to_original(self, array: ArrayLike) -> NDArray[np.float32]:
         """A map (S, S) in model coordinates as float32 (rows, cols) over the original's pixels, bilinear.
 
@@ -129,7 +163,7 @@ class RadiographGeometry:
         values = np.asarray(array, dtype=np.float32)
         if values.shape != (self.size, self.size):
             raise InputError(f"expected a map of shape {(self.size, self.size)}, got {values.shape}")
-        upright = resize_antialiased(self._crop(values), *self.upright_shape)
+        upright = resize_antialiased(values[self.content], *self.upright_shape)
         return np.ascontiguousarray(to_stored(upright, self.orientation))
 
     def mask_to_model(self, mask: ArrayLike) -> NDArray[np.bool_]:
@@ -161,13 +195,9 @@ class RadiographGeometry:
             raise InputError(f"expected {self.rows} x {self.cols} pixels, got an array of shape {values.shape}")
         return resize_antialiased(to_upright(values, self.orientation), *self.content_shape)
 
-    def _crop(self, values: NDArray[Any]) -> NDArray[Any]:
-        (top, left), (rows, cols) = self.offset, self.content_shape
-        return values[top : top + rows, left : left + cols]
-
     def _place(self, content: NDArray[np.float32], fill: float) -> NDArray[np.float32]:
         square = np.full((self.size, self.size), fill, dtype=np.float32)
-        self._crop(square)[...] = content
+        square[self.content] = content
         return square
 
     def _scale_and_place(self, content: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,35 +1,42 @@
-"""A radiograph file as a model input: the dictionary transform, and the functions it is made of."""
+"""The dictionary transform that reads a radiograph file and prepares it as model input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from monai.utils import optional_import
 
 from monai_dgm.errors import InputError
-from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
-from monai_dgm.utils.orientation import UPRIGHT
+from monai_dgm.readers.radiograph import Radiograph
+from monai_dgm.readers.read import read_mask, read_radiograph
+from monai_dgm.transforms.preparation import describe_source, prepare
 
-__all__ = ["LoadRadiographd", "RadiographGeometry", "prepare_radiograph"]
+__all__ = ["LoadRadiographd"]
 
 
 class LoadRadiographd(MapTransform):
-    """Read radiographs (DICOM, PNG, JPEG, NIfTI) and prepare them for a network.
+    """Read radiographs (DICOM, PNG, JPEG, NIfTI) and prepare them for networks.
 
-    Each key's path is replaced by a plain float32 tensor (1, S, S) in [-1, 1], bright = dense, and "geometry" (or
-    "<key>_geometry" when there are several keys) holds its :class:`RadiographGeometry`.
+    Each key's path is replaced by a plain float32 tensor (1, S, S) in [-1, 1], bright = dense. Beside it are written
+
+    - "geometry": its :class:`monai_dgm.transforms.geometry.RadiographGeometry`;
+    - "prepared": its :class:`monai_dgm.transforms.preparation.PreparedRadiograph`, at all sides, with its lung mask;
+    - "source": its :class:`monai_dgm.transforms.preparation.RadiographSource`, for the files that show results.
+
+    With several keys each of these names has the key before it, as in "<key>_geometry".
 
     Args:
         keys: keys whose values are paths.
-        size: side S of the model input in pixels.
+        size: side S of the model input in pixels; several where models of different sides look at the radiograph: the
+            tensor has the first.
         fit: "pad" (aspect kept) or "stretch".
         percentiles: intensity percentiles mapped to -1 and 1; None for the full range.
-        reader: function from a path to an object with ``pixels``, ``pixel_spacing``, ``valid`` and ``orientation``; by
-            default ``monai_dgm.readers.read.read_radiograph``.
+        reader: function from a path to a :class:`monai_dgm.readers.radiograph.Radiograph`.
+        lung_mask_key: key of the path of a lung mask, read where the dictionary has it and it is not None; None reads
+            no mask.
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
@@ -39,39 +46,36 @@ class LoadRadiographd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        size: int = 224,
+        size: int | Sequence[int] = 224,
         fit: str = "pad",
-        percentiles: tuple[float, float] | None = (0.5, 99.5),
-        reader: Callable[[str], Any] | None = None,
+        percentiles: Sequence[float] | None = (0.5, 99.5),
+        reader: Callable[[str], Radiograph] = read_radiograph,
+        lung_mask_key: str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.size = size
+        self.sides = (size,) if isinstance(size, int) else tuple(size)
         self.fit = fit
         self.percentiles = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
-        if reader is None:
-            # found when one is made, not at import: transforms stay below data in the order of imports
-            reader, _ = optional_import("monai_dgm.readers.read", name="read_radiograph")
-        self.reader: Callable[[str], Any] = reader
+        self.reader = reader
+        self.lung_mask_key = lung_mask_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return ``data`` with images and geometries in the place of paths."""
+        """Return ``data`` with tensors instead of paths, and geometries, prepared radiographs and sources."""
         output = dict(data)
+        mask_path = None if self.lung_mask_key is None else data.get(self.lung_mask_key)
         for key in self.key_iterator(output):
             path = str(output[key])
             radiograph = self.reader(path)
+            mask = None if mask_path is None else read_mask(mask_path)
             try:
-                image, geometry = prepare_radiograph(
-                    radiograph.pixels,
-                    self.size,
-                    self.fit,
-                    self.percentiles,
-                    radiograph.pixel_spacing,
-                    getattr(radiograph, "valid", None),
-                    getattr(radiograph, "orientation", UPRIGHT),
-                )
+                prepared = prepare(radiograph, self.sides, self.fit, self.percentiles, mask)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from error
-            output[key] = torch.from_numpy(image)
-            output["geometry" if len(self.keys) == 1 else f"{key}_geometry"] = geometry
+            image_id, boxes = str(data.get("image_id", "image")), data.get("opacity_boxes")
+            prefix = "" if len(self.keys) == 1 else f"{key!s}_"
+            output[key] = torch.from_numpy(prepared.image)
+            output[f"{prefix}geometry"] = prepared.geometry
+            output[f"{prefix}prepared"] = prepared
+            output[f"{prefix}source"] = describe_source(radiograph, prepared.geometry, image_id, boxes)
         return output

@@ -15,8 +15,17 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_dgm.transforms.boxes import box_of_mask
+from monai_dgm.transforms.geometry import RadiographGeometry
+from monai_dgm.utils.orientation import to_stored, to_upright
 
-__all__ = ["CleanLungMaskd", "clean_lung_mask", "lung_box", "lung_probability", "split_lungs"]
+__all__ = [
+    "CleanLungMaskd",
+    "clean_lung_mask",
+    "lung_box",
+    "lung_probability",
+    "lungs_in_original",
+    "split_lungs",
+]
 
 THRESHOLD = 0.5
 MIN_AREA = 0.01
@@ -115,6 +124,35 @@ def lung_probability(network: Callable[[Tensor], Tensor], image: Tensor, size: i
             probability = torch.sigmoid(network(resized).float())
             return F.interpolate(probability, size=shape, mode="bilinear", antialias=True, align_corners=False)
         return torch.sigmoid(network(image).float())
+
+
+def lungs_in_original(
+    probability: NDArray[np.float32], geometry: RadiographGeometry
+) -> tuple[NDArray[np.bool_], dict[str, Any]]:
+    """The lungs over the original's pixels.
+
+    Args:
+        probability: of lung, (S, S) in model coordinates.
+        geometry: of the radiograph.
+
+    Returns:
+        the lung mask, bool (rows, cols), and as JSON can hold them "lung_box", "right_lung_box", "left_lung_box" (None
+        where there is no such lung) and "lung_area_fraction" of the radiograph.
+    """
+    # the probability is resampled, not the mask: its edge is then smooth in the original's pixels
+    inside = geometry.map_to_original(np.where(_near(clean_lung_mask(probability)), probability, 0.0))
+    upright = clean_lung_mask(to_upright(inside, geometry.orientation))
+    mask, right, left = (to_stored(one, geometry.orientation) for one in (upright, *split_lungs(upright)))
+    boxes = {"lung_box": lung_box(mask), "right_lung_box": lung_box(right), "left_lung_box": lung_box(left)}
+    values: dict[str, Any] = {k: None if box is None else [float(e) for e in box] for k, box in boxes.items()}
+    return mask, {**values, "lung_area_fraction": round(float(mask.mean()), 6)}
+
+
+def _near(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask and the pixels next to it, whose probability shapes the edge."""
+    padded = np.pad(mask, 1)
+    rows, cols = mask.shape
+    return np.logical_or.reduce([padded[i : i + rows, j : j + cols] for i in range(3) for j in range(3)])
 
 
 class CleanLungMaskd(MapTransform):

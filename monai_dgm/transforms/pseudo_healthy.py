@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+
+from monai_dgm.transforms.preparation import resample_planes
 
 __all__ = ["RandPseudoHealthy", "content_mask", "pseudo_healthy_image"]
 
@@ -58,21 +59,14 @@ def pseudo_healthy_image(
     """
     side, inside = image.shape[-1], content_mask(image)
     with torch.no_grad():
-        small = _resampled(image, size or side)
+        small = resample_planes(image, size or side)
         normal = decomposer(small)[:, _NORMAL].float()
         air = torch.full_like(image, -1)
-        planes = {"image": torch.where(inside, _resampled(normal, side), air).clamp(-1, 1)}
+        planes = {"image": torch.where(inside, resample_planes(normal, side), air).clamp(-1, 1)}
         if "residue" in channels:
-            residue = decomposer(_resampled(planes["image"], size or side))[:, _RESIDUE].float()
-            planes["residue"] = torch.where(inside, _resampled(residue, side), torch.zeros_like(image))
+            residue = decomposer(resample_planes(planes["image"], size or side))[:, _RESIDUE].float()
+            planes["residue"] = torch.where(inside, resample_planes(residue, side), torch.zeros_like(image))
     return torch.cat([planes[name] for name in channels], dim=1)
-
-
-def _resampled(planes: Tensor, size: int) -> Tensor:
-    # as monai_dgm.data.decomposed.resample_planes, which transforms must not import
-    if planes.shape[-1] == size:
-        return planes
-    return interpolate(planes, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 class RandPseudoHealthy:

@@ -30,7 +30,7 @@ _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 @dataclass(frozen=True)
 class Saliency:
-    """Where a residue map says the disease is.
+    """The salient parts of a residue map: where it shows disease.
 
     Attributes:
         mask: bool (S, S), the kept connected components.

@@ -103,7 +103,7 @@ def test_a_report_stored_through_the_server_becomes_a_label(
     assert len(archive.of("SR")) == 1
     from monailabel.interfaces.utils.app import app_instance
 
-    app_instance().watcher.look()
+    app_instance().watcher.run_round()
     (file,) = (tmp_path / "state" / "labels").rglob("0*.json")
     label = json.loads(file.read_text())
     assert label["boxes"][0]["box"] == [10, 20, 40, 60] and label["source"] == "ohif_report"

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from monai_dgm.transforms.boxes import SAME_BOX_PIXELS
+
 BOXES = [{"box": [10, 20, 60, 70], "label": "lung_opacity", "score": 0.5}, {"box": [-2, 30, 40, 95]}]
 
 
@@ -30,13 +32,22 @@ def test_boxes_are_shown_and_submitted(client: Any, studies: Path) -> None:
     shown = client.get("/dgm/boxes", params={"image": "c", "reader": "one"}).json()
     assert (shown["rows"], shown["cols"], shown["box_source"]) == (90, 120, "saliency")
     again = client.get("/dgm/boxes", params={"image": "c", "reader": "one", "fresh": "true"}).json()
-    assert again == shown and shown["readers"] == []
+    assert again == shown and shown["readers"] == [] and shown["same_box_pixels"] == SAME_BOX_PIXELS
     answer = put(client, {"status": "boxes", "boxes": BOXES}, reader="one")
     assert answer.status_code == 200 and answer.json()["boxes"][1]["box"] == [0, 30, 40, 90]
     (label,) = stored(studies)
     assert (label["image_id"], label["reader"], label["source"]) == ("c", "one", "ohif")
     assert label["boxes"] == answer.json()["boxes"]
     assert (label["model_boxes"], label["model_version"]) == (shown["boxes"], shown["model_version"])
+
+
+def test_a_box_that_was_left_alone_is_the_models_box_again(client: Any, studies: Path) -> None:
+    shown = client.get("/dgm/boxes", params={"image": "c", "reader": "one"}).json()["boxes"]
+    assert shown
+    nudged = [{**box, "box": [edge - 0.4 * (edge > 1) for edge in box["box"]], "score": None} for box in shown]
+    assert put(client, {"status": "boxes", "boxes": nudged}, reader="one").json()["boxes"] == shown
+    moved = [{**shown[0], "box": [edge - 3 * (edge > 3) for edge in shown[0]["box"]]}]
+    assert put(client, {"status": "boxes", "boxes": moved}, reader="one").json()["boxes"] == moved
 
 
 def test_a_second_reader_is_kept_and_a_negative_is_a_label(client: Any, studies: Path) -> None:

@@ -201,8 +201,8 @@ def test_inference_of_one_file(run: Run, trained: Trained, root: Path, sample_di
     sys.excepthook = hook
     assert workflow.check_properties() == []
     workflow.evaluator.run()  # an application may drive the engine itself
-    probability = torch.sigmoid(workflow.evaluator.state.output["pred"])
-    assert result["opacity_probability"] == pytest.approx(probability.item(), abs=1e-4)
+    (found,) = workflow.evaluator.state.output["pred"]
+    assert result["opacity_probability"] == pytest.approx(found.class_probability, abs=1e-4)
 
 
 def test_train_has_what_the_platforms_tools_look_for(root: Path, tiny: Tiny, unhooked: None, tmp_path: Path) -> None:

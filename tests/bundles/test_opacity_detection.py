@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
@@ -222,7 +223,9 @@ def test_inference_of_one_file(run: Run, trained: Trained, root: Path, sample_di
     assert workflow.check_properties() == []
     assert workflow.channel_def == {str(i): name for i, name in enumerate(DETECTION_CHANNELS)}
     workflow.evaluator.run()  # an application may drive the engine itself
-    assert workflow.evaluator.state.output["pred"].shape[:2] == (1, len(DETECTION_CHANNELS))
+    (found,) = workflow.evaluator.state.output["pred"]
+    kept = found.opacities.above(told["score_threshold"] or 0.0)
+    np.testing.assert_allclose(result["boxes"], kept.boxes, atol=0.01)
 
 
 def test_another_decomposer_is_refused_in_one_line(

@@ -12,14 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from monai_dgm.engines.decomposition.auxiliary_models import AuxiliaryModels, load_auxiliary_models
-from monai_dgm.engines.decomposition.decompose import Decompose
-from monai_dgm.engines.decomposition.inference import decompose_files
-from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
+from monai_dgm.engines.inference import decompose_files
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.pipeline_loading import load_pipeline
 from monai_dgm.engines.shipping import MAX_BYTES
 from monai_dgm.engines.weights import find_weights, load_weights
 from monai_dgm.networks.classifiers import build_classifier
-from monai_dgm.networks.decomposer import Decomposer
 
 BUNDLES = ("dgm", "lung_segmentation", "opacity_classification", "opacity_detection")
 SIZE = 128
@@ -59,23 +57,17 @@ def test_the_classifier_fits_its_settings(repository: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def network(repository: Path) -> Decomposer:
-    return load_decomposer(shipped(repository, "dgm"))
-
-
-@pytest.fixture(scope="module")
-def auxiliary_models(repository: Path, network: Decomposer) -> AuxiliaryModels:
-    paths = [shipped(repository, bundle) for bundle in ("lung_segmentation", "opacity_detection", "dgm")]
-    found = load_auxiliary_models(paths[0], paths[1], network, paths[2])
-    assert found.lungs is not None and found.lungs.reference is not None and found.detector is not None
+def pipeline(repository: Path) -> RadiographPipeline:
+    names = ("dgm", "lung_segmentation", "opacity_detection", "opacity_classification")
+    found = load_pipeline(*(shipped(repository, name) for name in names))
+    assert found.lungs is not None and found.lungs.reference is not None
+    assert found.detector is not None and found.classifier is not None
     return found
 
 
-def test_all_of_them_read_a_radiograph(
-    sample_dir: Path, tmp_path: Path, network: Decomposer, auxiliary_models: AuxiliaryModels
-) -> None:
+def test_all_of_them_read_a_radiograph(sample_dir: Path, tmp_path: Path, pipeline: RadiographPipeline) -> None:
     items = [{"image": str(path), "image_id": path.stem} for path in sorted((sample_dir / "images").iterdir())[:2]]
-    report = decompose_files(items, Decompose(network, SIZE), tmp_path, auxiliary_models=auxiliary_models)
+    report = decompose_files(items, pipeline, tmp_path)
     assert len(report["images"]) == 2 and not report["failed"]
     for image in report["images"]:
         assert 0 <= image["abnormality_probability"] <= 1
@@ -84,11 +76,9 @@ def test_all_of_them_read_a_radiograph(
 
 
 def test_real_chests_pass_the_check_and_others_do_not(
-    real_data: Path, tmp_path: Path, network: Decomposer, auxiliary_models: AuxiliaryModels
+    real_data: Path, tmp_path: Path, pipeline: RadiographPipeline
 ) -> None:
-    report = decompose_files(
-        real_data / "dicom", Decompose(network, SIZE), tmp_path, auxiliary_models=auxiliary_models, panels=False
-    )
+    report = decompose_files(real_data / "dicom", pipeline, tmp_path, panels=False)
     chests = {image["file"]: image["looks_like_chest"] for image in report["images"]}
     assert len(chests) >= 8  # one cannot be decoded, the hip needs a decoder that is optional
     assert chests == {file: not file.startswith("non_chest") for file in chests}

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.dataset import RadiographDataset
-from monai_dgm.data.decomposed import DecomposedDataset, check_channels, resample_planes
+from monai_dgm.data.decomposed import DecomposedDataset, check_channels
 from monai_dgm.errors import InputError
 
 Datalist = list[dict[str, Any]]
@@ -63,11 +63,6 @@ def test_residues_of_another_side_are_brought_to_the_radiographs(dataset: Radiog
     assert plane.shape == (SIZE, SIZE)
     assert (plane[:10] == 0.5).all() and (plane[14:] == 0).all()
     assert plane.mean() == pytest.approx(0.25, abs=1e-6)
-
-
-def test_resampling_to_the_same_side_changes_nothing() -> None:
-    planes = torch.randn(2, 1, 8, 8)
-    assert resample_planes(planes, 8) is planes
 
 
 @pytest.mark.parametrize("channels", [(), ("normal",), ("image", "image"), ("image", "residue", "normal")])

@@ -26,6 +26,10 @@ def test_a_detection_takes_the_free_box_that_it_overlaps_most() -> None:
     np.testing.assert_array_equal(match_boxes(between, close, [0.5]), [[True, True]])
 
 
+def test_without_true_boxes_there_are_no_hits() -> None:
+    assert not match_boxes(TRUTH, EMPTY, [0.5, 0.7]).any() and match_boxes(EMPTY, TRUTH, [0.5]).shape == (1, 0)
+
+
 def test_an_overlap_equal_to_the_threshold_is_enough() -> None:
     truth = np.array([[0, 0, 10, 10]])
     half = np.array([[0, 0, 10, 20]])

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from monai_dgm.errors import InputError
-from monai_dgm.transforms.load_radiograph import LoadRadiographd, RadiographGeometry, prepare_radiograph
+from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
+from monai_dgm.transforms.load_radiograph import LoadRadiographd
 
 SHAPES = [(100, 100), (120, 80), (80, 120), (301, 97), (97, 301), (33, 64), (1024, 768), (2021, 1777), (40, 17)]
 
@@ -171,6 +172,11 @@ def test_load_radiographd(tmp_path: Path) -> None:
     assert type(loaded["image"]) is torch.Tensor and loaded["image"].shape == (1, 32, 32)
     assert loaded["image"].dtype == torch.float32 and loaded["image_id"] == "a"
     assert (loaded["geometry"].rows, loaded["geometry"].cols) == (60, 40)
+    assert loaded["prepared"].image[0].tolist() == loaded["image"][0].tolist() and loaded["source"].image_id == "a"
+    sides = LoadRadiographd(keys="image", size=(32, 48), lung_mask_key="lungs")
+    several = sides({"image": str(path), "lungs": str(path)})
+    assert several["image"].shape == (1, 32, 32) and several["prepared"].at(48).image.shape == (1, 48, 48)
+    assert several["prepared"].lung_mask.shape == (32, 32) and sides({"image": str(path)})["prepared"].lung_mask is None
     both = LoadRadiographd(keys=["image", "prior"], size=32)({"image": str(path), "prior": str(path)})
     assert {"image_geometry", "prior_geometry"} <= set(both)
     with pytest.raises(InputError, match=r"none\.png: no such file"):

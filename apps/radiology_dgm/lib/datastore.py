@@ -1,4 +1,4 @@
-"""The studies and labels, as the platform's pages list them. Nothing is stored through it: `lib.routes` does that."""
+"""Studies and labels as MONAI Label lists them. Nothing is stored through this class: the routes do that."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from monai_dgm.labelling.server.analysis_results import image_nifti
 from monai_dgm.labelling.server.http_errors import ForbiddenError
 from monai_dgm.labelling.server.submissions import Submissions
 
-TAG = "final"  # the one tag: each reader's current label
-SERVED_SUFFIX = ".nii.gz"  # of images as viewers are served
+TAG = "final"  # the only tag; it stands for the current label of each reader
+SERVED_SUFFIX = ".nii.gz"  # viewers get each image as NIfTI
 
 
 class StudyDatastore(Datastore):
-    """The platform's interface over `StudyFolder` and `Submissions`.
+    """MONAI Label's interface for `Studies` and `Submissions`.
 
-    No method returns a path of the server; images are served as NIfTI, which our reader makes of the original.
+    No method returns a path; images are converted to NIfTI by our reader.
 
     Args:
-        analysis: of the studies.
-        submissions: labels.
+        analysis: has the studies.
+        submissions: have the labels.
     """
 
     def __init__(self, analysis: RadiographAnalysis, submissions: Submissions) -> None:
@@ -46,7 +46,7 @@ class StudyDatastore(Datastore):
         return self.analysis.studies.ids()
 
     def datalist(self) -> list[dict[str, Any]]:
-        """Image ids with who labelled them; no paths."""
+        """Image ids with the readers of each image; no paths."""
         return [{"image": name, **self.submissions.describe(name)} for name in self.get_labeled_images()]
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ class StudyDatastore(Datastore):
         return io.BytesIO(image_nifti(self.analysis, image_id))
 
     def get_image_uri(self, image_id: str) -> str:
-        """The id itself, when there is such an image."""
+        """The id itself, if there is such an image."""
         return self.analysis.studies.find(image_id).image_id
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO | None:
@@ -86,7 +86,7 @@ class StudyDatastore(Datastore):
         return [name for name in self.list_images() if name not in labelled]
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
-        raise ForbiddenError("images are not given away as an archive")
+        raise ForbiddenError("images cannot be downloaded as an archive")
 
     def refresh(self) -> None:
         self.analysis.studies.refresh()
@@ -104,7 +104,7 @@ class StudyDatastore(Datastore):
         raise ForbiddenError("labels are not removed by the server")
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        raise ForbiddenError("nothing is noted of images")
+        raise ForbiddenError("images have no info to change")
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         raise ForbiddenError("labels are not changed once they are stored")

@@ -16,7 +16,7 @@ from monai_dgm.labelling.labels.markups import MAX_DOCUMENT_BYTES
 from monai_dgm.labelling.server.analysis_results import image_nifti
 from monai_dgm.labelling.server.http_errors import TooLargeError, UnknownError
 from monai_dgm.labelling.server.label_transfer import export_labels, keep_all, parse_labels, size_in
-from monai_dgm.labelling.server.requests import parse_params
+from monai_dgm.labelling.server.request_options import parse_params
 
 UPLOAD_PATHS = ("/datastore/image", "/datastore/", "/datastore")  # a request to these may hold a radiograph
 Tag = Literal["", "final"]  # the one tag that there is

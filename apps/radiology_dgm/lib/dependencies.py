@@ -11,7 +11,7 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC, User
 
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
-from monai_dgm.labelling.server.requests import reader_of
+from monai_dgm.labelling.server.request_options import reader_of
 
 MEDIA_TYPES = {".json": "application/json", ".png": "image/png", ".gz": "application/gzip"}
 

@@ -17,9 +17,9 @@ from requests_toolbelt import MultipartEncoder
 
 from lib.dependencies import Admin, AnyUser, App, ImageId, file_response, media_type_of, reader_who_asks
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.server.analysis_results import MAPS, Answer, decompose, image_nifti
+from monai_dgm.labelling.server.analysis_results import Answer, decompose, image_nifti
 from monai_dgm.labelling.server.http_errors import UnknownError
-from monai_dgm.labelling.server.requests import known_name, parse_params
+from monai_dgm.labelling.server.request_options import MAPS, known_name, parse_params
 
 router = APIRouter()
 

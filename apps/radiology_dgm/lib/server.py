@@ -27,7 +27,7 @@ from lib import archive_routes, datastore_routes, inference_routes, training_rou
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.server.http_errors import ForbiddenError, answer_to, status_of
 from monai_dgm.labelling.server.request_guard import RequestGuard, is_loopback
-from monai_dgm.labelling.server.requests import describe_errors
+from monai_dgm.labelling.server.request_options import describe_errors
 from monai_dgm.labelling.server.studies import MAX_FILE_BYTES
 
 ROUTES = (archive_routes, datastore_routes, inference_routes, training_routes, viewer_routes)

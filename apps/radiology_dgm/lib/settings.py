@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
 from monai_dgm.labelling.server.ohif_files import OHIFFiles
-from monai_dgm.labelling.server.requests import describe_errors
+from monai_dgm.labelling.server.request_options import describe_errors
 from monai_dgm.labelling.server.studies import Studies, StudyFolder
 from monai_dgm.labelling.training.detector_training import DetectorTraining
 

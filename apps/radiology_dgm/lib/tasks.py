@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,15 +12,8 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monai_dgm.labelling.active_learning.strategies import STRATEGIES
 from monai_dgm.labelling.labels.image_label import OPACITY
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
-from monai_dgm.labelling.server.analysis_results import (
-    FIXED_THRESHOLD,
-    MAPS,
-    THRESHOLDS,
-    Answer,
-    classify,
-    decompose,
-    detect,
-)
+from monai_dgm.labelling.server.analysis_results import Answer, classify, decompose, detect
+from monai_dgm.labelling.server.request_options import CHOICES, DecomposeOptions
 from monai_dgm.labelling.server.selection import ImageSelection
 from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.labelling.training.detector_training import DetectorTraining
@@ -63,14 +55,9 @@ class RadiographTask(InferTask):
         """Always true: without a trained decomposer, the answer says how to train one."""
         return True
 
-    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """MONAI Label's way to run the model: (path of a temporary file that the caller removes, plain values)."""
-        answer = self.run(str(request["image"]), request)
-        if answer.name is None:
-            return None, answer.params
-        with tempfile.NamedTemporaryFile(suffix=f"-{answer.name}", delete=False) as file:
-            file.write(answer.content)
-        return file.name, answer.params
+    def __call__(self, request: Mapping[str, Any]) -> tuple[None, dict[str, Any]]:
+        """MONAI Label's way to run the model: no file, and plain values; our routes call ``run`` for the file."""
+        return None, self.run(str(request["image"]), request).params
 
 
 def make_infers(analysis: RadiographAnalysis) -> dict[str, RadiographTask]:
@@ -88,7 +75,7 @@ def make_infers(analysis: RadiographAnalysis) -> dict[str, RadiographTask]:
             "saliency",
             "Saliency of the residue as a label; other maps by the option map",
             lambda image_id, params: decompose(analysis, image_id, params),
-            {"map": list(MAPS), "threshold": list(THRESHOLDS), "fixed_threshold": FIXED_THRESHOLD},
+            {**DecomposeOptions().model_dump(), **CHOICES},
         ),
         "classify": RadiographTask(
             InferType.CLASSIFICATION,

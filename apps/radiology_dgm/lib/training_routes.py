@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from lib.dependencies import Admin, AnyUser, App
 from monai_dgm.labelling.server.http_errors import UnknownError
-from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.request_options import known_name
 
 router = APIRouter()
 

@@ -12,65 +12,43 @@ panel.png          input | normal | residue | saliency, as in the report
 
 from __future__ import annotations
 
-import gzip
 import io
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from monai_dgm.engines.decomposition.decompose import Decomposition, OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
+from monai_dgm.engines.radiograph_result import OpacityBoxes
+from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, OriginalDecomposition, to_original
 from monai_dgm.report import colours
 from monai_dgm.report.panels import LUNG_BOX_WORDS, Panel, panel_figure
 from monai_dgm.transforms.geometry import RadiographGeometry
+from monai_dgm.transforms.placement import Placement, plane_nifti
+from monai_dgm.transforms.preparation import RadiographSource
 from monai_dgm.utils.atomic import atomic_write
 
 OUTPUT_FILES = ("normal.png", "residue.png", "residue.nii.gz", "saliency.png", "overlay.png", "panel.png")
 RESIDUE_PNG_SCALE = 0.5  # fixed, so that the pictures of two radiographs compare
-COMPRESSION = 1  # a 2,000 x 2,000 residue takes 0.4 s; higher levels take twice as long and gain 1 %
+COMPRESSION = 1  # of the PNG files; higher levels take twice as long and gain little
 RESIDUE_STEP = 2.0**-12  # 1/32 of a grey level in 256; rounding to it halves the file
-NO_BOXES = np.zeros((0, 4), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is known of the file a decomposition came from, beside its geometry.
-
-    Attributes:
-        image_id: names the outputs.
-        display: grey levels of :func:`monai_dgm.engines.overlay.display_levels`.
-        format: "dicom", "png", "jpeg" or "nifti".
-        bits: bits that the file stores for a pixel.
-        affine: (4, 4) from voxels (column, row, 0) to RAS mm; None where the file does not place the image.
-        opacity_boxes: true opacity boxes (N, 4) in the original's pixels, where known; drawn in the panel.
-        remarks: why this may be no frontal chest radiograph.
-    """
-
-    image_id: str
-    display: NDArray[np.uint8]
-    format: str
-    bits: int
-    affine: NDArray[np.float64] | None = None
-    opacity_boxes: NDArray[np.float32] = field(default_factory=NO_BOXES.copy)
-    remarks: tuple[str, ...] = ()
 
 
 def write_decomposition(
     folder: str | os.PathLike[str],
     decomposition: Decomposition,
-    source: Source,
+    source: RadiographSource,
     panel: bool = True,
-    opacities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    opacities: OpacityBoxes | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``OUTPUT_FILES`` into ``folder``; earlier ones are replaced only when all new ones are complete.
 
@@ -79,8 +57,8 @@ def write_decomposition(
         decomposition: of one radiograph.
         source: of the same radiograph.
         panel: write panel.png (a third of a second).
-        opacities: boxes (N, 4) in the original's pixels and scores (N,) of a detector, drawn in the overlay; None draws
-            those of the saliency.
+        opacities: of a detector, drawn in the overlay; None draws the boxes of the saliency.
+        remarks: reasons why this may be no frontal chest radiograph.
 
     Returns:
         What scores.json says of the image: :func:`scores`.
@@ -93,7 +71,7 @@ def write_decomposition(
     made = not target.exists()
     try:
         with ExitStack() as files:  # renames when all are written
-            for name, content in _contents(decomposition, original, source, panel, opacities).items():
+            for name, content in _contents(decomposition, original, source, panel, opacities, remarks).items():
                 files.enter_context(atomic_write(target / name)).write_bytes(content)
     except BaseException:
         if made and target.is_dir() and not any(target.iterdir()):
@@ -101,19 +79,20 @@ def write_decomposition(
         raise
     if not panel:
         (target / "panel.png").unlink(missing_ok=True)  # of an earlier run: it would show another decomposition
-    return scores(decomposition, original, source)
+    return scores(decomposition, original, source, remarks)
 
 
 def _contents(
     decomposition: Decomposition,
     original: OriginalDecomposition,
-    source: Source,
+    source: RadiographSource,
     panel: bool,
-    opacities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    opacities: OpacityBoxes | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, bytes]:
     geometry = decomposition.geometry
     makers: dict[str, Callable[[], bytes]] = {
-        "residue.nii.gz": lambda: residue_nifti(original.residue, source.affine, geometry.pixel_spacing),
+        "residue.nii.gz": lambda: residue_nifti(original.residue, source.placement),
         "residue.png": lambda: colours.palette_png(
             colours.residue_levels(original.residue, RESIDUE_PNG_SCALE), colours.RESIDUE_COLOURS
         ),
@@ -121,7 +100,7 @@ def _contents(
             Image.fromarray(normal_levels(original, geometry, source)), f"Synthetic normal image. {DISCLAIMER}."
         ),
         "saliency.png": lambda: _png(Image.fromarray(saliency_levels(original)), f"Saliency. {DISCLAIMER}."),
-        "overlay.png": lambda: overlay_png(decomposition, original, source, opacities),
+        "overlay.png": lambda: overlay_png(decomposition, original, source, opacities, remarks),
     }
     if panel:
         makers["panel.png"] = lambda: panel_figure([panel_of(decomposition, source)])
@@ -130,14 +109,19 @@ def _contents(
         return {name: future.result() for name, future in made.items()}
 
 
-def scores(decomposition: Decomposition, original: OriginalDecomposition, source: Source) -> dict[str, Any]:
-    """Figures of one radiograph, as JSON can hold them; boxes in the original's pixels."""
+def scores(
+    decomposition: Decomposition,
+    original: OriginalDecomposition,
+    source: RadiographSource,
+    remarks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The numbers of one decomposed radiograph, as JSON can hold them; boxes in the original's pixels."""
     geometry, saliency = decomposition.geometry, decomposition.saliency
     black, white = normal_range(geometry, source)
     spacing = geometry.pixel_spacing
     return {
         "image_id": source.image_id,
-        "abnormality_probability": round(decomposition.probability, 6),
+        "abnormality_probability": known_probability(decomposition),
         "mean_abs_residue": round(decomposition.mean_abs_residue, 6),
         "max_abs_residue": round(decomposition.max_abs_residue, 6),
         "saliency_area_fraction": round(decomposition.saliency_area_fraction, 6),
@@ -150,8 +134,13 @@ def scores(decomposition: Decomposition, original: OriginalDecomposition, source
         "pixel_spacing_mm": None if spacing is None else list(spacing),
         "intensity_range": [round(geometry.low, 6), round(geometry.high, 6)],
         "normal_png_range": [round(black, 6), round(white, 6)],
-        "remarks": list(source.remarks),
+        "remarks": list(remarks),
     }
+
+
+def known_probability(decomposition: Decomposition) -> float | None:
+    """The abnormality probability as JSON can hold it; None from a system that gives none."""
+    return None if math.isnan(decomposition.probability) else round(decomposition.probability, 6)
 
 
 def listed_boxes(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> list[dict[str, Any]]:
@@ -160,7 +149,7 @@ def listed_boxes(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> lis
     return [{"box": _numbers(box), "score": round(float(score), 4)} for box, score in pairs]
 
 
-def normal_range(geometry: RadiographGeometry, source: Source) -> tuple[float, float]:
+def normal_range(geometry: RadiographGeometry, source: RadiographSource) -> tuple[float, float]:
     """Values of the original that black and white of normal.png stand for.
 
     PNG and JPEG: the file's own levels, so that the two can be subtracted. DICOM and NIfTI: the range that the network
@@ -172,7 +161,7 @@ def normal_range(geometry: RadiographGeometry, source: Source) -> tuple[float, f
 
 
 def normal_levels(
-    original: OriginalDecomposition, geometry: RadiographGeometry, source: Source
+    original: OriginalDecomposition, geometry: RadiographGeometry, source: RadiographSource
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Grey levels (rows, cols) of the normal image over :func:`normal_range`: 8 bits for 8-bit pictures, else 16."""
     black, white = normal_range(geometry, source)
@@ -187,58 +176,48 @@ def saliency_levels(original: OriginalDecomposition) -> NDArray[np.uint8]:
     return np.where(original.mask, np.maximum(np.rint(original.heat * 255), 1), 0).astype(np.uint8)
 
 
-def residue_nifti(
-    residue: NDArray[np.float32],
-    affine: NDArray[np.float64] | None = None,
-    pixel_spacing: tuple[float, float] | None = None,
-) -> bytes:
-    """A residue (rows, cols) as gzipped NIfTI-1, float32, array shape (cols, rows).
+def stepped_residue(residue: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A residue rounded to ``RESIDUE_STEP``, without negative zeros, so that its file packs well."""
+    return (np.rint(residue * np.float32(1 / RESIDUE_STEP)) * np.float32(RESIDUE_STEP)).astype(np.float32) + np.float32(
+        0
+    )
 
-    Args:
-        residue: in units of the [-1, 1] scale; rounded to ``RESIDUE_STEP``.
-        affine: from (column, row, 0) to RAS mm. None: x runs to the patient's left, y to the back, from the first
-            pixel's centre, as ITK and 3D Slicer place a picture or a radiograph without position.
-        pixel_spacing: (row, column) in mm, for an affine of None; 1 mm where unknown.
-    """
-    row, col = pixel_spacing or (1.0, 1.0)
-    placed = np.diag([-col, -row, 1.0, 1.0]) if affine is None else affine
-    steps = np.rint(residue * np.float32(1 / RESIDUE_STEP)) * np.float32(RESIDUE_STEP)
-    image = nibabel.Nifti1Image(np.ascontiguousarray(steps.T) + np.float32(0), placed)  # + 0: no negative zeros
-    known = affine is not None or pixel_spacing is not None
-    image.header.set_xyzt_units("mm" if known else "unknown")
-    image.header["descrip"] = b"DGM residue, [-1, 1] scale. Research, not for diagnosis."
-    buffer = io.BytesIO()
-    with gzip.GzipFile("", "wb", COMPRESSION, buffer, mtime=0) as stream:  # the same bytes in every run
-        stream.write(image.to_bytes())
-    return buffer.getvalue()
+
+def residue_nifti(residue: NDArray[np.float32], placement: Placement) -> bytes:
+    """A residue (rows, cols) in units of the [-1, 1] scale as residue.nii.gz: float32, array shape (cols, rows)."""
+    description = "DGM residue, [-1, 1] scale. Research, not for diagnosis."
+    return plane_nifti(stepped_residue(residue), placement, description, flat=True)
 
 
 def overlay_png(
     decomposition: Decomposition,
     original: OriginalDecomposition,
-    source: Source,
-    opacities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    source: RadiographSource,
+    opacities: OpacityBoxes | None = None,
+    remarks: Sequence[str] = (),
 ) -> bytes:
     """overlay.png: see :func:`monai_dgm.engines.overlay.draw_overlay`; boxes as in :func:`write_decomposition`."""
-    words = [f"p(abnormal) {decomposition.probability:.2f}", LUNG_BOX_WORDS[decomposition.saliency.lung_box_source]]
-    boxes, box_scores = opacities or (original.boxes, original.box_scores)
-    words.append("boxes of the saliency" if opacities is None else "boxes of the detector")
-    line = ", ".join([*words, *source.remarks])
+    shown = opacities or OpacityBoxes(original.boxes, original.box_scores)
+    parts = [] if math.isnan(decomposition.probability) else [f"p(abnormal) {decomposition.probability:.2f}"]
+    parts.append(LUNG_BOX_WORDS[decomposition.saliency.lung_box_source])
+    parts.append("boxes of the saliency" if opacities is None else "boxes of the detector")
+    caption = ", ".join([*parts, *remarks])
     softness = 0.5 * max(source.display.shape) / decomposition.geometry.size  # half a pixel of the model's
-    picture = draw_overlay(source.display, original.heat, boxes, box_scores, line, softness)
+    picture = draw_overlay(source.display, original.heat, shown.boxes, shown.scores, caption, softness)
     return _png(picture, f"{DISCLAIMER}.")
 
 
-def panel_of(decomposition: Decomposition, source: Source) -> Panel:
+def panel_of(decomposition: Decomposition, source: RadiographSource) -> Panel:
     """The report's panel of one radiograph, with its true opacity boxes where they are known."""
-    saliency = decomposition.saliency
+    saliency, probability = decomposition.saliency, decomposition.probability
+    shown = [] if math.isnan(probability) else [f"p(abnormal) {probability:.2f}"]
     return Panel(
         image=decomposition.image,
         normal=decomposition.normal,
         residue=decomposition.residue,
         saliency=saliency.heat,
         boxes=decomposition.geometry.boxes_to_model(source.opacity_boxes),
-        caption=f"{source.image_id} · p(abnormal) {decomposition.probability:.2f}",
+        caption=" · ".join([source.image_id, *shown]),
         lung_box_source=saliency.lung_box_source,
         lung_box=None if saliency.lung_box_source == "whole_image" else saliency.lung_box,
     )

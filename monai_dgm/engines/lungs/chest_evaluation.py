@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from monai_dgm.data.dataset import RadiographDataset
-from monai_dgm.engines.decomposition.decompose import content
 from monai_dgm.engines.lungs.chest_check import (
     LEAST_CHESTS,
     ChestReference,
@@ -47,7 +46,7 @@ def _probabilities(
         image = torch.rot90(dataset.images_as_tensor(indices), turns, (2, 3)).to(device)
         planes = torch.rot90(lung_probability(network, image), -turns, (2, 3))[:, 0].cpu().numpy()
         for index, plane in zip(indices, planes, strict=True):
-            yield np.rot90(plane[content(dataset.geometries[index])], turns)
+            yield np.rot90(plane[dataset.geometries[index].content], turns)
 
 
 def fit_chest_check(

@@ -75,18 +75,21 @@ def network_from_settings(settings: dict[str, Any]) -> nn.Module:
     return build_lung_network(architecture, settings.get("network_settings"))
 
 
-def load_lung_segmentor(model_path: str | os.PathLike[str], device: torch.device | str = "cpu") -> LungSegmentor:
+def load_lung_segmentor(
+    model_path: str | os.PathLike[str], device: torch.device | str = "cpu", network: nn.Module | None = None
+) -> LungSegmentor:
     """A segmentor from its weights; settings (``model.json``) and chest reference (``chest.json``) lie beside them.
 
     Args:
         model_path: ``.pt`` or ``.safetensors``.
         device: where to put it.
+        network: with these weights, where they are loaded already.
 
     Raises:
         InputError: no such file, or one that is none of a lung segmentor.
     """
     settings = read_model_settings(model_path)
-    network = load_weights(network_from_settings(settings), model_path).to(device).eval()
+    network = (network or load_weights(network_from_settings(settings), model_path)).to(device).eval()
     beside = Path(model_path).with_name(CHEST_FILE)
     reference = ChestReference.read(beside) if beside.is_file() else None
     return LungSegmentor(network, int(settings["image_size"]), reference, settings)

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,12 @@ from tqdm import tqdm
 
 from monai_dgm.data.cache_file import ArrayWriter, no_space_as_input_error, open_array
 from monai_dgm.data.dataset import RadiographDataset
-from monai_dgm.data.decomposed import resample_planes
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.decomposition.decompose import content
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.residue_system import split_prediction
 from monai_dgm.transforms.geometry import RadiographGeometry
+from monai_dgm.transforms.preparation import clear_border, resample_planes
 
 __all__ = ["cached_residues", "predict_residue"]
 
@@ -37,7 +35,7 @@ def predict_residue(decomposer: nn.Module, image: Tensor, size: int, geometries:
     """Residues of prepared radiographs, computed at the side the decomposer was trained with.
 
     Args:
-        decomposer: :class:`monai_dgm.networks.decomposer.Decomposer` in evaluation mode.
+        decomposer: a residue system in evaluation mode.
         image: z, (B, 1, S, S) in [-1, 1] on the decomposer's device; resampled to ``size`` where S differs.
         size: side S' of the decomposer's input.
         geometries: of the B radiographs, at any side: the border that "pad" added has residue 0.
@@ -47,11 +45,7 @@ def predict_residue(decomposer: nn.Module, image: Tensor, size: int, geometries:
     """
     with torch.inference_mode():
         residue = split_prediction(decomposer(resample_planes(image, size)))["residue"].float()
-    kept = torch.zeros_like(residue)
-    for index, geometry in enumerate(geometries):
-        inside = content(replace(geometry, size=size))
-        kept[index, 0][inside] = residue[index, 0][inside]
-    return kept
+    return clear_border(residue, geometries)
 
 
 def cached_residues(

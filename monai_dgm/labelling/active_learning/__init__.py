@@ -1,4 +1,4 @@
-"""Which image to label next: scores of images, strategies that choose by them, and the store of the scores.
+"""Active learning: scores of unlabelled images, strategies that choose the next image to label, and stored scores.
 
 May import metrics, transforms and `labelling.labels`.
 """

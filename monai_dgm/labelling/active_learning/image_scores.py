@@ -1,6 +1,6 @@
-"""What models say of an image that nobody has labelled yet: numbers for active learning, as pure functions.
+"""Scores of unlabelled images for active learning, as pure functions of the models' outputs.
 
-All scores are higher for images whose label would teach more.
+A higher score means that a label of the image is expected to improve the models more.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ImageScores:
-    """What is known of one image.
+    """The scores of one image.
 
     Args:
-        image_id: the image.
-        model_version: of the model that the scores come from.
+        image_id: id of the image.
+        model_version: version of the models that the scores come from.
         suspicion: see :func:`suspicion`; None where not known.
         uncertainty: see :func:`uncertainty`; None where not known.
         disagreement: see :func:`disagreement`; None where not known.
-        features: float32 (D,), E_F features of the image, pooled over its area; None where not known.
-        feature_version: of the encoder; features of different versions are not compared.
+        features: float32 (D,), E_F features, averaged over the image; None where not known.
+        feature_version: version of the encoder; features of different versions are not compared.
     """
 
     image_id: str
@@ -55,7 +55,7 @@ def binary_entropy(probability: ArrayLike) -> FloatArray:
     """-p log2 p - (1 - p) log2 (1 - p) in bits: 1 at p = 0.5, 0 at 0 and 1; same shape.
 
     Raises:
-        InputError: not within [0, 1].
+        InputError: a value outside [0, 1].
     """
     p = _probability(probability)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -67,7 +67,7 @@ def binary_margin(probability: ArrayLike) -> FloatArray:
     """1 - |2 p - 1|: 1 at p = 0.5, 0 at 0 and 1; same shape.
 
     Raises:
-        InputError: not within [0, 1].
+        InputError: a value outside [0, 1].
     """
     return np.asarray(1 - np.abs(2 * _probability(probability) - 1))
 
@@ -76,9 +76,10 @@ MEASURES: dict[str, Callable[[ArrayLike], FloatArray]] = {"entropy": binary_entr
 
 
 def suspicion(scores: ArrayLike, abnormality_probability: float | None = None) -> float:
-    """How likely the models hold it that there is something to draw, in [0, 1].
+    """Probability, by the models, that there is a finding, in [0, 1].
 
-    Of the detector, its best box (0 without boxes); with the head, the mean of that and of the abnormality probability.
+    The highest score of the detector's boxes (0 without boxes); where there is an abnormality probability, the mean of
+    the two.
 
     Args:
         scores, abnormality_probability: as in :func:`uncertainty`.
@@ -93,14 +94,14 @@ def suspicion(scores: ArrayLike, abnormality_probability: float | None = None) -
 
 
 def uncertainty(scores: ArrayLike, abnormality_probability: float | None = None, measure: str = "entropy") -> float:
-    """How unsure the models are of an image, in [0, 1].
+    """Uncertainty of the models about an image, in [0, 1].
 
-    Of the detector, the least sure of its boxes (0 without boxes); with the head, the mean of that and of the
-    abnormality probability's.
+    The highest uncertainty of the detector's boxes (0 without boxes); where there is an abnormality probability, the
+    mean of that and of its uncertainty.
 
     Args:
         scores: (N,) the detector's scores in [0, 1].
-        abnormality_probability: of the decomposer's head, in [0, 1]; None where there is none.
+        abnormality_probability: of the decomposer's classification head, in [0, 1]; None where there is none.
         measure: "entropy" or "margin".
 
     Raises:
@@ -120,11 +121,11 @@ def disagreement(
     saliency_weights: ArrayLike | None = None,
     detector_scores: ArrayLike | None = None,
 ) -> float:
-    """1 - matched soft IoU of two models' boxes, in [0, 1]: 0 where they agree, also on nothing.
+    """1 - matched soft IoU of two models' boxes, in [0, 1]: 0 where they agree, also if neither has a box.
 
     The soft IoU is sum over pairs (a_i + b_j) IoU_ij / (sum a + sum b), with the boxes' weights a and b and the
-    one-to-one pairs that make it largest. Boxes without partner count in full below, so a finding of only one model is
-    a disagreement; one with little weight is little of it.
+    one-to-one pairs that make it largest. Boxes without a partner count in the denominator only, so a finding of only
+    one model is a disagreement, in proportion to its weight.
 
     Args:
         saliency_boxes: (N, 4).
@@ -159,7 +160,7 @@ def score_image(
         image_id, model_version, features, feature_version: as in :class:`ImageScores`.
         detector: boxes (M, 4) and their scores (M,).
         abnormality_probability: of the decomposer's head; None where there is none.
-        saliency: boxes (N, 4) and their weights (N,); None where there is none but the detector's own.
+        saliency: boxes (N, 4) and their weights (N,) from the saliency map; None if the detector's boxes come from it.
     """
     boxes, scores = detector
     return ImageScores(
@@ -183,5 +184,5 @@ def _probability(values: ArrayLike) -> FloatArray:
 def _weights(values: ArrayLike | None, number: int) -> FloatArray:
     array = np.ones(number) if values is None else _probability(values).ravel()
     if len(array) != number:
-        raise InputError(f"expected a weight a box, got {len(array)} for {number}")
+        raise InputError(f"expected one weight per box, got {len(array)} for {number}")
     return array

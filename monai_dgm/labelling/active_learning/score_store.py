@@ -1,4 +1,4 @@
-"""Acquisition scores of all images, kept, so that only new images and those of an older model are scored again."""
+"""Stored scores of images, so that only new images, and those scored by an older model, are scored again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, MAX_VERSION, ch
 from monai_dgm.utils.sqlite import SqliteFile
 
 MAX_FEATURES = 8192
-_FORMAT = 2  # raise it when the scores mean something else: an older file is then emptied
+_FORMAT = 2  # increased when the meaning of the scores changes: a file of another format is emptied
 _NAMES = ("image_id", "model_version", *SCORES, "features", "feature_version")
-_COLUMNS, _PLACES = ", ".join(_NAMES), ", ".join("?" * len(_NAMES))
+_COLUMNS, _PLACEHOLDERS = ", ".join(_NAMES), ", ".join("?" * len(_NAMES))
 _TABLES = {
     "scores": f"image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL, {' REAL, '.join(SCORES)} REAL, "
     "features BLOB, feature_version TEXT NOT NULL"
@@ -27,29 +27,30 @@ _ADVICE = "delete it, and images are scored again"
 
 
 class ScoreStore:
-    """Scores by image, the latest only.
+    """The latest scores of each image, in an SQLite file.
 
     Args:
-        path: the file; made when missing, with its folder.
-        timeout: seconds to wait for another process that writes.
+        path: the file; it is made, with its folder, if it is missing.
+        timeout: seconds to wait while another process writes.
 
     Raises:
-        InputError: a file that is no such store.
+        InputError: a file that is not such a store.
     """
 
     def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
-        self._file = SqliteFile(path, _TABLES, _FORMAT, "acquisition scores", _ADVICE, renewable=True, timeout=timeout)
+        self._file = SqliteFile(path, _TABLES, _FORMAT, "image scores", _ADVICE, renewable=True, timeout=timeout)
         self.path = self._file.path
 
     def put(self, scores: ImageScores | Iterable[ImageScores]) -> None:
-        """Keep the scores of one or of several images, all of them or, when it raises, none.
+        """Store the scores of one or several images. If it raises, none of them is stored.
 
         Raises:
-            InputError: an id or a version that is no text, a score or a feature that is not finite, or too many.
+            InputError: an id or a version that is not text, a score or a feature that is not finite, or too many
+            features.
         """
         rows = [_as_row(item) for item in ([scores] if isinstance(scores, ImageScores) else scores)]
         with self._file.writing() as connection:
-            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES ({_PLACES})", rows)
+            connection.executemany(f"INSERT OR REPLACE INTO scores ({_COLUMNS}) VALUES ({_PLACEHOLDERS})", rows)
 
     def get(self, image_id: str) -> ImageScores | None:
         """The scores of an image; None where there are none."""
@@ -66,7 +67,8 @@ class ScoreStore:
         return sorted((_from_row(row) for row in rows), key=lambda item: item.image_id)
 
     def missing(self, image_ids: Iterable[str], model_version: str) -> list[str]:
-        """Those of ``image_ids`` to score: first those never scored, then those that another model scored, as given."""
+        """The images among ``image_ids`` to be scored: first those without scores, then those scored by another model;
+        both in the given order."""
         with self._file.reading() as connection:
             known = dict(connection.execute("SELECT image_id, model_version FROM scores").fetchall())
         wanted = list(dict.fromkeys(image_ids))
@@ -74,7 +76,7 @@ class ScoreStore:
         return [name for name in wanted if name not in known] + older
 
     def forget(self, image_ids: Iterable[str]) -> None:
-        """Drop the scores of images that are gone."""
+        """Delete the scores of images that do not exist any more."""
         with self._file.writing() as connection:
             connection.executemany("DELETE FROM scores WHERE image_id = ?", [(name,) for name in image_ids])
 
@@ -89,16 +91,16 @@ class ScoreStore:
     ) -> list[str]:
         """The ``n`` images to label next, see :func:`monai_dgm.labelling.active_learning.strategies.select_images`.
 
-        Nothing is scored here: scores of an older model serve until they are replaced, and images never scored come
-        last, in random order.
+        No image is scored here: scores of an older model are used until they are replaced, and images without scores
+        come last, in random order.
 
         Args:
             strategy: of :data:`monai_dgm.labelling.active_learning.strategies.STRATEGIES`.
-            n: how many.
+            n: number of images.
             exclude: images that are labelled already.
-            candidates: images to choose from; all that are scored where None.
+            candidates: images to choose from; by default, all images with scores.
             seed: of the random order.
-            weights: of the parts of "combined".
+            weights: of the terms of "combined".
 
         Raises:
             InputError: as :func:`select_images`.
@@ -107,8 +109,8 @@ class ScoreStore:
         labelled = set(exclude)
         names: Sequence[str] = list(known if candidates is None else dict.fromkeys(candidates))
         pool = [known.get(name) or ImageScores(name, "") for name in names if name not in labelled]
-        done = [known[name] for name in sorted(labelled) if name in known]
-        return select_images(pool, n, strategy, done, seed, weights)
+        labelled_scores = [known[name] for name in sorted(labelled) if name in known]
+        return select_images(pool, n, strategy, labelled_scores, seed, weights)
 
 
 def _as_row(item: ImageScores) -> tuple[Any, ...]:

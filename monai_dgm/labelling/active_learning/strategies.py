@@ -1,16 +1,16 @@
-"""Active learning: which images to label next, as pure functions of what models say of them.
+"""Active learning strategies: which images to label next, as pure functions of the images' scores.
 
-Ties go to the smaller image id, and every draw to a seed, so that the same question has the same answer.
+Equal images are ordered by id, and random orders depend on a seed only, so that equal inputs give equal results.
 
 The default, "combined", picks one image after the other; the next is the one with the largest
 
     c = (w_s R(suspicion) + w_u R(uncertainty) + w_d R(disagreement) + w_v R(distance)) / (w_s + w_u + w_d + w_v),
 
-with w_s = 10 and the others 1 (``WEIGHTS``). A label without boxes teaches a detector least, and what is uncertain,
-disputed or unlike the rest is often just that; so the other parts choose among the most suspicious. R is the rank among
-the candidates divided by their number less one, in [0, 1] (ties share the mean rank; 0.5 for an image whose score is
-not known), and distance that to the nearest labelled or already picked image. Ranks need no common unit, and an outlier
-counts as no more than the first.
+with w_s = 10 and the others 1 (``WEIGHTS``). A detector learns least from images without boxes, and images that are
+uncertain, disputed or unlike the others often have none. So suspicion has the largest weight, and the other terms
+choose among the most suspicious images. R is the rank among the candidates divided by their number less one, in [0, 1]
+(equal values share the mean rank; 0.5 for an image whose score is not known). The distance is that to the nearest image
+that is labelled or already picked. Ranks need no common unit, and limit the influence of outliers.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ STRATEGIES = ("combined", *WEIGHTS, "random")
 def distance_to_nearest(features: ArrayLike, others: ArrayLike) -> FloatArray:
     """Distance of each of ``features`` (N, D) to the nearest of ``others`` (M, D): (N,), in [0, 2]; infinite for M = 0.
 
-    Between directions: features are scaled to length 1 first, and it is Euclidean on the sphere. Rounded to 1e-6, so
-    that equal features are at equal distance whatever the order of the sums.
+    Features are scaled to length 1 first; the distance is Euclidean. It is rounded to 1e-6, so that equal features have
+    equal distances whatever the order of the sums.
     """
     ones, rest = _unit(features), _unit(others)
     if not len(rest) or not len(ones):
@@ -47,7 +47,7 @@ def distance_to_nearest(features: ArrayLike, others: ArrayLike) -> FloatArray:
 
 
 def random_order(image_ids: Sequence[str], seed: int) -> FloatArray:
-    """A number in [0, 1) an image, from its id and the seed alone, (N,): the same whatever the other images are."""
+    """One number in [0, 1) per image, (N,). It depends on the image's id and the seed only, not on the other images."""
     digests = [hashlib.sha256(f"{seed}:{image_id}".encode("utf-8", "surrogatepass")).digest() for image_id in image_ids]
     return np.array([int.from_bytes(digest[:6], "big") / 2**48 for digest in digests], dtype=np.float64)
 
@@ -58,8 +58,9 @@ def relative_rank(values: ArrayLike) -> FloatArray:
     ranks = np.full(array.shape, 0.5)
     known = ~np.isnan(array)
     if known.sum() > 1:
-        _, place, counts = np.unique(array[known], return_inverse=True, return_counts=True)
-        ranks[known] = (counts.cumsum() - (counts + 1) / 2)[place] / (known.sum() - 1)  # scipy.stats takes 1 s to load
+        _, inverse, counts = np.unique(array[known], return_inverse=True, return_counts=True)
+        mean_ranks = counts.cumsum() - (counts + 1) / 2  # as scipy.stats.rankdata, which takes 1 s to import
+        ranks[known] = mean_ranks[inverse] / (known.sum() - 1)
     return ranks
 
 
@@ -74,20 +75,20 @@ def select_images(
     """The ``n`` images to label next, the best first.
 
     - "suspicion", "uncertainty", "disagreement": by that score.
-    - "diversity": k-center greedy (Sener and Savarese, 2018): again and again the image farthest from all labelled and
-      picked ones; where there is none yet, the one nearest to the mean of the candidates.
-    - "combined": see the module.
+    - "diversity": k-center greedy (Sener and Savarese, 2018): repeatedly the image with the largest distance to all
+      labelled and picked images; if there are none yet, the image nearest to the mean of the candidates.
+    - "combined": see the module's docstring.
     - "random": by :func:`random_order`.
 
     Images whose score is not known come after the others, in random order.
 
     Args:
         candidates: unlabelled images.
-        n: how many; fewer come back when there are fewer candidates.
+        n: number of images; fewer are returned if there are fewer candidates.
         strategy: one of ``STRATEGIES``.
-        labelled: what is known of the labelled images, for the distances.
+        labelled: scores of the labelled images, for the distances.
         seed: of the random order.
-        weights: of the parts in "combined"; those of ``WEIGHTS`` for parts not named.
+        weights: of the terms of "combined"; those of ``WEIGHTS`` for terms that are not named.
 
     Raises:
         InputError: another strategy, ``n`` below 0, or weights that are unknown, negative or all 0.
@@ -99,13 +100,13 @@ def select_images(
     pool = sorted(candidates, key=lambda item: item.image_id)
     chance = random_order([item.image_id for item in pool], seed)
     if strategy == "random":
-        places = np.argsort(-chance, kind="stable")[:n]
+        indices = np.argsort(-chance, kind="stable")[:n]
     elif strategy in SCORES:
-        places = _by_score(_known(pool, strategy), chance)[:n]
+        indices = _by_score(_known(pool, strategy), chance)[:n]
     else:
         shares = _checked_weights(weights) if strategy == "combined" else None
-        places = np.array(_greedy(pool, labelled, n, shares, chance), dtype=np.int64)
-    return [pool[place].image_id for place in places]
+        indices = np.array(_greedy(pool, labelled, n, shares, chance), dtype=np.int64)
+    return [pool[index].image_id for index in indices]
 
 
 def _by_score(scores: FloatArray, chance: FloatArray) -> NDArray[np.int64]:
@@ -120,7 +121,7 @@ def _greedy(
     weights: Mapping[str, float] | None,
     chance: FloatArray,
 ) -> list[int]:
-    """Places picked one by one, by the combined score, or by distance alone where ``weights`` is None."""
+    """Indices picked one by one, by the combined score, or by the distance only if ``weights`` is None."""
     features, known, nearest = _distances(pool, labelled)
     fixed = np.zeros(len(pool))
     if weights is not None:
@@ -133,11 +134,11 @@ def _greedy(
             score = np.where(known, nearest if reached else _centrality(features), chance - 3)  # below any cosine
         else:
             score = fixed + weights["diversity"] * relative_rank(np.where(known, nearest, np.nan))
-        place = int(np.where(left, score, -np.inf).argmax())  # the first of equals: the pool is sorted by id
-        picked.append(place)
-        left[place] = False
-        if known[place]:
-            nearest = np.minimum(nearest, distance_to_nearest(features, features[place : place + 1]))
+        index = int(np.where(left, score, -np.inf).argmax())  # the first of equals: the pool is sorted by id
+        picked.append(index)
+        left[index] = False
+        if known[index]:
+            nearest = np.minimum(nearest, distance_to_nearest(features, features[index : index + 1]))
     return picked
 
 

@@ -11,9 +11,8 @@ from monai_dgm.labelling.archive.archive_client import ArchiveClient, StudyUIDs,
 from monai_dgm.labelling.archive.instance_cache import DicomCache
 from monai_dgm.labelling.archive.instance_index import ArchivedInstance, ArchiveIndex
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, ForbiddenError, UnknownError
-from monai_dgm.labelling.server.requests import checked_image_id
+from monai_dgm.labelling.server.request_options import checked_image_id
 from monai_dgm.labelling.server.studies import Rescan, StudyImage, read_checked
-from monai_dgm.labelling.server.study_placement import radiograph_placement
 from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.transforms.placement import Placement
@@ -123,7 +122,7 @@ class StudyArchive:
         uids = self.study_of(image_id)
         with self.cache.file(uids.path, lambda: self.client.retrieve(uids)) as path:
             radiograph = read_checked(path, self.max_bytes, self.max_pixels)
-            return radiograph, radiograph_placement(path, radiograph)
+            return radiograph, Placement.of(radiograph)
 
     def header(self, uids: StudyUIDs, with_pixels: bool = True) -> pydicom.Dataset:
         """An object without its pixels.

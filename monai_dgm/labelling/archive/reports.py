@@ -1,7 +1,7 @@
-"""Readers' reports from the archive as labels: OHIF's *Create Report*, and any other TID 1500 viewer's.
+"""Labels from readers' reports in the archive: OHIF's *Create Report*, or TID 1500 of another viewer.
 
-Every save is a complete report, so a reader's newest one in a study counts; a model's box that is not in it was
-deleted. Reports of models, ours and others', are no labels. Each report is read once.
+Each report is complete, so the newest one of a reader in a study replaces the older ones, and a model's box that is
+missing in it was deleted by the reader. Reports of models are not labels. Each report is read once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opac
 from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, checked_reader, make_boxes
 from monai_dgm.labelling.labels.reader_boxes import with_model_boxes
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, UnknownError
-from monai_dgm.labelling.server.requests import anonymous_reader
+from monai_dgm.labelling.server.request_options import anonymous_reader
 from monai_dgm.labelling.server.submissions import Submissions
 
 __all__ = ["SOURCE", "ArchiveReports", "label_of_report"]
@@ -30,8 +30,8 @@ __all__ = ["SOURCE", "ArchiveReports", "label_of_report"]
 logger = logging.getLogger(__name__)
 
 SOURCE = "ohif_report"
-AT_ONCE = 200  # reports read in one go
-_VIEWER = "Cornerstone"  # writes reports that name nobody
+AT_ONCE = 200  # number of reports read in one update
+_VIEWER = "Cornerstone"  # this software writes reports without a reader's name
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class _Read:
 
 
 class ArchiveReports:
-    """Reads reports as they come.
+    """Reads new reports.
 
     Args:
-        archive: of the radiographs and the reports.
-        submissions: where labels go.
-        state: which reports have been read.
+        archive: has the radiographs and the reports.
+        submissions: get the labels.
+        state: knows which reports were read.
     """
 
     def __init__(self, archive: StudyArchive, submissions: Submissions, state: ArchiveState) -> None:
@@ -61,10 +61,10 @@ class ArchiveReports:
         self._index = ArchiveIndex(archive.client, ["SR"])
 
     def update(self) -> int:
-        """Read new reports of the studies that have radiographs; returns how many labels were stored.
+        """Read new reports in studies with radiographs; returns the number of stored labels.
 
         Raises:
-            ArchiveAwayError: the archive does not answer; what was read by then stays read.
+            ArchiveAwayError: the archive does not answer; reports that were read before stay read.
         """
         studies = {item.uids.study for item in self.archive.instances()}
         self._index.refresh(studies.__contains__)
@@ -80,21 +80,21 @@ class ArchiveReports:
             if newest[(item.report.study_uid, item.reader)] is item:
                 stored += self._keep(item)
             else:
-                self._note(item, "superseded")
+                self._store_outcome(item, "superseded")
         return stored
 
     def _read(self, uids: StudyUIDs) -> _Read | None:
-        """A reader's report; None for all others, which are noted."""
+        """The report of a reader; None for another one, whose outcome is stored."""
         try:
             header = self.archive.header(uids, with_pixels=False)
             report = read_opacity_report(header)
-            reason = _no_label(report, uids)
+            reason = _reason_to_skip(report, uids)
             if reason is None:
                 report = read_opacity_report(header, self._sources(report))
                 return _Read(uids, report, checked_reader(report.reader or anonymous_reader(None)))
         except ArchiveAwayError:
             raise
-        except UnknownError:  # removed since it was listed
+        except UnknownError:  # removed after it was listed
             return None
         except InputError:
             reason = "not understood"
@@ -102,7 +102,7 @@ class ArchiveReports:
         return None
 
     def _sources(self, report: OpacityReport) -> list[pydicom.Dataset]:
-        """Headers of the radiographs that a report refers to."""
+        """Headers of the radiographs to which a report refers."""
         return [self.archive.header(self.archive.study_of(uid)) for uid in report.images if self._has(uid)]
 
     def _has(self, image_id: str) -> bool:
@@ -115,7 +115,7 @@ class ArchiveReports:
     def _keep(self, item: _Read) -> int:
         latest = self.state.newest(item.report.study_uid, item.reader)
         if latest is not None and item.written < latest:
-            self._note(item, "superseded")
+            self._store_outcome(item, "superseded")
             return 0
         labels: list[ImageLabel] = []
         try:
@@ -125,11 +125,11 @@ class ArchiveReports:
         except ArchiveAwayError:
             raise
         except InputError:
-            self._note(item, "not understood")
+            self._store_outcome(item, "not understood")
             return 0
         for label in labels:
             self.submissions.keep(label)
-        self._note(item, "stored" if labels else "no boxes")
+        self._store_outcome(item, "stored" if labels else "no boxes")
         return len(labels)
 
     def _label(self, item: _Read, image_id: str) -> ImageLabel | None:
@@ -145,15 +145,15 @@ class ArchiveReports:
             raise InputError("image: expected Rows and Columns") from None
         return label_of_report(item.report, image_id, size, item.reader, shown, emptied)
 
-    def _note(self, item: _Read, outcome: str) -> None:
+    def _store_outcome(self, item: _Read, outcome: str) -> None:
         study, reader = item.report.study_uid, item.reader
         self.state.store_report(ReadReport(item.uids.instance, study, reader, item.written, outcome))
         if item.report.problems:
             logger.warning("a report: %d regions or images are left out or doubtful", len(item.report.problems))
 
 
-def _no_label(report: OpacityReport, uids: StudyUIDs) -> str | None:
-    """Why a report is no reader's label, None where it may be one."""
+def _reason_to_skip(report: OpacityReport, uids: StudyUIDs) -> str | None:
+    """Why a report is not a reader's label; None if it may be one."""
     if report.is_prediction:
         return "ours"
     if report.study_uid != uids.study:
@@ -171,18 +171,18 @@ def label_of_report(
     shown: ImageLabel | None,
     emptied: bool = False,
 ) -> ImageLabel | None:
-    """What a report says of one radiograph; None where it says nothing of it.
+    """The label of one radiograph in a report; None if the report says nothing about the radiograph.
 
     Args:
-        report: a reader's.
+        report: of a reader.
         image_id: SOP Instance UID of the radiograph.
-        size: (rows, cols) of it.
-        reader: who answers for it.
-        shown: the model's boxes that the reader started from.
-        emptied: an earlier report of the reader had boxes here: none now means that they were deleted.
+        size: (rows, cols) of the radiograph.
+        reader: name of the reader.
+        shown: the model's boxes that the reader saw.
+        emptied: an earlier report of the reader had boxes here, so no box now means that they were deleted.
 
     Raises:
-        InputError: more boxes than a label takes.
+        InputError: more boxes than a label may have.
     """
     found = report.on_image(image_id)
     if not found and not report.confirmed_negative and not emptied:

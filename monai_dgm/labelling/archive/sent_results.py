@@ -15,8 +15,8 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from monai_dgm.engines.decomposition.decompose import OriginalDecomposition, to_original
 from monai_dgm.engines.overlay import draw_overlay
+from monai_dgm.engines.residues.decomposed_radiograph import OriginalDecomposition, to_original
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive.archive_client import value_of
 from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
@@ -155,7 +155,7 @@ class ResultObjects:
         self.boxes = boxes
         self.key = (image_id, version)
         self.analysis_result = analysis.examine(image_id)
-        self.decomposition = analysis.decomposition(image_id)
+        self.decomposition = self.analysis_result.decomposition
         self.original = to_original(self.decomposition)
         self.detector = Algorithm("monai-dgm opacity boxes", found.version)
         self.decomposer = Algorithm("monai-dgm decomposition", self.analysis_result.versions[0])

@@ -1,7 +1,7 @@
-"""What every object that we add to a study shares: whose study it is, which image it came from, what made it.
+"""Attributes common to all DICOM objects that are added to a study: identity, source image and algorithm.
 
-The study's identity is copied as it stands, however odd its values, or the PACS would file the object elsewhere. All
-other patient data stay behind.
+The identity of patient and study is copied without any change, even where a value breaks DICOM's rules: with another
+value the archive would file the object elsewhere. No other patient data are copied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from monai_dgm.errors import InputError
 
 SOFTWARE = "monai-dgm"
 UTF8 = "ISO_IR 192"
-# Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): what PACS match by, and Type 2 elements.
+# Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): what archives match by, and elements of type 2.
 IDENTITY = (
     "PatientName",
     "PatientID",
@@ -44,11 +44,11 @@ _REFERENCE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPCla
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What made an object.
+    """The algorithm that made an object.
 
     Args:
-        name: of the model, 1 to 64 characters.
-        version: of the model, 1 to 64 characters.
+        name: name of the model, 1 to 64 characters.
+        version: version of the model, 1 to 64 characters.
 
     Raises:
         InputError: empty, too long, or with a backslash or control character (PS3.5 6.2, LO).
@@ -58,12 +58,12 @@ class Algorithm:
     version: str
 
     def __post_init__(self) -> None:
-        for what, text in (("name", self.name), ("version", self.version)):
-            check_text(f"the algorithm's {what}", text)
+        check_text("the algorithm's name", self.name)
+        check_text("the algorithm's version", self.version)
 
 
 def check_text(name: str, text: str, longest: int = 64) -> str:
-    """Return ``text`` when it fits an LO or PN element.
+    """Return ``text`` if it is a valid value of a DICOM element of VR LO or PN.
 
     Raises:
         InputError: empty, longer than ``longest``, or with a backslash or control character.
@@ -76,7 +76,7 @@ def check_text(name: str, text: str, longest: int = 64) -> str:
 
 
 def load_highdicom(purpose: str) -> Any:
-    """The package highdicom, which only the label extra brings.
+    """The package highdicom, which the extras `dicom` and `label` install.
 
     Raises:
         InputError: not installed.
@@ -92,10 +92,10 @@ def load_highdicom(purpose: str) -> Any:
 
 @contextmanager
 def known_sop_class(header: pydicom.Dataset) -> Iterator[None]:
-    """Tell an image whose SOP class is in none of highdicom's tables in one line.
+    """Context in which highdicom's errors about an unknown SOP class become an InputError of one line.
 
     Raises:
-        InputError: instead of what highdicom raises.
+        InputError: the SOP class is in none of highdicom's tables.
     """
     try:
         yield
@@ -106,13 +106,13 @@ def known_sop_class(header: pydicom.Dataset) -> Iterator[None]:
 
 
 def new_object(algorithm: Algorithm, series_number: int, content: str, series_uid: str | None = None) -> dict[str, Any]:
-    """What highdicom's constructors take for series, instance and equipment (PS3.3 C.7.3.1, C.7.5.1, C.12.1).
+    """Arguments of highdicom's constructors for series, instance and equipment (PS3.3 C.7.3.1, C.7.5.1, C.12.1).
 
     Args:
-        algorithm: what made the object.
-        series_number: of all objects of its kind.
-        content: words for the series.
-        series_uid: series to add to; a new one by default.
+        algorithm: that made the object.
+        series_number: the same for all objects of one kind.
+        content: of the series, for its description.
+        series_uid: UID of the series to add to; a new one by default.
     """
     return {
         "series_instance_uid": series_uid or new_uid(),
@@ -128,7 +128,7 @@ def new_object(algorithm: Algorithm, series_number: int, content: str, series_ui
 
 
 def source_header(source: pydicom.Dataset) -> pydicom.Dataset:
-    """What highdicom must know of an image, with values that it takes, and nothing of the patient.
+    """Header of an image with the attributes that highdicom needs, and without patient data.
 
     Args:
         source: one radiograph; its pixels are not needed.
@@ -140,7 +140,7 @@ def source_header(source: pydicom.Dataset) -> pydicom.Dataset:
     for keyword in IDENTITY:
         setattr(header, keyword, "")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
+        warnings.simplefilter("ignore")  # pydicom's warnings can quote patient data
         for keyword in _REFERENCE:
             value = str(source.get(keyword) or "")
             if not UID(value).is_valid:
@@ -148,16 +148,16 @@ def source_header(source: pydicom.Dataset) -> pydicom.Dataset:
             setattr(header, keyword, value)
         try:
             header.Rows, header.Columns = int(source.Rows), int(source.Columns)
-        except Exception as error:  # an element fails only when it is looked at, in many ways
+        except Exception as error:  # a damaged element raises when it is read, errors of many types
             raise InputError("source image: expected Rows and Columns") from error
     header.Modality = "OT"
     return header
 
 
 def copy_identity(source: pydicom.Dataset, target: pydicom.Dataset) -> None:
-    """Give ``target`` the study and the patient of ``source``, in UTF-8; nothing else of the patient.
+    """Copy the identity of patient and study (``IDENTITY``) from ``source`` to ``target``, in UTF-8.
 
-    Values that break DICOM's rules are kept: an object with others would not be found with its study.
+    Values that break DICOM's rules are copied, too: with other values the object would not be found with its study.
     """
     target.SpecificCharacterSet = UTF8
     with warnings.catch_warnings():
@@ -173,7 +173,7 @@ def copy_identity(source: pydicom.Dataset, target: pydicom.Dataset) -> None:
 
 
 def encode_dicom(dataset: pydicom.Dataset) -> bytes:
-    """A data set with file meta information as the bytes of a DICOM file (PS3.10), with pydicom 2 and 3."""
+    """The bytes of a DICOM file (PS3.10) from a data set with file meta information, with pydicom 2 and 3."""
     buffer = io.BytesIO()
     complete: dict[str, Any] = {"write_like_original": False}
     if hasattr(dataset, "original_encoding"):  # pydicom 3
@@ -185,12 +185,12 @@ def encode_dicom(dataset: pydicom.Dataset) -> bytes:
 
 
 def new_uid() -> str:
-    """A UID below 2.25 that nobody else has."""
+    """A new unique UID, with the prefix 2.25."""
     return str(generate_uid(prefix=None))
 
 
 def reference_item(source: pydicom.Dataset) -> pydicom.Dataset:
-    """An item of a sequence that refers to ``source``."""
+    """Sequence item that refers to ``source``."""
     item = pydicom.Dataset()
     item.ReferencedSOPClassUID = str(source.SOPClassUID)
     item.ReferencedSOPInstanceUID = str(source.SOPInstanceUID)

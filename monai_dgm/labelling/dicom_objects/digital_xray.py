@@ -1,6 +1,6 @@
 """Simulated radiographs, and the embedded sample, as Digital X-Ray Images for presentation (PS3.3 A.26).
 
-With them an archive can be tried without a patient in it.
+They are for trying an archive without real patients.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SEXES = ("M", "F", "O")
 
 @dataclass(frozen=True)
 class ExaminedPatient:
-    """Whose radiograph it is.
+    """The patient of a simulated radiograph.
 
     Args:
         patient_id: 1 to 64 characters.
@@ -66,17 +66,17 @@ def write_digital_xray(
 
     Args:
         pixels: uint16 (rows, cols), bright = dense.
-        patient: whose.
-        key: of the examination; the same one gives the same UIDs.
+        patient: of the radiograph.
+        key: of the examination; the same key gives the same UIDs.
         view: "PA" or "AP".
         pixel_spacing: (row, column) distance of pixel centres in mm, at the detector and in the patient.
         date: of study and image, YYYYMMDD.
 
     Returns:
-        Data set with file meta information, ready to be saved or stored.
+        Data set with file meta information, for saving or sending.
 
     Raises:
-        InputError: other pixels, or another view.
+        InputError: pixels of another type or shape, or another view.
     """
     if pixels.dtype != np.uint16 or pixels.ndim != 2 or not pixels.size:
         raise InputError(f"digital x-ray: expected pixels uint16 (rows, cols), got {pixels.dtype} {pixels.shape}")
@@ -88,7 +88,7 @@ def write_digital_xray(
     for level in ("Study", "Series", "SOP"):
         setattr(image, f"{level}InstanceUID", UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{key}/{level}').int}"))
     _add_patient(image, patient, date)
-    _add_analysis_result(image, view, pixel_spacing)
+    _add_acquisition(image, view, pixel_spacing)
     _add_pixels(image, pixels)
     if not hasattr(image, "original_encoding"):  # pydicom 2
         image.is_little_endian, image.is_implicit_VR = True, False
@@ -101,17 +101,17 @@ def write_digital_xray(
 
 
 def write_dicom_sample(sample: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
-    """Write each image of a sample as a Digital X-Ray of a study of its own; the same sample gives the same UIDs.
+    """Write each image of a sample as a Digital X-Ray in a study of its own. The same sample gives the same UIDs.
 
     Args:
         sample: folder that ``write_sample`` wrote.
-        folder: for the files; those that are there stay as they are.
+        folder: for the files; existing files are not changed.
 
     Returns:
         The files, in the manifest's order.
 
     Raises:
-        InputError: no sample.
+        InputError: the folder has no manifest.csv.
     """
     source, target = Path(sample), Path(folder)
     try:
@@ -142,12 +142,12 @@ def _add_patient(image: pydicom.Dataset, patient: ExaminedPatient, date: str) ->
     image.PatientSex, image.PatientAge, image.PatientBirthDate = patient.sex, f"{patient.age:03d}Y", ""
     image.StudyID, image.AccessionNumber, image.ReferringPhysicianName = "1", "", ""
     image.StudyDescription, image.SeriesDescription = "Chest radiograph, simulated", "Chest"
-    for what in ("Study", "Series", "Acquisition", "Content"):
-        setattr(image, f"{what}Date", date)
-        setattr(image, f"{what}Time", "090000")
+    for event in ("Study", "Series", "Acquisition", "Content"):
+        setattr(image, f"{event}Date", date)
+        setattr(image, f"{event}Time", "090000")
 
 
-def _add_analysis_result(image: pydicom.Dataset, view: str, pixel_spacing: tuple[float, float]) -> None:
+def _add_acquisition(image: pydicom.Dataset, view: str, pixel_spacing: tuple[float, float]) -> None:
     image.Modality, image.PresentationIntentType = "DX", "FOR PRESENTATION"
     image.SeriesNumber, image.InstanceNumber = 1, 1
     image.Manufacturer, image.ManufacturerModelName = SOFTWARE, "simulator"

@@ -1,4 +1,4 @@
-"""What a structured report says of opacities: its regions as boxes (PS3.3 C.18.6)."""
+"""The content of a structured report about opacities, and its regions as boxes (PS3.3 C.18.6)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ class ReportedOpacity:
 
     Args:
         box: [xmin, ymin, xmax, ymax] in pixels of the image, continuous edges; around a region that is no rectangle.
-        text: comment, or the finding's words where there is none.
+        text: the comment, or the finding's meaning where there is no comment.
         score: number in [0, 1] at the end of the text, or None.
-        tracking_uid: new in every report that OHIF writes; empty where there is none.
-        sop_instance_uid: image the region is on.
-        series_uid: series of that image, or None where the report does not say.
-        graphic_type: "POLYLINE", "ELLIPSE" or "CIRCLE".
+        tracking_uid: of the region; OHIF makes a new one for every report. Empty where there is none.
+        sop_instance_uid: of the image with the region.
     """
 
     box: tuple[float, float, float, float]
@@ -34,8 +32,6 @@ class ReportedOpacity:
     score: float | None
     tracking_uid: str
     sop_instance_uid: str
-    series_uid: str | None
-    graphic_type: str
 
 
 @dataclass(frozen=True)
@@ -46,15 +42,16 @@ class OpacityReport:
 
     Args:
         sop_instance_uid: of the report.
-        study_uid: study it belongs to.
+        study_uid: of its study.
         opacities: regions, in the report's order.
-        no_opacity: the report says that there is none.
+        no_opacity: the report states that there is no opacity.
         images: SOP Instance UIDs of the images it refers to, in order.
-        reader: person who answers for it, None where it names nobody ("unknown^unknown" of OHIF is nobody).
-        software: what wrote it, with version where it says so.
+        reader: name of the person who observed; None where the report has no name (OHIF writes "unknown^unknown").
+        software: that wrote the report, with its version where known.
         by_us: written by :func:`monai_dgm.labelling.dicom_objects.structured_report.write_opacity_report`.
-        written: date and time of the content, in the writer's local time, None where it does not say.
-        problems: one line for each thing that was left out or is doubtful, and why. They quote no text of the report.
+        written: date and time of the content, in the writer's local time; None where not known.
+        problems: one line for each region or image that was left out or is doubtful, and why. They quote no text of the
+            report.
     """
 
     sop_instance_uid: str
@@ -70,21 +67,21 @@ class OpacityReport:
 
     @property
     def is_prediction(self) -> bool:
-        """A model's own: written by us, with no reader."""
+        """The report is a prediction of a model: written by monai-dgm, without a reader."""
         return self.by_us and self.reader is None
 
     @property
     def confirmed_negative(self) -> bool:
-        """A reader says that there is no opacity."""
+        """A reader confirmed that there is no opacity."""
         return self.no_opacity and not self.opacities and not self.is_prediction
 
     def on_image(self, sop_instance_uid: str) -> tuple[ReportedOpacity, ...]:
-        """The regions on one image."""
+        """The regions of one image."""
         return tuple(item for item in self.opacities if item.sop_instance_uid == sop_instance_uid)
 
 
 class NoBox(Exception):
-    """A region that gives no box; the message says why."""
+    """A region cannot be converted to a box; the message is the reason."""
 
 
 def box_of_graphic(graphic_type: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -127,10 +124,10 @@ def _is_rectangle(points: NDArray[np.float64]) -> bool:
 
 
 def inside_image(box: NDArray[np.float64], source: pydicom.Dataset | None) -> NDArray[np.float64]:
-    """A box (4,) without what lies outside the image; as it is where the image is not at hand.
+    """A box (4,) clipped to the image; unchanged where the image's header is not available.
 
     Raises:
-        NoBox: nothing is left.
+        NoBox: it lies outside the image.
     """
     if source is not None and source.get("Rows") and source.get("Columns"):
         box = np.clip(box, 0, np.tile([float(source.Columns), float(source.Rows)], 2))
@@ -140,17 +137,17 @@ def inside_image(box: NDArray[np.float64], source: pydicom.Dataset | None) -> ND
 
 
 def unstretch(points: NDArray[np.float64], source: pydicom.Dataset) -> NDArray[np.float64]:
-    """Columns and rows (N, 2) of what was drawn, from those that Cornerstone wrote with the two spacings swapped.
+    """Correct points (N, 2), columns and rows, that Cornerstone wrote with row and column spacing swapped.
 
-    ``worldToImageCoords`` divides what runs along a row by the distance of rows, and the other way round; the renderer
-    does not. The first pixel's centre is where both agree.
+    Cornerstone's ``worldToImageCoords`` divides distances along a row by the distance between rows, and the reverse;
+    its renderer does not. The two agree at the centre of the first pixel.
     """
     row, column = pixel_spacing(source) or (1.0, 1.0)
     return (points - 0.5) * [row / column, column / row] + 0.5
 
 
 def is_stretched(source: pydicom.Dataset | None) -> bool:
-    """Whether swapped spacings move the image's far corner by half a pixel or more."""
+    """Whether swapped spacings move the image's last corner by half a pixel or more."""
     if source is None:
         return False
     row, column = pixel_spacing(source) or (1.0, 1.0)

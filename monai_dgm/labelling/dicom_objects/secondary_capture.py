@@ -1,9 +1,9 @@
-"""Pictures that we made, as Secondary Capture in the study (PS3.3 A.8.1): every viewer shows these.
+"""Generated pictures as Secondary Capture images in the study (PS3.3 A.8.1), which every viewer shows.
 
-Every picture says on itself that it is synthetic. It has its own series of modality OT, so that nobody who looks for
-radiographs (CR, DX) takes it for one, and it tells which image it was derived from. Of the patient it holds the study's
-identity and no more. Burned In Annotation (0028,0301) means words that identify the patient: it is NO unless the source
-has such words, and left out where the source does not say, since its pixels may be in the picture.
+Every picture has a burnt-in warning that it is synthetic. It is in a series of its own with modality OT, so that it is
+not found as a radiograph (CR, DX), and it refers to its source image. Of the patient it has the identity only. Burned
+In Annotation (0028,0301) states whether text in the pixels identifies the patient: it is the value of the source, and
+absent where the source does not have one, since the source's pixels may be in the picture.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from monai_dgm.labelling.dicom_objects.derived import (
 )
 from monai_dgm.readers.dicom.read import pixel_spacing
 
-WARNING_WORDS = "synthetic - not for diagnosis"
-LEAST_SIDE = 512  # of the shorter side: smaller pictures are enlarged, or the words could not be read
-MOST_ASPECT = 8  # sides of a picture: in a narrower one there is no room for words
+WARNING_TEXT = "synthetic - not for diagnosis"
+LEAST_SIDE = 512  # pixels of the shorter side: smaller pictures are enlarged to make the warning readable
+MOST_ASPECT = 8  # ratio of the sides: a narrower picture has no room for the warning
 SERIES_NUMBER = 9102
 
 
 @dataclass(frozen=True)
 class CaptureKind:
-    """What a picture shows.
+    """The kind of a picture.
 
     Args:
         title: series description, at most 64 characters.
-        derivation: how it was made from the source, for the derivation description (ST).
+        derivation: how it was made from the source, for the Derivation Description (ST).
     """
 
     title: str
@@ -67,24 +67,22 @@ def write_secondary_capture(
     *,
     algorithm: Algorithm,
     series_uid: str | None = None,
-    instance_number: int = 1,
 ) -> pydicom.Dataset:
-    """A picture as Secondary Capture Image (7), uncompressed, with the warning burnt in.
+    """A picture as Secondary Capture image, uncompressed, with the warning burnt in.
 
     Args:
         source: radiograph it was made from; only its header is used. Optional attributes may be missing.
         picture: uint8 (rows, cols), bright = dense, or RGB (rows, cols, 3), over the whole source, of any size.
-        kind: what it shows, such as ``NORMAL``.
-        algorithm: what made it.
-        series_uid: series to add to; a new one by default.
-        instance_number: within the series, from 1.
+        kind: of the picture, such as ``NORMAL``.
+        algorithm: that made it.
+        series_uid: UID of the series to add to; a new one by default.
 
     Returns:
-        Data set with file meta information, ready to be saved or stored. Pictures whose shorter side is below 512 are
-        enlarged by a whole number.
+        Data set with file meta information, for saving or sending. Pictures whose shorter side is below 512 pixels are
+        enlarged by a whole factor.
 
     Raises:
-        InputError: highdicom is not installed, the source lacks UIDs or size, or no such picture.
+        InputError: highdicom is not installed, the source lacks UIDs or size, or an invalid picture.
     """
     hd = load_highdicom("DICOM secondary captures")
     header = source_header(source)
@@ -100,7 +98,7 @@ def write_secondary_capture(
             coordinate_system="PATIENT",
             study_instance_uid=header.StudyInstanceUID,
             patient_orientation=("L", "F"),
-            **{**series, "instance_number": instance_number},
+            **series,
         )
     copy_identity(source, capture)
     _add_origin(capture, source, header, kind)
@@ -108,15 +106,15 @@ def write_secondary_capture(
     return capture
 
 
-def burn_in(picture: NDArray[np.uint8], words: str = WARNING_WORDS) -> NDArray[np.uint8]:
-    """Write ``words`` on small plates at the upper and the lower edge, so that a crop keeps one of them.
+def burn_in(picture: NDArray[np.uint8], text: str = WARNING_TEXT) -> NDArray[np.uint8]:
+    """Write ``text`` on small plates at the upper and the lower edge, so that a cropped picture keeps one of them.
 
     Args:
         picture: uint8 (rows, cols) or (rows, cols, 3).
-        words: one line; broken in two where it would be too small otherwise.
+        text: of the warning; written in two lines if one line would be too small.
 
     Returns:
-        A copy, enlarged by a whole number where its shorter side was below 512.
+        A copy, enlarged by a whole factor if its shorter side is below 512 pixels.
 
     Raises:
         InputError: another shape or type, or one side more than 8 times the other.
@@ -129,26 +127,26 @@ def burn_in(picture: NDArray[np.uint8], words: str = WARNING_WORDS) -> NDArray[n
     factor = -(-LEAST_SIDE // shorter)
     enlarged = picture if factor == 1 else picture.repeat(factor, axis=0).repeat(factor, axis=1)
     canvas = Image.fromarray(np.ascontiguousarray(enlarged))
-    plate = _plate(words, canvas.size)
+    plate = _plate(text, canvas.size)
     left = (canvas.width - plate.width) // 2
     for top in (0, canvas.height - plate.height):
         canvas.paste(plate, (left, top))
     return np.asarray(canvas).copy()
 
 
-def _plate(words: str, size: tuple[int, int]) -> Image.Image:
-    """White words on black, as a picture narrower than ``size``."""
+def _plate(text: str, size: tuple[int, int]) -> Image.Image:
+    """White text on black, as a picture narrower than ``size``."""
     height = max(16, round(max(size) / 34))  # readable where a viewer fits the picture to its pane
-    broken = _length(words, height) > 0.9 * size[0]
-    lines = _halves(words) if broken else [words]
+    broken = _length(text, height) > 0.9 * size[0]
+    lines = _halves(text) if broken else [text]
     if broken:
         height = min(height, *(int(0.9 * height * size[0] / _length(line, height)) for line in lines))
     width = round(max(_length(line, height) for line in lines)) + height
     plate = Image.new("L", (min(width, size[0]), round(1.3 * height * len(lines) + 0.2 * height)))
     draw = ImageDraw.Draw(plate)
     for i, line in enumerate(lines):
-        place = (plate.width / 2, 0.1 * height + 1.3 * height * (i + 0.5))
-        draw.text(place, line, font=ImageFont.load_default(height), anchor="mm", fill=255)
+        center = (plate.width / 2, 0.1 * height + 1.3 * height * (i + 0.5))
+        draw.text(center, line, font=ImageFont.load_default(height), anchor="mm", fill=255)
     return plate
 
 
@@ -156,8 +154,8 @@ def _length(line: str, height: int) -> float:
     return ImageFont.load_default(height).getlength(line)
 
 
-def _halves(words: str) -> list[str]:
-    parts = words.split()
+def _halves(text: str) -> list[str]:
+    parts = text.split()
     return [" ".join(parts[: len(parts) // 2]), " ".join(parts[len(parts) // 2 :])]
 
 
@@ -165,7 +163,7 @@ def _add_origin(capture: pydicom.Dataset, source: pydicom.Dataset, header: pydic
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.ConversionType = "SYN"
     capture.SeriesDate, capture.SeriesTime = capture.ContentDate, capture.ContentTime
-    if capture.SamplesPerPixel == 1:  # black and white as they are meant, in place of the range that a viewer finds
+    if capture.SamplesPerPixel == 1:  # black and white of the picture, not of a range that the viewer chooses
         capture.WindowCenter, capture.WindowWidth = "128", "256"
     capture.DerivationDescription = kind.derivation
     item, purpose = reference_item(header), pydicom.Dataset()

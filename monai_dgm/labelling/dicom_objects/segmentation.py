@@ -1,8 +1,8 @@
-"""The saliency mask as a DICOM Segmentation (PS3.3 A.51), where the radiograph has a place in the patient.
+"""The saliency mask as a DICOM Segmentation (PS3.3 A.51), for radiographs with a position in the patient.
 
-OHIF lays a segmentation over its image by their places in the patient, and waits for ever on one whose image has none,
-as nearly all radiographs do. So there are segmentations only of images with Image Position and Orientation (Patient),
-Frame of Reference UID and Pixel Spacing; of all others the overlay as Secondary Capture has to do.
+OHIF aligns a segmentation with its image by their positions in the patient, and waits without end if the image has
+none, as nearly all radiographs. So segmentations are written only for images with Image Position and Orientation
+(Patient), Frame of Reference UID and Pixel Spacing; all others have the overlay as Secondary Capture only.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _COLOUR = [43802, 53279, 41885]  # CIELab as 16-bit integers (C.10.7.1.1): orang
 
 
 def segmentation_obstacle(source: pydicom.Dataset) -> str | None:
-    """Why there can be no segmentation of this image, in one line; None where there can be."""
+    """Reason why no segmentation of this image can be written, in one line; None if it can."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
+        warnings.simplefilter("ignore")  # pydicom's warnings on values can quote patient data
         missing = [
             keyword
             for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6))
@@ -48,12 +48,10 @@ def segmentation_obstacle(source: pydicom.Dataset) -> str | None:
         if pixel_spacing(source, ("PixelSpacing",)) is None:
             missing.append("PixelSpacing")
         if missing:
-            return f"the image has no place in the patient: it lacks {', '.join(missing)}"
+            return f"the image has no position in the patient: it lacks {', '.join(missing)}"
         axes = np.array(_numbers(source, "ImageOrientationPatient", 6)).reshape(2, 3)
         if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
-            return (
-                "the image has no place in the patient: its ImageOrientationPatient are no perpendicular unit vectors"
-            )
+            return "the image has no position in the patient: ImageOrientationPatient is not orthonormal"
     return None
 
 
@@ -65,15 +63,15 @@ def write_saliency_segmentation(
     Args:
         source: the radiograph; only its header is used.
         mask: bool (rows, cols) over its pixels, True inside.
-        algorithm: what made the mask.
-        series_uid: series to add to; a new one by default.
+        algorithm: that made the mask.
+        series_uid: UID of the series to add to; a new one by default.
 
     Returns:
-        Data set with file meta information, ready to be saved or stored.
+        Data set with file meta information, for saving or sending.
 
     Raises:
-        InputError: highdicom is not installed, :func:`segmentation_obstacle` of the source, another shape of the mask
-            than the source's, an empty mask (a segmentation without frames is none), or an unknown SOP class.
+        InputError: highdicom is not installed, :func:`segmentation_obstacle` of the source, a mask of another shape
+            than the source, an empty mask (a segmentation needs at least one frame), or an unknown SOP class.
     """
     obstacle = segmentation_obstacle(source)
     if obstacle is not None:

@@ -1,16 +1,16 @@
-"""Opacity boxes as a DICOM Structured Report, TID 1500 (PS3.16), that viewers show and OHIF lets a reader edit.
+"""Opacity boxes as a DICOM Structured Report, TID 1500 (PS3.16), which viewers show and OHIF can edit.
 
 OHIF turns a measurement group into an editable rectangle when its tracking identifier is
 ``Cornerstone3DTools@^0.1.0:RectangleROI``, its region is an SCOORD POLYLINE of the corners top left, top right, bottom
-right, bottom left and top left again, and it holds no NUM without an SCOORD below it. What the reader sees beside the
-rectangle is the comment (121106, DCM), so label and score stand there. Coordinates are columns and rows of the image,
-(0, 0) is the outer corner of the first pixel (PS3.3 C.18.6.1.1): those of our boxes.
+right, bottom left and top left again, and it has no NUM without an SCOORD below it. The text at the rectangle is the
+comment (121106, DCM), so label and score are written there. Coordinates are columns and rows of the image,
+(0, 0) is the outer corner of the first pixel (PS3.3 C.18.6.1.1), as in our boxes.
 
-No opacity is said in so many words, since a report without any group says nothing, and cannot be told from one whose
-regions were lost: one group without region that evaluates opacity (112001, DCM) as absent (272519000, SCT). Where it
-names a reader, that is the confirmed negative; without one, the model's. OHIF 3.13 fails to open an *Imaging
-Measurement Report* with such a group, but shows documents of other titles as text: this one is a *Diagnostic imaging
-study*.
+A report without boxes states that there is no opacity: it has one group without a region, which evaluates opacity
+(112001, DCM) as absent (272519000, SCT). A report without any group could also be one whose regions were lost. With the
+name of a reader it is a confirmed negative, without one it is the model's prediction. OHIF 3.13 fails to open an
+*Imaging Measurement Report* with such a group, but shows documents with other titles as text, so the title of this one
+is *Diagnostic imaging study*.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 TITLE_WITHOUT_BOXES = Code("18748-4", "LN", "Diagnostic imaging study")
 PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 SERIES_NUMBER = 9101
-NO_OPACITY_WORDS = "no opacity"
+NO_OPACITY_TEXT = "no opacity"
 # uuid5 of the DNS name space and "monai-dgm": the same for every installation and model
 DEVICE_UID = "2.25.188968940098349719432593703859418639037"
 
@@ -66,20 +66,20 @@ def write_opacity_report(
 
     Args:
         source: the radiograph; only its header is used. Optional attributes may be missing.
-        boxes: (N, 4) in its pixels; parts outside the image are cut off. None at all: the report says *no opacity*.
-        scores: (N,) in [0, 1], NaN where there is none; shown with two digits.
+        boxes: (N, 4) in pixels of the radiograph, clipped to it. Without boxes the report states *no opacity*.
+        scores: (N,) in [0, 1], NaN where there is none; written with two digits.
         algorithm: model that found the boxes, or whose boxes the reader saw.
-        reader: who answers for the boxes, at most 63 characters; None marks them as a model's prediction.
-        label: words before each score.
-        tracking_uids: (N,) one a box, when they continue boxes of an earlier report.
-        series_uid: series to add to; a new one by default.
+        reader: name of the reader who drew the boxes, at most 63 characters; None for a model's prediction.
+        label: text before each score.
+        tracking_uids: (N,) one per box, if they are boxes of an earlier report.
+        series_uid: UID of the series to add to; a new one by default.
 
     Returns:
-        Data set with file meta information, ready to be saved or stored.
+        Data set with file meta information, for saving or sending.
 
     Raises:
-        InputError: highdicom is not installed, the source lacks UIDs or size, its SOP class is unknown, a box that is
-            none or lies outside the image, scores or UIDs that do not fit.
+        InputError: highdicom is not installed, the source lacks UIDs or size, its SOP class is unknown, an
+            invalid box, a box outside the image, or scores or UIDs that do not match the boxes.
     """
     hd = load_highdicom("DICOM structured reports")
     header = source_header(source)
@@ -106,7 +106,7 @@ def write_opacity_report(
 
 
 def format_comment(label: str, score: float) -> str:
-    """The words beside a box: ``opacity 0.87``, or ``opacity`` for a score of NaN."""
+    """The text at a box: ``opacity 0.87``, or ``opacity`` for a score of NaN."""
     return label if np.isnan(score) else f"{label} {score:.2f}"
 
 
@@ -169,7 +169,7 @@ def _absence_group(hd: Any, uid: str, algorithm: Algorithm | None) -> Any:
         algorithm_id=_algorithm_id(hd, algorithm),
         qualitative_evaluations=[hd.sr.QualitativeEvaluation(name=OPACITY, value=ABSENT)],
     )
-    return _with_comment(hd, group, NO_OPACITY_WORDS)
+    return _with_comment(hd, group, NO_OPACITY_TEXT)
 
 
 def _algorithm_id(hd: Any, algorithm: Algorithm | None) -> Any:
@@ -202,7 +202,7 @@ def _observers(hd: Any, algorithm: Algorithm, reader: str | None) -> Any:
     person = None
     if reader is not None:
         check_text("reader", reader, longest=63)
-        # a caret marks what comes before it as the family name, in place of a name typed wrongly
+        # a caret ends the family name; without one the name would be invalid
         name = reader if "^" in reader else f"{reader}^"
         person = hd.sr.ObserverContext(
             Code("121006", "DCM", "Person"), hd.sr.PersonObserverIdentifyingAttributes(name=name)

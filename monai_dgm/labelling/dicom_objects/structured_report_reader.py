@@ -1,15 +1,17 @@
 """Opacity boxes from a DICOM Structured Report, TID 1500: ours, OHIF's *Create Report*, and those of other viewers.
 
-What is decided here:
+Rules:
 
-- The region of a measurement group is its first SCOORD that is an area, at the group's level or below one of its NUMs,
-  where OHIF puts it. Regions that are no rectangle count with the box around them. Lines and points, regions in patient
-  coordinates (SCOORD3D), on further frames of an image, or without area are left out, and the report says so.
-- Text is the comment (121106, DCM), else Cornerstone's free text of finding or site, else the finding's meaning.
-- Cornerstone takes row spacing for column spacing where it turns what was drawn into columns and rows
-  (cornerstone3D, issue 2758). On square pixels that changes nothing. On others, what it writes is put right to what
-  the reader saw, provided the image's header is given, and the report says so: boxes that OHIF loaded from a report
-  and the reader left alone were shown beside their place. Our own reports hold what DICOM says and are never changed.
+- The region of a measurement group is its first SCOORD that is an area, at the level of the group or below one of its
+  NUM items, where OHIF writes it. A region that is not a rectangle gives the box around it. Lines, points, regions in
+  patient coordinates (SCOORD3D), on other frames of an image, or without area are left out, with a line in
+  ``problems``.
+- The text is the comment (121106, DCM), otherwise Cornerstone's free text of finding or site, otherwise the meaning of
+  the finding's code.
+- Cornerstone swaps row and column spacing when it converts a drawn region to columns and rows (cornerstone3D, issue
+  2758). With square pixels this has no effect. With others, its regions are corrected to what the reader saw, if the
+  image's header is given, with a line in ``problems``: boxes that OHIF loaded from a report were shown at a wrong
+  place. Reports of monai-dgm are correct and are not changed.
 """
 
 from __future__ import annotations
@@ -43,49 +45,48 @@ _TRACKING_IDENTIFIER, _TRACKING_UID = ("DCM", "112039"), ("DCM", "112040")
 _FINDING, _COMMENT = ("DCM", "121071"), ("DCM", "121106")
 _FINDING_SITES = (("SCT", "363698007"), ("SRT", "G-C0E3"))
 _FREE_TEXT = "CORNERSTONEFREETEXT"
-_TEXT_POSITION = ("99CS3D", "TextPosition")  # where Cornerstone's words stand, which is no region
+_TEXT_POSITION = ("99CS3D", "TextPosition")  # position of Cornerstone's text, not a region
 _OPACITY, _ABSENT = ("DCM", "112001"), (("SCT", "272519000"), ("DCM", "121054"))
 _PERSON, _DEVICE_MANUFACTURER = ("DCM", "121008"), ("DCM", "121014")
 _DEVICE_MODEL, _DEVICE_VERSION = ("DCM", "121015"), ("DCM", "121016")
 _SCORE = re.compile(r"(?:^|(?<=\s))(?:0?\.\d+|[01]\.\d+)$")
-_STRETCHED = "pixels are not square: boxes are where Cornerstone drew them, loaded ones beside their place"
+_STRETCHED = "pixels are not square: boxes are where Cornerstone drew them, loaded boxes at a wrong place"
 
 
 class _Context(NamedTuple):
-    """What the regions of one report share."""
+    """Values that are common to the regions of one report."""
 
-    series: dict[str, str]  # of an image
     images: list[str]
     sources: dict[str, pydicom.Dataset]
     by_us: bool
 
 
 def read_opacity_report(report: pydicom.Dataset, sources: Sequence[pydicom.Dataset] = ()) -> OpacityReport:
-    """Understand a TID 1500 report.
+    """Read a TID 1500 report.
 
     Args:
         report: SR data set.
-        sources: headers of the images it may refer to, where at hand. Boxes on them are cut off at the image's border,
-            and put right where the pixels are not square and Cornerstone wrote the report.
+        sources: headers of the images that it may refer to, where available. Boxes on them are clipped to the image,
+            and corrected if its pixels are not square and Cornerstone wrote the report.
 
     Raises:
-        InputError: no structured report of template 1500, or one that is damaged. What is wrong with a single region is
-            in ``problems`` instead.
+        InputError: not a structured report of template 1500, or a damaged one. A problem with a single region is added
+            to ``problems`` instead.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
+        warnings.simplefilter("ignore")  # pydicom's warnings can quote patient data
         try:
             return _read(report, sources)
         except InputError:
             raise
-        except Exception as error:  # a damaged element fails only when it is looked at, in many ways
+        except Exception as error:  # a damaged element raises when it is read, errors of many types
             raise InputError(
                 f"structured report: expected template {_TEMPLATE}, it is damaged ({type(error).__name__})"
             ) from error
 
 
 def parse_comment(text: str) -> tuple[str, float | None]:
-    """(label, score) of a comment such as ``opacity 0.87``; a score is a number in [0, 1] that ends it."""
+    """(label, score) of a comment such as ``opacity 0.87``; a score is a number in [0, 1] at its end."""
     found = _SCORE.search(text.strip())
     if found is None or not 0 <= float(found[0]) <= 1:
         return text.strip(), None
@@ -96,12 +97,12 @@ def _read(report: pydicom.Dataset, sources: Sequence[pydicom.Dataset]) -> Opacit
     groups = _measurement_groups(report)
     observers = _children(report)
     by_us = any(_is(item, _DEVICE_MANUFACTURER) and item.get("TextValue") == SOFTWARE for item in observers)
-    series = dict(_referenced_series(report))
+    images = list(dict.fromkeys(_referenced_images(report)))
     by_uid = {str(source.get("SOPInstanceUID")): source for source in sources}
-    context = _Context(series, list(series), by_uid, by_us)
+    context = _Context(images, by_uid, by_us)
     opacities, problems = [], []
     if not by_us and any(_tracking_identifier(group).startswith(_CORNERSTONE) for group in groups):
-        stretched = [is_stretched(by_uid.get(uid)) for uid in series]
+        stretched = [is_stretched(by_uid.get(uid)) for uid in images]
         problems += [f"image {i}: {_STRETCHED}" for i, known in enumerate(stretched, start=1) if known]
     for number, group in enumerate(groups, start=1):
         if _says_absent(group):
@@ -111,7 +112,7 @@ def _read(report: pydicom.Dataset, sources: Sequence[pydicom.Dataset]) -> Opacit
         except NoBox as reason:
             problems.append(f"group {number}: {reason}")
     if not groups:
-        problems.append("no measurement group: says nothing of opacities")
+        problems.append("no measurement group: no statement about opacities")
     return OpacityReport(
         sop_instance_uid=str(report.get("SOPInstanceUID") or ""),
         study_uid=str(report.get("StudyInstanceUID") or ""),
@@ -149,15 +150,13 @@ def _opacity(group: pydicom.Dataset, context: _Context) -> ReportedOpacity:
     if source is not None and _tracking_identifier(group).startswith(_CORNERSTONE) and not context.by_us:
         points = unstretch(points, source)
     xmin, ymin, xmax, ymax = inside_image(box_of_graphic(str(region.GraphicType), points), source)
-    text = _words(items)
+    text = _text(items)
     return ReportedOpacity(
         box=(float(xmin), float(ymin), float(xmax), float(ymax)),
         text=text,
         score=parse_comment(text)[1],
         tracking_uid=next((str(item.get("UID")) for item in items if _is(item, _TRACKING_UID)), ""),
         sop_instance_uid=image,
-        series_uid=context.series.get(image),
-        graphic_type=str(region.GraphicType),
     )
 
 
@@ -192,7 +191,7 @@ def _image_of(region: pydicom.Dataset, images: list[str]) -> str:
     return str(references[0].ReferencedSOPInstanceUID)
 
 
-def _words(items: list[pydicom.Dataset]) -> str:
+def _text(items: list[pydicom.Dataset]) -> str:
     for item in items:
         if _is(item, _COMMENT) and item.get("TextValue"):
             return str(item.TextValue).strip()
@@ -213,13 +212,13 @@ def _says_absent(group: pydicom.Dataset) -> bool:
     )
 
 
-def _referenced_series(report: pydicom.Dataset) -> Iterator[tuple[str, str]]:
-    """(image, series) of the report's evidence."""
+def _referenced_images(report: pydicom.Dataset) -> Iterator[str]:
+    """SOP Instance UIDs of the report's evidence."""
     for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
         for study in report.get(keyword) or ():
             for series in study.get("ReferencedSeriesSequence") or ():
                 for instance in series.get("ReferencedSOPSequence") or ():
-                    yield str(instance.ReferencedSOPInstanceUID), str(series.SeriesInstanceUID)
+                    yield str(instance.ReferencedSOPInstanceUID)
 
 
 def _reader(observers: list[pydicom.Dataset]) -> str | None:
@@ -235,10 +234,10 @@ def _software(
     report: pydicom.Dataset, groups: list[pydicom.Dataset], observers: list[pydicom.Dataset], by_us: bool
 ) -> str:
     if by_us:
-        words = [
+        parts = [
             str(item.get("TextValue")) for item in observers if _is(item, _DEVICE_MODEL) or _is(item, _DEVICE_VERSION)
         ]
-        return " ".join([SOFTWARE, *words])
+        return " ".join([SOFTWARE, *parts])
     for identifier in map(_tracking_identifier, groups):
         if identifier.startswith(_CORNERSTONE):
             return identifier.split(":")[0]

@@ -1,18 +1,18 @@
-"""One truth out of several readers' labels: weighted boxes fusion.
+"""The consensus of several readers' labels of one image, by weighted boxes fusion.
 
 After R. Solovyev, W. Wang and T. Gabruseva, "Weighted boxes fusion: Ensembling boxes from different object detection
-models", Image and Vision Computing 107 (2021), section 3, with readers in place of models. What is stated there for
-models is stated here for readers:
+models", Image and Vision Computing 107 (2021), section 3, with readers in place of models. The rules:
 
-- A box that a reader submitted counts with the reader's weight; the score that a model once gave it does not matter.
-- Boxes are taken in a fixed order: heavier readers first, then boxes that overlap more with those of others (sum of
-  IoU times weight), then by coordinates and reader. So the order in which labels arrive changes nothing.
-- A box joins the cluster whose fused box it overlaps most, when that IoU is above the threshold (0.55 in the paper),
-  else it starts one. The fused box is the mean of its cluster's boxes by weight. No box is thrown away.
-- Agreement of a fused box: the weight of the readers with a box in its cluster over that of all readers of the image,
-  confirmed negatives included (the paper's rescaling by the number of models). It stays at ``min_agreement`` or more.
-- An image with no box left is a confirmed negative when the readers who said so have more than half of the weight;
-  else it is disputed, for a human to decide, and not to train on.
+- A box counts with the weight of its reader. The score that a model gave it is not used.
+- Boxes are taken in a fixed order: those of readers with more weight first, then those with more overlap with boxes of
+  other readers (sum of IoU times weight), then by coordinates and reader. So the order of the labels changes nothing.
+- A box joins the cluster whose fused box it overlaps most, if that IoU is above the threshold (0.55 in the paper).
+  Otherwise it starts a new cluster. The fused box is the weighted mean of the cluster's boxes. No box is discarded.
+- The agreement of a fused box is the weight of the readers with a box in its cluster, divided by the weight of all
+  readers of the image, including those who confirmed that there is no finding (the paper rescales by the number of
+  models). A fused box is kept if its agreement is at least ``min_agreement``.
+- An image without a kept box is a confirmed negative if the readers who found nothing have more than half of the
+  weight. Otherwise it is disputed: a person has to decide, and it is not used for training.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ MIN_AGREEMENT = 0.5
 
 @dataclass(frozen=True, eq=False)
 class FusedBoxes:
-    """Fused boxes, the most agreed on first.
+    """Fused boxes, those with the highest agreement first.
 
     Attributes:
         boxes: float32 (K, 4).
         agreement: (K,) in (0, 1].
-        members: for each, the places of the boxes it was made of.
+        members: for each fused box, the indices of the boxes in its cluster.
     """
 
     boxes: Boxes
@@ -51,17 +51,17 @@ class FusedBoxes:
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
-    """What the readers of one image say together.
+    """The consensus of the readers of one image.
 
     Attributes:
-        image_id: the image.
-        size: (rows, cols) of the original.
+        image_id: id of the image.
+        size: (rows, cols) of the original in pixels.
         status: "boxes", "no_finding" or "disputed".
-        boxes: float32 (K, 4), those that stay.
-        agreement: (K,) of those.
-        labels: (K,) the finding with most weight among their members, None where none is known.
+        boxes: float32 (K, 4), the kept boxes in pixels of the original.
+        agreement: (K,) of the kept boxes, in (0, 1].
+        labels: for each kept box, the finding with most weight in its cluster; None where none is known.
         dropped: float32 (M, 4), fused boxes that too few readers drew.
-        readers: names, sorted.
+        readers: names of the readers, sorted.
     """
 
     image_id: str
@@ -74,7 +74,7 @@ class Consensus:
     readers: tuple[str, ...]
 
     def as_label(self, reader: str = "consensus") -> ImageLabel:
-        """The consensus as a label, for export; a box's score is None, for no model gave it.
+        """The consensus as a label, for export. The scores of its boxes are None, since no model gave them.
 
         Raises:
             InputError: a disputed image.
@@ -94,13 +94,13 @@ class Consensus:
 def fuse_boxes(
     boxes: ArrayLike, readers: Sequence[str], weights: Mapping[str, float], iou: float = IOU_THRESHOLD
 ) -> FusedBoxes:
-    """Weighted boxes fusion, see the module.
+    """Weighted boxes fusion; the rules are in the module's docstring.
 
     Args:
         boxes: (N, 4) boxes of all readers.
-        readers: (N,) who drew each.
-        weights: weight above 0 of every reader of the image, those without a box too.
-        iou: a box joins a cluster when the IoU with its fused box is above this.
+        readers: (N,) for each box, who drew it.
+        weights: by reader, above 0; also of readers without a box.
+        iou: a box joins a cluster if its IoU with the fused box is above this.
 
     Raises:
         InputError: a reader without weight, a weight that is not above 0, or a length that differs.
@@ -113,15 +113,15 @@ def fuse_boxes(
     weight_of_box = np.array([weights[reader] for reader in readers], dtype=np.float64)
     clusters: list[list[int]] = []
     fused: list[FloatArray] = []
-    for place in _order(array, readers, weight_of_box):
-        overlap = box_iou(array[place], fused)[0]
+    for index in _order(array, readers, weight_of_box):
+        overlap = box_iou(array[index], fused)[0]
         best = int(overlap.argmax()) if fused else -1
         if fused and overlap[best] > iou:
-            clusters[best].append(place)
+            clusters[best].append(index)
             fused[best] = np.average(array[clusters[best]], axis=0, weights=weight_of_box[clusters[best]])
         else:
-            clusters.append([place])
-            fused.append(array[place])
+            clusters.append([index])
+            fused.append(array[index])
     total = sum(weights[reader] for reader in sorted(weights))
     shares = [sum(weights[name] for name in sorted({readers[i] for i in cluster})) / total for cluster in clusters]
     order = sorted(range(len(clusters)), key=lambda k: (-shares[k], *fused[k].tolist()))
@@ -138,13 +138,13 @@ def consensus_of(
     iou: float = IOU_THRESHOLD,
     min_agreement: float = MIN_AGREEMENT,
 ) -> Consensus:
-    """The consensus of an image's readers, see the module.
+    """The consensus of an image's readers; the rules are in the module's docstring.
 
     Args:
-        labels: one a reader, all of one image.
-        weights: by reader, above 0; 1 for those not named.
+        labels: one per reader, all of one image.
+        weights: by reader, above 0; 1 for readers that are not named.
         iou: threshold of the fusion.
-        min_agreement: in (0, 1]; at 0.5 one of two readers is enough, and of three it takes two.
+        min_agreement: in (0, 1]; with 0.5, one of two readers is enough, and two of three are needed.
 
     Raises:
         InputError: no label, labels of different images or sizes, a reader twice, or a number out of range.
@@ -153,25 +153,25 @@ def consensus_of(
         raise InputError(f"expected labels of one image and one size, got {len(labels)} labels of several or of none")
     by_reader = {label.reader: label for label in labels}
     if len(by_reader) != len(labels):
-        raise InputError("expected one label a reader, got several of one reader")
+        raise InputError("expected one label per reader, got several of one reader")
     if not 0 < min_agreement <= 1:
         raise InputError(f"expected an agreement above 0 and at most 1, got {min_agreement}")
     names = sorted(by_reader)
     weight_of = {name: float((weights or {}).get(name, 1.0)) for name in names}
     drawn = [(name, box) for name in names for box in by_reader[name].boxes]
     fused = fuse_boxes(as_array(box for _, box in drawn), [name for name, _ in drawn], weight_of, iou)
-    stays = fused.agreement >= min_agreement - 1e-9  # weights such as 0.1 and 0.2 do not add up exactly
+    kept = fused.agreement >= min_agreement - 1e-9  # weights such as 0.1 and 0.2 do not add up exactly
     negative = sum(weight_of[name] for name in names if not by_reader[name].boxes)
     status = "no_finding" if negative > 0.5 * sum(weight_of[name] for name in names) else "disputed"
-    members = [fused.members[k] for k in np.flatnonzero(stays)]
+    members = [fused.members[k] for k in np.flatnonzero(kept)]
     return Consensus(
         image_id=labels[0].image_id,
         size=labels[0].size,
-        status="boxes" if stays.any() else status,
-        boxes=fused.boxes[stays],
-        agreement=fused.agreement[stays],
-        labels=tuple(_heaviest([(drawn[i][1], weight_of[drawn[i][0]]) for i in places]) for places in members),
-        dropped=fused.boxes[~stays],
+        status="boxes" if kept.any() else status,
+        boxes=fused.boxes[kept],
+        agreement=fused.agreement[kept],
+        labels=tuple(_heaviest([(drawn[i][1], weight_of[drawn[i][0]]) for i in indices]) for indices in members),
+        dropped=fused.boxes[~kept],
         readers=tuple(names),
     )
 

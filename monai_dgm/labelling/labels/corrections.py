@@ -1,4 +1,4 @@
-"""Labels as training data: the consensus of each image's readers in the place of what its data set says."""
+"""Labels as training data: the consensus of each image's readers replaces the labels of the data set."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LABEL_SOURCE = "readers"
 
 @dataclass(frozen=True)
 class Corrections:
-    """What readers' labels give to train on.
+    """Training data from readers' labels.
 
     Attributes:
-        datalist: an item an image, in the order of the data set: its own item with the readers' "opacity_boxes"
-            float32 (N, 4) in original pixels, "category", "label" (0 normal, 1 abnormal), "label_source" "readers",
-            "agreement" float64 (N,) and "num_readers".
-        left_out: (image id, why) of labelled images that are not in it.
+        datalist: one item per image, in the order of the data set: the data set's item, with "opacity_boxes" float32
+            (N, 4) in original pixels, "category", "label" (0 normal, 1 abnormal), "label_source" ("readers"),
+            "agreement" float64 (N,) and "num_readers" from the consensus.
+        left_out: (image id, reason) of labelled images that are not in the datalist.
         counts: "images", "with_boxes", "no_finding", "boxes", "dropped_boxes" (drawn by too few readers), "disputed",
             "unusable", "labels", "readers".
     """
@@ -41,15 +41,15 @@ def training_datalist(
     """The labelled images of a data set with the consensus of their readers, see
     :mod:`monai_dgm.labelling.labels.consensus`.
 
-    A confirmed negative has no opacity; that does not make it normal: it stays "other_abnormal" where the data set says
-    so, and is "normal" else. Disputed images, labels of different sizes of one image, and labels of images that the
-    data set does not have are left out and counted.
+    A confirmed negative has no opacity, but it may have another abnormality: its category stays "other_abnormal" if it
+    is that in the data set, otherwise it becomes "normal". Left out and counted are disputed images, images whose
+    labels differ in image size, and labels of images that are not in the data set.
 
     Args:
-        labels: of any number of images, one a reader and image.
-        datalist: items with "image_id", and more that is carried along.
-        weights: by reader, 1 for those not named.
-        iou, min_agreement: of the consensus.
+        labels: of any number of images, one per reader and image.
+        datalist: items of the data set with "image_id"; other keys are kept.
+        weights: by reader; 1 for readers that are not named.
+        iou, min_agreement: as in :func:`monai_dgm.labelling.labels.consensus.consensus_of`.
 
     Raises:
         InputError: a reader with two labels of one image, or a number out of range.
@@ -64,7 +64,7 @@ def training_datalist(
     for item in datalist:
         given = by_image.get(item["image_id"], [])
         if len({label.size for label in given}) > 1:
-            left_out.append((item["image_id"], "its labels are of images of different sizes"))
+            left_out.append((item["image_id"], "its labels are for images of different sizes"))
         elif given:
             consensus = consensus_of(given, weights, iou, min_agreement)
             counts[consensus.status] += 1
@@ -105,5 +105,5 @@ def _corrected(item: dict[str, Any], consensus: Consensus) -> dict[str, Any]:
         "label_source": LABEL_SOURCE,
         "agreement": consensus.agreement,
         "num_readers": len(consensus.readers),
-        "opacity_mask": None,  # of what the data set said before
+        "opacity_mask": None,  # it shows the boxes of the data set
     }

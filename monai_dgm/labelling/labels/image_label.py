@@ -1,4 +1,4 @@
-"""One label: what one reader says about one radiograph.
+"""The label of one radiograph by one reader.
 
 Every way in (Slicer, OHIF, a report from the archive, an import) ends in this form, and everything after it (consensus,
 export, training) starts from it. As JSON, ``schema_version`` 1::
@@ -44,7 +44,7 @@ _KEYS = ("image_id", "size", "status", "boxes", "reader", "time", "source", "mod
 
 
 def utc_now() -> str:
-    """Now, as labels say it: ISO 8601, UTC, microseconds."""
+    """The present time in the form of labels: ISO 8601, UTC, microseconds."""
     return _time_text(datetime.now(timezone.utc))
 
 
@@ -54,7 +54,7 @@ def checked_text(value: Any, name: str, max_length: int) -> str:
     The message does not repeat it: an id may identify a patient.
 
     Raises:
-        InputError: anything else.
+        InputError: any other value.
     """
     if not isinstance(value, str):
         raise InputError(f"expected {name} as text, got {shown(value)}")
@@ -66,7 +66,7 @@ def checked_text(value: Any, name: str, max_length: int) -> str:
 
 
 def checked_reader(value: Any) -> str:
-    """A reader's name as it is kept: without blanks around it, in Unicode's form NFC, so that one name is one reader.
+    """A reader's name as it is stored: without blanks around it, in Unicode's form NFC, so that one name is one reader.
 
     Raises:
         InputError: as :func:`checked_text`.
@@ -105,11 +105,11 @@ class LabelledBox:
 
     Args:
         box: (xmin, ymin, xmax, ymax) in pixels of the original radiograph.
-        label: what it shows, such as "lung_opacity"; None where not known.
+        label: the finding, such as "lung_opacity"; None where not known.
         score: the model's score in [0, 1] where the box came from the model, else None.
 
     Raises:
-        InputError: anything that is not as above.
+        InputError: a value that is not as described.
     """
 
     box: tuple[Edge, Edge, Edge, Edge]
@@ -125,7 +125,7 @@ class LabelledBox:
         """The box that :meth:`as_dict` wrote; "label" and "score" may be missing.
 
         Raises:
-            InputError: anything else.
+            InputError: any other value.
         """
         found: LabelledBox = checked(cls, values)
         return found
@@ -137,21 +137,21 @@ Boxes = Annotated[tuple[LabelledBox, ...], Field(max_length=MAX_BOXES)]
 @input_errors
 @dataclass(frozen=True, config=CLOSED)
 class ImageLabel:
-    """What one reader says about one radiograph.
+    """The label of one radiograph by one reader.
 
     Args:
-        image_id: the radiograph, 1 to 256 characters.
+        image_id: id of the radiograph, 1 to 256 characters.
         size: (rows, cols) of the original in pixels.
         status: "boxes" (at least one) or "no_finding" (none, confirmed).
         boxes: the reader's boxes, inside the image.
-        reader: who, 1 to 256 characters; kept in Unicode's form NFC, without blanks around it.
-        source: the way it came: "slicer", "ohif", "ohif_report", "import", "consensus" or another short word.
-        time: when, ISO 8601 with a time zone, kept in UTC; now where not given.
+        reader: name, 1 to 256 characters; stored in Unicode's form NFC, without blanks around it.
+        source: where the label came from: "slicer", "ohif", "ohif_report", "import", "consensus" or another short word.
+        time: ISO 8601 with a time zone, stored in UTC; now by default.
         model_boxes: the boxes that the reader started from; None where there was no model.
         model_version: of the model that drew those.
 
     Raises:
-        InputError: anything that is not as above.
+        InputError: a value that is not as described.
     """
 
     image_id: Annotated[Text, AfterValidator(lambda text: checked_text(text, "an image id", MAX_IMAGE_ID))]
@@ -188,7 +188,7 @@ class ImageLabel:
 
         Args:
             values: the value of a JSON document.
-            where: what it is, for the message.
+            where: name of the document, for the message.
 
         Raises:
             InputError: anything else: a key too many or too few, another schema version, a value out of range.

@@ -1,6 +1,6 @@
-"""JSON from outside, read and checked by pydantic models so that whatever is wrong with it is one line.
+"""Reading of JSON from outside, and checks by pydantic models; every error is an InputError of one line.
 
-A message says what was expected and what came, by its type and its size; it never repeats text from outside.
+A message states what was expected, and of what came its type and size. It never repeats text from outside.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def parse_json(document: str | bytes, where: str, max_bytes: int, allow_nan: boo
 
     Args:
         document: text, or bytes in UTF-8.
-        where: what it is, for the message.
-        max_bytes: refuse a longer one before it is parsed.
-        allow_nan: let NaN and Infinity pass, which Python's own writer makes and JSON does not know.
+        where: name of the document, for the message.
+        max_bytes: a longer document is refused before it is parsed.
+        allow_nan: accept NaN and Infinity, which Python writes and the JSON standard does not have.
 
     Raises:
         InputError: too long, not UTF-8, not JSON, nested too deeply, or an object with one key twice.
@@ -124,7 +124,7 @@ def checked(model: Any, value: Any, where: str = "") -> Any:
     Args:
         model: the type.
         value: of a JSON document.
-        where: what it is, for the message.
+        where: name of the document, for the message.
 
     Raises:
         InputError: anything else.
@@ -178,7 +178,7 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value of a document as it may stand in a message: its type and, of numbers, itself; never text from outside."""
+    """Description of a value for a message: a number itself, of other values type and size, never text from outside."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, (int, float)):

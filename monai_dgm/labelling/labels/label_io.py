@@ -93,8 +93,8 @@ def labels_to_coco(labels: Sequence[ImageLabel]) -> dict[str, Any]:
         size = {"width": label.size[1], "height": label.size[0]}
         images.append({"id": number, "file_name": label.image_id, **size, "image_id": label.image_id})
         for box in label.boxes:
-            place = {"id": len(annotations) + 1, "image_id": number, "category_id": categories[box.label or OPACITY]}
-            annotations.append({**place, **_coco_box(box)})
+            entry = {"id": len(annotations) + 1, "image_id": number, "category_id": categories[box.label or OPACITY]}
+            annotations.append({**entry, **_coco_box(box)})
     return {
         "info": {"description": "opacity boxes of monai-dgm"},
         "images": images,
@@ -112,7 +112,7 @@ def parse_coco(document: bytes, where: str, max_bytes: int, reader: str, source:
 
     Args:
         document: the file's content.
-        where: what it is, for the message.
+        where: name of the document, for the message.
         max_bytes: a longer document is refused.
         reader: who drew the boxes.
         source: of the labels.
@@ -168,7 +168,7 @@ def rsna_boxes_to_labels(
     """Labels of a CSV in the challenge's form, in the order of the file.
 
     Args:
-        where: what the boxes are from, for the message.
+        where: name of the document, for the message.
         boxes_by_image: as :func:`monai_dgm.data.rsna.parse_boxes` gives them.
         sizes: (rows, cols) of every image by its patientId, which the file does not say (1024 x 1024 in the challenge).
         reader: who drew the boxes.

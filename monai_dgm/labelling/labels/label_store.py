@@ -1,8 +1,8 @@
-"""A folder of labels: one file a submission, none ever written over.
+"""A folder of labels: one file per submission, and no file is ever overwritten.
 
-``<hash of the image id>/<hash of the reader>/000001.json``, 000002.json, ...: a reader's latest number counts, the
-others are its history. Ids and names from outside become paths only as SHA-256, so that no text from a request reaches
-the file system, and nothing there tells a patient.
+``<hash of the image id>/<hash of the reader>/000001.json``, 000002.json, ...: the file with a reader's highest number
+is the current label, the others are its history. Ids and names from outside become paths only as SHA-256, so that no
+text from a request reaches the file system and no path identifies a patient.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def read_label(path: str | os.PathLike[str]) -> ImageLabel:
 
 
 class LabelStore:
-    """Labels of many readers in a folder; safe with several processes, and when one is killed at any moment.
+    """Labels of many readers in a folder. Several processes may use it, and each may be killed at any moment.
 
-    A submission is written aside and renamed under a lock, then it is there for good: a second reader has a folder
-    of its own, and a reader's next submission the next number. A submission that says what the latest one says adds
-    nothing, so that a client may repeat a request.
+    A submission is written to a partial file and renamed, under a lock. After that it is never changed: each reader has
+    a folder, and each submission of a reader the next number. A submission that equals the reader's current label
+    (apart from its time) adds no file, so a client may repeat a request.
 
     Args:
-        folder: made when missing.
+        folder: of the labels; it is made if it is missing.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -56,13 +56,13 @@ class LabelStore:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, label: ImageLabel) -> int:
-        """Keep a label; returns its number among the submissions of its reader for its image, from 1."""
+        """Store a label. Returns its number among its reader's submissions for the image, from 1."""
         folder = self._folder_of(label.image_id, label.reader)
         with FileLock(self.folder / ".lock").acquire(timeout=LOCK_SECONDS, poll_interval=0.01):
-            for partial in folder.glob(".partial-*"):  # of a process that was killed: nobody else holds the lock
+            for partial in folder.glob(".partial-*"):  # of a process that was killed: no other process has the lock
                 partial.unlink(missing_ok=True)
             numbers = _numbers(folder)
-            if numbers and _says_the_same(folder / _file_name(numbers[-1]), label):
+            if numbers and _equals_stored(folder / _file_name(numbers[-1]), label):
                 return numbers[-1]
             number = numbers[-1] + 1 if numbers else 1
             with atomic_write(folder / _file_name(number)) as partial:
@@ -70,17 +70,17 @@ class LabelStore:
         return number
 
     def get(self, image_id: str, reader: str) -> ImageLabel | None:
-        """A reader's current label of an image, None where there is none.
+        """A reader's current label of an image; None if there is none.
 
         Raises:
-            InputError: an id or a reader that cannot be one, or a damaged file.
+            InputError: an invalid image id or reader, or a damaged file.
         """
         folder = self._folder_of(image_id, reader)
         numbers = _numbers(folder)
         return _read_checked(folder / _file_name(numbers[-1])) if numbers else None
 
     def history(self, image_id: str, reader: str) -> Labels:
-        """Everything a reader submitted for an image, oldest first; the last is the current label.
+        """All labels that a reader submitted for an image, oldest first; the last is the current one.
 
         Raises:
             InputError: as :meth:`get`.
@@ -89,14 +89,14 @@ class LabelStore:
         return [_read_checked(folder / _file_name(number)) for number in _numbers(folder)]
 
     def list(self, image_id: str | None = None, bad: Messages | None = None) -> Labels:
-        """The current label of every reader, of one image or of all, sorted by image and reader.
+        """The current label of every reader, for one image or for all, sorted by image and reader.
 
         Args:
             image_id: one image; None for all.
-            bad: takes the messages of damaged files, which are then left out instead of raising.
+            bad: list to which the messages of damaged files are added; without it, a damaged file raises.
 
         Raises:
-            InputError: an id that cannot be one, or a damaged file.
+            InputError: an invalid image id, or a damaged file.
         """
         found: Labels = []
         for path in self._current(image_id):
@@ -154,12 +154,14 @@ def _numbers(folder: Path) -> list[int]:
 def _read_checked(path: Path) -> ImageLabel:
     label = read_label(path)
     if (path.parent.parent.name, path.parent.name) != (_hash(label.image_id), _hash(label.reader)):
-        raise InputError(f"{path}: expected the label of the image and reader that the folders stand for, got another")
+        raise InputError(
+            f"{path}: expected the label of the image and reader that its folders are named after, got another"
+        )
     return label
 
 
-def _says_the_same(path: Path, label: ImageLabel) -> bool:
+def _equals_stored(path: Path, label: ImageLabel) -> bool:
     try:
         return replace(_read_checked(path), time=label.time) == label
-    except InputError:  # damaged by hand: it stays, and must not keep the next submission out
+    except InputError:  # damaged by hand: it stays there, and the next submission is stored
         return False

@@ -1,8 +1,8 @@
-"""Boxes as 3D Slicer's markups JSON and back.
+"""Boxes to 3D Slicer's markups JSON and back.
 
-Written as MONAI Label's Slicer panel loads them: a box is an ROI of the type Box in LPS mm, at the radiograph's plane.
-Slicer reads and writes ``orientation`` row by row, its columns being the ROI's axes. What the panel sends back is every
-ROI node of the scene, so :func:`markups_to_boxes` has to sort it.
+The documents are those that MONAI Label's Slicer panel loads: a box is an ROI of type Box in LPS mm, in the plane of
+the radiograph. Slicer reads and writes ``orientation`` row by row; its columns are the ROI's axes. The panel sends back
+every ROI node of the scene, and :func:`markups_to_boxes` decides which of them are the reader's boxes.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _LABEL_AND_SCORE = re.compile(r"(.*?)\s*(?:\b(1(?:\.0*)?|0?\.\d+|0))?")
 
 
 def boxes_to_markups(boxes: Sequence[LabelledBox], placement: Placement, depth: float = 1.0) -> dict[str, Any]:
-    """A markups document with an ROI a box; the control point's label carries finding and score, "lung opacity 0.87".
+    """A markups document with one ROI per box. The control point's label is finding and score: "lung opacity 0.87".
 
     Args:
         boxes: in pixels of the original.
         placement: of the radiograph as the viewer shows it.
-        depth: thickness of the ROIs in mm; Slicer draws none where it is 0.
+        depth: thickness of the ROIs in mm; Slicer does not draw an ROI of depth 0.
 
     Returns:
         plain values for :func:`json.dumps`.
@@ -81,14 +81,13 @@ def _roi(number: int, box: LabelledBox, placement: Placement, depth: float) -> d
 
 
 def _axes(placement: Placement) -> NDArray[np.float64]:
-    """Orthonormal axes (3, 3) as columns: the image's own, turned to what Slicer gives an ROI, which does not matter
-    for the box."""
+    """Orthonormal axes (3, 3) as columns: those of the image, turned by 180 degrees as Slicer itself writes them."""
     x_axis, y_axis = (placement.affine[:3, axis] / placement.spacing[axis] for axis in (0, 1))
     if abs(float(x_axis @ y_axis)) > 1e-4:
         raise InputError("expected a radiograph whose rows and columns are at right angles, got a sheared one")
     y_axis = y_axis - (x_axis @ y_axis) * x_axis
     y_axis /= np.linalg.norm(y_axis)
-    # both turned by 180 degrees: with identity placement this is the [-1,0,0, 0,-1,0, 0,0,1] that Slicer itself writes
+    # with identity placement this is Slicer's own [-1,0,0, 0,-1,0, 0,0,1]; the box is the same either way
     return np.column_stack([-x_axis, -y_axis, np.cross(x_axis, y_axis)]) + 0.0
 
 
@@ -100,17 +99,16 @@ def markups_to_boxes(
 ) -> BoxReading:
     """Read a markups document that a reader submitted.
 
-    - An ROI, also a rotated one, gives the axis-aligned box around its corners projected on the radiograph. What
-      reaches outside is cut off; what lies outside altogether, has no finite centre and size, or is below one pixel
-      is a problem.
-    - An ROI without control points and without size is a stray node: the panel's "SAM2 ROI" after it was reset, under
-      whatever name. It is left out. So are ROIs named after the panel's prompts ("SAM2 ROI", "Scribbles ROI") and
-      markups of other types, but a document with nothing but these is no confirmed negative.
+    - An ROI, also a rotated one, gives the axis-aligned box around its corners, projected on the radiograph and clipped
+      to it. An ROI outside the radiograph, without finite centre and size, or smaller than one pixel is a problem.
+    - An ROI without control points and without size is a stray node: the panel's "SAM2 ROI" after a reset, whatever its
+      name. It is left out. So are ROIs named after the panel's prompts ("SAM2 ROI", "Scribbles ROI") and markups of
+      other types, but a document with nothing else than these is not a confirmed negative.
     - Nodes of earlier runs are still in the scene. Of boxes that overlap with an IoU of 0.7 or more one stays, see
       :func:`monai_dgm.labelling.labels.reader_boxes.without_repeats`: one that the reader changed before one of the
       ``model_boxes``.
-    - A document with nothing in it, or stray nodes without size only, is a confirmed negative.
-    - A control point's label gives finding and score when it names one of the ``findings``; other text is not kept.
+    - An empty document, or one with stray nodes only, is a confirmed negative.
+    - A control point's label gives finding and score if it names one of the ``findings``; other text is not kept.
 
     Args:
         document: JSON text, or bytes in UTF-8.
@@ -138,21 +136,21 @@ def _read_all(markups: Sequence[Any], placement: Placement, findings: Sequence[s
     ignored: list[str] = []
     problems: list[str] = []
     empty = True
-    for place, markup in enumerate(markups):
+    for index, markup in enumerate(markups):
         try:
-            reason, blank = _left_out(markup)
-            empty = empty and blank
+            reason, stray = _reason_to_leave_out(markup)
+            empty = empty and stray
             if reason:
-                ignored.append(f"markup {place}: {reason}")
+                ignored.append(f"markup {index}: {reason}")
             else:
                 found.append(_read_roi(markup, placement, findings))
         except InputError as error:
-            problems.append(f"markup {place}: {error}")
+            problems.append(f"markup {index}: {error}")
     return BoxReading(tuple(found), empty and not problems, tuple(ignored), tuple(problems))
 
 
-def _left_out(markup: Any) -> tuple[str, bool]:
-    """(why a markup is no box of the reader, or "" ; whether it can be taken for nothing at all)."""
+def _reason_to_leave_out(markup: Any) -> tuple[str, bool]:
+    """(Reason why a markup is not a box of the reader, or ""; whether it is a stray node without any meaning.)"""
     if not isinstance(markup, dict):
         raise InputError(f"expected an object, got {shown(markup)}")
     kind = markup.get("type")

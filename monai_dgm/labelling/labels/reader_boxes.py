@@ -1,4 +1,4 @@
-"""Boxes that a reader sends, as the reader's label: what all viewers share, and the JSON of a viewer in a browser.
+"""From the boxes that a viewer sends to a reader's label: the steps common to all viewers, and the browser's JSON.
 
 A viewer in a browser sends, in pixels of the original radiograph::
 
@@ -35,7 +35,7 @@ MIN_SIDE = 1.0  # pixels: a click that never became a box
 
 @dataclass(frozen=True)
 class BoxReading:
-    """What a viewer's document says about one radiograph.
+    """The content of a viewer's document about one radiograph.
 
     Attributes:
         boxes: in pixels of the original, clipped to it.
@@ -66,7 +66,7 @@ def with_model_boxes(label: ImageLabel, shown: ImageLabel | None) -> ImageLabel:
     they are.
 
     Args:
-        label: of a reader.
+        label: the reader's label.
         shown: the model's boxes that the reader was shown; None where there were none. Those of another image size are
             not used.
     """

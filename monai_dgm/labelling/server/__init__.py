@@ -1,4 +1,4 @@
-"""What the server does with a request, without the web framework: studies, analysis, results, label files, checks.
+"""Work of the label server without a web framework: studies, analysis, results, labels, checks of requests.
 
-May import everything but `labelling.archive` and `labelling.training`, which build on it.
+May import the other folders of `labelling` except `archive` and `training`, which import this one.
 """

@@ -1,7 +1,8 @@
-"""What the models say about one radiograph of a folder: computed once, kept while it is asked for again."""
+"""The results of the models for one radiograph of a folder or an archive: computed once, and kept for a while."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,23 +10,18 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from monai_dgm.engines.classification.inference import class_probabilities
-from monai_dgm.engines.decomposition.auxiliary_models import AuxiliaryModels
-from monai_dgm.engines.decomposition.decompose import Decompose, Decomposition, PreparedRadiograph, to_original
-from monai_dgm.engines.decomposition.outputs import Source
-from monai_dgm.engines.detection.inference import DecomposedDetector, detect_opacities
-from monai_dgm.engines.file_run import prepare_alone, question_radiograph
-from monai_dgm.engines.overlay import display_levels
+from monai_dgm.engines.radiograph_result import RadiographResult
+from monai_dgm.engines.residues.channel_model import ChannelModel
+from monai_dgm.engines.residues.decomposed_radiograph import Decomposition
+from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.http_errors import UnavailableError
 from monai_dgm.labelling.server.models import LabellingModels, Loaded
 from monai_dgm.labelling.server.studies import Studies, StudyImage
-from monai_dgm.networks.residue_system import split_prediction
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.placement import Placement
+from monai_dgm.transforms.preparation import PreparedRadiograph, RadiographSource, describe_source, prepare
 from monai_dgm.transforms.saliency import ThresholdRule
 
 __all__ = ["AnalysisResult", "Detections", "RadiographAnalysis", "View"]
@@ -53,28 +49,39 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class AnalysisResult:
-    """A radiograph that has been through decomposer and lung segmentor, without its pixels.
+    """The results of decomposer and lung segmentor for one radiograph, without its pixels.
 
     Attributes:
-        placement: of the original.
-        prepared: model input, with the lung mask where lungs were found.
-        prediction: of the decomposer, (3, S, S).
-        probability: abnormality probability.
-        source: for pictures.
+        result: of the pipeline.
+        decomposition: of ``result``, with the saliency of Otsu's threshold.
+        source: of the radiograph's file, for pictures.
         versions: of the decomposer and of the lung segmentor; None for the latter where there is none.
-        looks_like_chest, chest_score: of the chest check; None where it was not made.
-        remarks: why this may be no frontal chest radiograph.
     """
 
-    placement: Placement
-    prepared: PreparedRadiograph
-    prediction: Tensor
-    probability: float
-    source: Source
+    result: RadiographResult
+    decomposition: Decomposition
+    source: RadiographSource
     versions: tuple[str, str | None]
-    looks_like_chest: bool | None
-    chest_score: float | None
-    remarks: tuple[str, ...]
+
+    @property
+    def placement(self) -> Placement:
+        """Plane of the original in the patient."""
+        return self.source.placement
+
+    @property
+    def probability(self) -> float | None:
+        """Abnormality probability; None from a system that gives none."""
+        return None if math.isnan(self.decomposition.probability) else self.decomposition.probability
+
+    @property
+    def lung_mask(self) -> NDArray[np.bool_] | None:
+        """Lung mask, bool (S, S); None where no lungs were found."""
+        return self.result.prepared.lung_mask
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Reasons why this may be no frontal chest radiograph."""
+        return self.result.chest_check.remarks
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +142,8 @@ class RadiographAnalysis:
         self.studies = studies
         self.models = models
         self._lock = threading.RLock()  # of the models
-        self._reading = (
-            threading.Lock()
-        )  # taken within the models' lock, never around it: a label need not wait for them
+        # taken within the models' lock, never around it: a label need not wait for them
+        self._reading = threading.Lock()
         self._views: _Recent[View] = _Recent(KEPT_RADIOGRAPHS)
         self._analysis_results: _Recent[AnalysisResult] = _Recent(KEPT_RESULTS)
         self._detections: _Recent[Detections] = _Recent(4 * KEPT_RESULTS)
@@ -164,23 +170,23 @@ class RadiographAnalysis:
         return self._placements.get((image.image_id, image.stamp), lambda: self.view(image_id).placement)
 
     def examine(self, image_id: str) -> AnalysisResult:
-        """What the decomposer and the lung segmentor say.
+        """Decompose a radiograph and segment its lungs.
 
         Raises:
             UnavailableError: no trained decomposer.
             InputError: as :meth:`view`, or weights that cannot be used.
         """
         with self._lock:
-            decompose, lungs = self.models.decompose(), self.models.lungs()
+            decomposer, lungs = self.models.decomposer(), self.models.lungs()
+            versions = (decomposer.version, None if lungs is None else lungs.version)
             image = self.studies.find(image_id)
-            key = (image.image_id, image.stamp, decompose.version, lungs and lungs.version)
-            return self._analysis_results.get(key, lambda: self._examine(image_id, decompose))
+            key = (image.image_id, image.stamp, *versions)
+            return self._analysis_results.get(key, lambda: self._examine(image_id, versions))
 
     def decomposition(self, image_id: str, threshold: ThresholdRule | float = "otsu") -> Decomposition:
         """A decomposition in model coordinates with the saliency of ``threshold``; errors as :meth:`examine`."""
-        analysis_result, decompose = self.examine(image_id), self.models.decompose().model
-        chosen = Decompose(decompose.network, decompose.size, threshold=threshold, device=decompose.device)
-        return chosen.assemble(analysis_result.prepared, analysis_result.prediction)
+        decomposition = self.examine(image_id).decomposition
+        return decomposition if threshold == "otsu" else decomposition.with_threshold(threshold)
 
     def detections(self, image_id: str) -> Detections:
         """Opacity boxes of the detector, those of the saliency where none is trained; errors as :meth:`examine`."""
@@ -194,9 +200,9 @@ class RadiographAnalysis:
 
     def saliency_detections(self, image_id: str) -> Detections:
         """Boxes of the saliency; errors as :meth:`examine`."""
-        analysis_result, original = self.examine(image_id), to_original(self.decomposition(image_id))
-        version = analysis_result.versions[0]
-        return Detections(original.boxes, original.box_scores, "saliency", version, analysis_result.placement, 0.0)
+        analysis_result = self.examine(image_id)
+        boxes, scores = analysis_result.decomposition.original_boxes()
+        return Detections(boxes, scores, "saliency", analysis_result.versions[0], analysis_result.placement, 0.0)
 
     def class_probability(self, image_id: str) -> tuple[str, float, str] | None:
         """(task, probability of its label 1, version) of the classifier; None without one."""
@@ -204,55 +210,36 @@ class RadiographAnalysis:
             loaded = self.models.classifier()
             if loaded is None:
                 return None
-            prepared = self._prepared(image_id, int(loaded.settings["image_size"]))
-            (probability,) = class_probabilities(loaded.model, [prepared], self.models.device)
+            (probability,) = self.models.pipeline.classify(*self._channels(image_id, loaded.model))
         return str(loaded.settings.get("task", "opacity")), probability, loaded.version
 
     def features(self, image_id: str) -> tuple[FloatArray, str]:
-        """E_F features of a radiograph, averaged over it, float32 (D,), and the version of the encoder."""
+        """Features of the residue encoder, averaged over the radiograph, float32 (D,), and the decomposer's version.
+
+        Raises:
+            UnavailableError: no trained decomposer, or one without a residue encoder.
+            InputError: as :meth:`examine`.
+        """
         analysis_result = self.examine(image_id)
-        with self._lock, torch.inference_mode():
-            network = self.models.decompose().model.network
-            encoder = getattr(network, "residue_encoder", None)
-            if encoder is None:
-                raise UnavailableError("features: expected a decomposer with E_F, got an exported one")
-            image = torch.from_numpy(analysis_result.prepared.image)[None].to(self.models.device)
-            code = encoder(image)[-1].float().mean(dim=(2, 3))[0]
-        return code.cpu().numpy(), analysis_result.versions[0]
+        if analysis_result.result.features is None:
+            raise UnavailableError("features: expected a decomposer with a residue encoder, got one without")
+        return analysis_result.result.features, analysis_result.versions[0]
 
-    def _prepared(self, image_id: str, size: int) -> PreparedRadiograph:
-        return prepare_alone(self.view(image_id).radiograph, size)
+    def _channels(self, image_id: str, model: ChannelModel) -> tuple[list[PreparedRadiograph], list[FloatArray | None]]:
+        """One radiograph as a detector or classifier takes it, with its residue where the model has it as a channel."""
+        residue = self.examine(image_id).decomposition.residue if model.needs_residue else None
+        return [prepare(self.view(image_id).radiograph, model.size)], [residue]
 
-    def _detect(self, image_id: str, loaded: Loaded[DecomposedDetector]) -> Detections:
-        prepared = self._prepared(image_id, int(loaded.settings["image_size"]))
-        ((boxes, scores),) = detect_opacities(loaded.model, [prepared], self.models.device)
+    def _detect(self, image_id: str, loaded: Loaded[ChannelModel]) -> Detections:
+        (found,) = self.models.pipeline.detect(*self._channels(image_id, loaded.model))
         threshold = float(loaded.settings.get("score_threshold") or 0.0)
-        return Detections(boxes, scores, "detector", loaded.version, self.placement(image_id), threshold)
+        return Detections(found.boxes, found.scores, "detector", loaded.version, self.placement(image_id), threshold)
 
-    def _examine(self, image_id: str, loaded: Loaded[Decompose]) -> AnalysisResult:
-        view, decompose = self.view(image_id), loaded.model
-        radiograph = view.radiograph
-        lungs = self.models.lungs()
-        auxiliary_models = AuxiliaryModels(lungs=None if lungs is None else lungs.model, device=self.models.device)
-        alone = prepare_alone(radiograph, decompose.size)
-        (reading,) = auxiliary_models.read_lungs([alone], [question_radiograph(radiograph)])
-        prediction = decompose.predict([reading.prepared])[0]
-        geometry = reading.prepared.geometry
-        source = Source(
-            image_id="image",
-            display=display_levels(radiograph.pixels, geometry.low, geometry.high),
-            format=radiograph.format,
-            bits=radiograph.bits,
-            remarks=reading.remarks,
-        )
-        return AnalysisResult(
-            placement=view.placement,
-            prepared=reading.prepared,
-            prediction=prediction,
-            probability=float(split_prediction(prediction[None])["abnormality_probability"][0]),
-            source=source,
-            versions=(loaded.version, None if lungs is None else lungs.version),
-            looks_like_chest=reading.looks_like_chest,
-            chest_score=reading.chest_score,
-            remarks=reading.remarks,
-        )
+    def _examine(self, image_id: str, versions: tuple[str, str | None]) -> AnalysisResult:
+        radiograph, pipeline = self.view(image_id).radiograph, self.models.pipeline
+        (result,) = pipeline.decompose([prepare(radiograph, pipeline.sides[0])])
+        if isinstance(result, InputError):
+            raise result
+        assert result.decomposition is not None  # the pipeline has a decomposer
+        source = describe_source(radiograph, result.prepared.geometry)
+        return AnalysisResult(result, result.decomposition, source, versions)

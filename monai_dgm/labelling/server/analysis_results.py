@@ -1,4 +1,4 @@
-"""Answers to inference requests: figures for whoever asks, and the one file that a viewer loads."""
+"""Answers to inference requests: numbers as JSON, and the one file that a viewer loads."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.engines.decomposition.decompose import Decomposition, to_original
-from monai_dgm.engines.decomposition.outputs import normal_levels, overlay_png, saliency_levels
+from monai_dgm.engines.decomposition.outputs import (
+    known_probability,
+    normal_levels,
+    overlay_png,
+    saliency_levels,
+    stepped_residue,
+)
 from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, to_original
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import OPACITY, LabelledBox, make_boxes
 from monai_dgm.labelling.labels.markups import boxes_to_markups
 from monai_dgm.labelling.server.analysis import AnalysisResult, Detections, RadiographAnalysis
-from monai_dgm.labelling.server.requests import checked_choice, checked_number, known_name
-from monai_dgm.labelling.server.study_placement import plane_nifti
+from monai_dgm.labelling.server.request_options import DecomposeOptions, DetectOptions, options_of
 from monai_dgm.metrics.burden import ResidueBurden, model_spacing, residue_burden
-from monai_dgm.transforms.saliency import ThresholdRule
+from monai_dgm.transforms.placement import plane_nifti
 
-__all__ = ["MAPS", "THRESHOLDS", "Answer", "classify", "decompose", "detect", "image_nifti", "shown_boxes"]
-
-THRESHOLDS = ("otsu", "li", "quantile", "fixed")
-MAPS = ("saliency", "heat", "lungs", "normal", "residue", "overlay")
-FIXED_THRESHOLD = 0.1  # in units of the [-1, 1] scale
-RESIDUE_STEP = 2.0**-12
+__all__ = ["Answer", "classify", "decompose", "detect", "image_nifti", "shown_boxes"]
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,15 @@ class Answer:
 def decompose(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any]) -> Answer:
     """Take a radiograph apart.
 
-    Options: "map" of :data:`MAPS`, what the file holds: "saliency" (the mask as a label), "heat" (0 to 255), "lungs"
-    (mask), "normal" or "residue" (the image) as NIfTI where the radiograph lies, or "overlay" as PNG. "threshold" of
-    :data:`THRESHOLDS` or a number; "fixed" takes "fixed_threshold".
+    Options: see :class:`DecomposeOptions`. The file of a map is PNG for "overlay", else NIfTI with the position of the
+    radiograph: "saliency" and "lungs" are masks, "heat" is 0 to 255, "normal" and "residue" are images.
 
     Raises:
-        InputError: an option that there is not, or as :meth:`RadiographAnalysis.examine`.
+        InputError: an option that cannot be used, or as :meth:`RadiographAnalysis.examine`.
     """
-    chosen = checked_choice(params, "map", MAPS, "saliency")
-    threshold = threshold_of(params)
-    analysis_result, decomposition = analysis.examine(image_id), analysis.decomposition(image_id, threshold)
+    options = options_of(DecomposeOptions, params)
+    chosen, analysis_result = options.map, analysis.examine(image_id)
+    decomposition = analysis.decomposition(image_id, options.saliency_threshold)
     burden = burden_of(analysis_result, decomposition)
     values = {
         **_common(analysis_result),
@@ -77,13 +76,13 @@ def detect(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any
     """Opacity boxes as a markups document that 3D Slicer loads, "opacities.json"; without boxes there is no file, for
     Slicer takes an empty one for an error.
 
-    Option: "score_threshold" in [0, 1]; that of the training where it is not given.
+    Options: see :class:`DetectOptions`.
 
     Raises:
         InputError: as :func:`decompose`.
     """
-    found = analysis.detections(image_id)
-    threshold = checked_number(params, "score_threshold", 0.0, 1.0, found.score_threshold)
+    options, found = options_of(DetectOptions, params), analysis.detections(image_id)
+    threshold = found.score_threshold if options.score_threshold is None else options.score_threshold
     boxes = shown_boxes(found, threshold)
     values = {
         "boxes": [box.as_dict() for box in boxes],
@@ -143,50 +142,33 @@ def image_nifti(analysis: RadiographAnalysis, image_id: str) -> bytes:
     return plane_nifti(pixels, view.placement)
 
 
-def threshold_of(params: Mapping[str, Any]) -> ThresholdRule | float:
-    """The saliency threshold that a request asks for.
-
-    Raises:
-        InputError: none that there is.
-    """
-    given = params.get("threshold")
-    if isinstance(given, (int, float)) or (isinstance(given, str) and given[:1].isdigit()):
-        return checked_number(params, "threshold", 0.0, 2.0, FIXED_THRESHOLD)
-    rule = checked_choice(params, "threshold", THRESHOLDS, "otsu")
-    if rule == "fixed":
-        return checked_number(params, "fixed_threshold", 0.0, 2.0, FIXED_THRESHOLD)
-    return rule  # type: ignore[return-value]
-
-
 def burden_of(analysis_result: AnalysisResult, decomposition: Decomposition) -> ResidueBurden:
     """Residue burden over the lungs, over the whole image where none are known."""
-    prepared = analysis_result.prepared
-    spacing = model_spacing(prepared.geometry)
-    return residue_burden(decomposition.residue, decomposition.saliency.mask, prepared.lung_mask, spacing)
+    spacing = model_spacing(decomposition.geometry)
+    return residue_burden(decomposition.residue, decomposition.saliency.mask, analysis_result.lung_mask, spacing)
 
 
 def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decomposition) -> tuple[str, bytes]:
-    """(file name, content) of one of :data:`MAPS`.
+    """(file name, content) of a map.
 
     Raises:
-        UnknownError: another name.
         InputError: lungs of a radiograph in which none were found.
     """
-    known_name(name, MAPS, "a map")
     original, placement = to_original(decomposition), analysis_result.placement
     if name == "overlay":
-        return "overlay.png", overlay_png(decomposition, original, analysis_result.source)
+        source, remarks = analysis_result.source, analysis_result.remarks
+        return "overlay.png", overlay_png(decomposition, original, source, remarks=remarks)
     if name == "saliency":
         plane: NDArray[Any] = original.mask.astype(np.uint8)
     elif name == "heat":
         plane = saliency_levels(original)
     elif name == "residue":
-        plane = (np.rint(original.residue / RESIDUE_STEP) * RESIDUE_STEP).astype(np.float32) + np.float32(0)
+        plane = stepped_residue(original.residue)
     elif name == "normal":
         levels = normal_levels(original, decomposition.geometry, analysis_result.source)
         plane = levels.astype(np.int32) if levels.dtype == np.uint16 else levels
     else:
-        mask = analysis_result.prepared.lung_mask
+        mask = analysis_result.lung_mask
         if mask is None:
             raise InputError("map: expected lungs, but there is no lung segmentor, or it found none")
         plane = (decomposition.geometry.map_to_original(mask) >= 0.5).astype(np.uint8)
@@ -195,14 +177,12 @@ def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decom
 
 def _common(analysis_result: AnalysisResult) -> dict[str, Any]:
     decomposer, lungs = analysis_result.versions
-    found = analysis_result.prepared.lung_mask is not None
+    found, check = analysis_result.lung_mask is not None, analysis_result.result.chest_check
     return {
-        "abnormality_probability": round(analysis_result.probability, 6),
+        "abnormality_probability": known_probability(analysis_result.decomposition),
         "model_version": decomposer,
         "lung_mask_source": (lungs if found else f"{lungs}, found none") if lungs else "none, the whole image counts",
-        "looks_like_chest": analysis_result.looks_like_chest,
-        "chest_score": analysis_result.chest_score,
-        "remarks": list(analysis_result.remarks),
+        **check.as_dict(),
         "rows": analysis_result.placement.rows,
         "cols": analysis_result.placement.cols,
         "disclaimer": DISCLAIMER,

@@ -1,4 +1,7 @@
-"""Work in the background: a thread that begins once, ends on demand between two images, and logs no patient's name."""
+"""Work in the background: threads that can be stopped between two images, and a model run on many images.
+
+Errors are logged by their type alone, since messages could name an image or a patient.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,19 @@ __all__ = ["Background", "BatchRun", "Batches", "errors_in_one_line"]
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.01  # between two items: whoever waits for an answer goes first
+PAUSE_SECONDS = 0.01  # between two items, so that requests of clients are served first
 
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of the platform's tasks
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of MONAI Label's tasks
 
 Item = TypeVar("Item")
 
 
 @contextmanager
 def errors_in_one_line(name: str) -> Iterator[None]:
-    """Log an error of the block, by the name of its type alone, and go on after the block.
-
-    A thread's traceback, and even a message, could name an image.
+    """Log an error of the block by the name of its type, and continue after the block.
 
     Args:
-        name: of what is done, in the log.
+        name: of the work, for the log.
     """
     try:
         yield
@@ -40,11 +41,11 @@ def errors_in_one_line(name: str) -> Iterator[None]:
 
 
 class Background:
-    """One thread. Safe with several others.
+    """Work in one thread. Its methods may be called from several threads.
 
     Args:
         name: of the thread, and of the work in the log.
-        work: what is done; it goes through its items by :meth:`each`, or asks ``stopped``.
+        work: function to run; it iterates by :meth:`each` or checks ``stopped``.
     """
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
@@ -56,34 +57,34 @@ class Background:
 
     @property
     def stopped(self) -> bool:
-        """Whether the work is to end."""
+        """Whether the work has to end."""
         return self._stop.is_set()
 
     def start(self) -> None:
-        """Begin, unless the work is under way or was stopped."""
+        """Start the work, unless it is running or was stopped."""
         with self._lock:
             if not self.stopped and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
-        """End after the item in hand, for good, and wait for it."""
+        """Stop the work after the current item, and wait for its end. It cannot be started again."""
         self._stop.set()
         self.wait()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for the end of the work that is under way, for at most ``timeout`` seconds."""
+        """Wait for the end of the running work, for at most ``timeout`` seconds."""
         with self._lock:
             thread = self._thread
         if thread is not None:
             thread.join(timeout)
 
     def pause(self, seconds: float) -> None:
-        """Wait, or until the work is to end."""
+        """Wait this long, or until the work has to end."""
         self._stop.wait(seconds)
 
     def each(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items one after the other, with a short pause after each, until the work is to end."""
+        """The items one by one, with a short pause after each, until the work has to end."""
         for item in items:
             if self.stopped:
                 return
@@ -96,12 +97,12 @@ class Background:
 
 
 class BatchRun:
-    """One run.
+    """One run of a model on many images.
 
     Args:
         name: of the model.
-        image_ids: to go through.
-        work: called with each of them; an InputError counts as failed, and the others go on.
+        image_ids: of the images.
+        work: called with each image id; an InputError counts as failed, and the run continues.
     """
 
     def __init__(self, name: str, image_ids: Sequence[str], work: Callable[[str], Any]) -> None:
@@ -118,17 +119,17 @@ class BatchRun:
         self._background.start()
 
     def stop(self) -> None:
-        """End it after the image in hand."""
+        """Stop after the current image."""
         self._background.stop()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
+        """Wait for the end of the run."""
         self._background.wait(timeout)
 
     def as_dict(self) -> dict[str, Any]:
-        """Status as the platform's clients read it: "status" is RUNNING, DONE, STOPPED or ERROR."""
-        words = f"{self.name}: {self.done} of {len(self.image_ids)} images, {self.failed} failed"
-        values: dict[str, Any] = {"id": self.id, "status": self.status, "details": [words], "model": self.name}
+        """Status as MONAI Label's clients read it: "status" is RUNNING, DONE, STOPPED or ERROR."""
+        summary = f"{self.name}: {self.done} of {len(self.image_ids)} images, {self.failed} failed"
+        values: dict[str, Any] = {"id": self.id, "status": self.status, "details": [summary], "model": self.name}
         values |= {"total": len(self.image_ids), "done": self.done, "failed": self.failed}
         values["start_ts"] = self.started.strftime(TIME_FORMAT)
         return values if self.ended is None else {**values, "end_ts": self.ended.strftime(TIME_FORMAT)}
@@ -150,24 +151,24 @@ class BatchRun:
 
 
 class Batches:
-    """The run that is under way, or the last one."""
+    """The current run, or the last one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: BatchRun | None = None
 
     def start(self, name: str, image_ids: Sequence[str], work: Callable[[str], Any]) -> BatchRun:
-        """Begin a run.
+        """Start a run.
 
         Raises:
-            BusyError: another one is under way.
+            BusyError: another run is not finished.
         """
         with self._lock:
             if self._last is not None and self._last.status == "RUNNING":
-                raise BusyError("a batch is under way; stop it, or wait for its end")
+                raise BusyError("a batch is running; stop it, or wait for its end")
             self._last = BatchRun(name, image_ids, work)
             return self._last
 
     def last(self) -> BatchRun | None:
-        """The run that is under way, else the last one; None where there was none."""
+        """The current run, else the last one; None before the first."""
         return self._last

@@ -1,4 +1,4 @@
-"""Requests that are refused: one line for whoever asked, and the HTTP status that goes with it."""
+"""Errors of requests: each class has its HTTP status, and its message is one line for the client."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ __all__ = [
 
 
 class UnknownError(InputError):
-    """Something of that name is not there."""
+    """There is nothing of this name (404)."""
 
 
 class ForbiddenError(InputError):
-    """A request that this server does not serve, or not to whoever asked."""
+    """The server does not offer this, or not to this client (403)."""
 
 
 class ConflictError(InputError):
-    """Something of that name is there already."""
+    """Something of this name exists already, or is running (409)."""
 
 
 class TooLargeError(InputError):
-    """More than the server takes."""
+    """More bytes than the server accepts (413)."""
 
 
 class UnavailableError(InputError):
-    """Served in principle, but there is no trained model for it."""
+    """It cannot be done now, for example without a trained model (503)."""
 
 
 class ArchiveAwayError(UnavailableError):
-    """The archive of the studies does not answer, or not as an archive does. Later it may."""
+    """The archive does not answer, or not with DICOMweb; a later request may succeed (503)."""
 
 
 class BusyError(InputError):
-    """Something of the kind is under way."""
+    """Another task of this kind is running (429)."""
 
 
 _STATUS: dict[type[InputError], int] = {
@@ -61,7 +61,7 @@ _STATUS: dict[type[InputError], int] = {
 
 
 def answer_to(error: InputError) -> str:
-    """What a client is told of an error, in one line: no path of the server's own files, which goes to the log."""
+    """Message of an error for the client, in one line; paths of the server's own files are in the log only."""
     if isinstance(error, StorageError):
         logger.error("%s", error)
         return "a file that the server keeps cannot be used; its log says which"

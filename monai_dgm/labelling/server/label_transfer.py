@@ -1,7 +1,8 @@
-"""Labels out of the server and into it: COCO, the RSNA challenge's CSV, and our own JSON. Image ids, no names or paths.
+"""Export and import of labels: COCO's JSON, the RSNA challenge's CSV, and our own JSON.
 
-The exported consensus follows :mod:`monai_dgm.labelling.labels.consensus`: images whose readers disagree, or whose
-labels are of images of different sizes, are left out and counted.
+Files hold image ids, but no names of patients and no paths. The consensus in an export is that of
+:mod:`monai_dgm.labelling.labels.consensus`; images whose readers disagree, or whose labels differ in the size of the
+image, are left out and counted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from monai_dgm.labelling.labels.label_io import (
 from monai_dgm.labelling.labels.reader_boxes import with_model_boxes
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.http_errors import TooLargeError, UnavailableError, UnknownError
-from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.request_options import known_name
 from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.readers.read import image_shape
 
@@ -32,8 +33,8 @@ __all__ = ["EXPORTS", "IMPORTS", "Export", "Imported", "export_labels", "keep_al
 
 EXPORTS = ("coco", "rsna", "json")
 IMPORTS = ("coco", "rsna")
-CONSENSUS, EVERYONE = "consensus", "all"  # in the place of a reader's name
-MAX_IMPORT_BYTES = 4_000_000  # the challenge's own label file has 1.6 MB
+CONSENSUS, EVERYONE = "consensus", "all"  # these stand for several readers
+MAX_IMPORT_BYTES = 4_000_000  # the label file of the challenge has 1.6 MB
 _NAMES = {
     "coco": ("labels-coco.json", "application/json"),
     "rsna": ("labels-rsna.csv", "text/csv; charset=utf-8"),
@@ -50,7 +51,7 @@ class Export:
         media_type: of its content.
         content: bytes.
         images: number of images in it.
-        left_out: ids of images without consensus, sorted.
+        left_out: ids of the images without consensus, sorted.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of an import: images in it, labels that are new, and those that were there already."""
+    """Result of an import: number of images, of new labels, and of labels that were stored already."""
 
     images: int
     added: int
@@ -76,11 +77,11 @@ def export_labels(submissions: Submissions, form: str, readers: str = CONSENSUS)
         submissions: of the server.
         form: "coco", "rsna" or "json" (``{"labels": [...]}`` as :meth:`ImageLabel.as_dict` writes them, and
             "left_out", ids of images without consensus).
-        readers: "consensus", "all" (every reader's own; COCO and RSNA's CSV hold one label an image), or one reader.
+        readers: "consensus", "all" (labels of every reader), or the name of one reader.
 
     Raises:
         UnknownError: another form, or a reader without labels.
-        InputError: several labels of one image in a form that holds one.
+        InputError: several labels of one image in COCO or CSV, which hold one label per image.
     """
     known_name(form, EXPORTS, "a form")
     who = checked_reader(readers)
@@ -101,7 +102,7 @@ def export_labels(submissions: Submissions, form: str, readers: str = CONSENSUS)
 
 
 def consensus_label(labels: Sequence[ImageLabel]) -> ImageLabel | None:
-    """The consensus of an image's readers as of the latest of their labels; None where there is none."""
+    """The consensus of an image's readers, with the time of their latest label; None where they disagree."""
     if len({label.size for label in labels}) != 1:
         return None
     found = consensus_of(labels)
@@ -118,8 +119,8 @@ def parse_labels(
     Args:
         document: content of the file.
         form: "coco" or "rsna".
-        reader: whose labels they are to be.
-        size_of: (rows, cols) of a radiograph by its id; raises for one that there is not.
+        reader: name of the reader for the imported labels.
+        size_of: (rows, cols) of a radiograph by its id; raises UnknownError for an unknown one.
 
     Raises:
         UnknownError: another form, or an image that is not among the studies.
@@ -148,7 +149,7 @@ def parse_labels(
 
 
 def size_in(analysis: RadiographAnalysis, image_id: str) -> tuple[int, int]:
-    """(rows, cols) of a radiograph: of its header in a folder, for thousands may be asked for.
+    """(rows, cols) of a radiograph; in a folder read from the header alone, since an import may have thousands.
 
     Raises:
         InputError: as :meth:`RadiographAnalysis.placement`.
@@ -159,28 +160,28 @@ def size_in(analysis: RadiographAnalysis, image_id: str) -> tuple[int, int]:
         return placement.rows, placement.cols
     try:
         return image_shape(path)
-    except (InputError, OSError):  # whose message names the file
+    except (InputError, OSError):  # its message contains the path
         raise InputError("labels: expected radiographs that can be read, got an image that cannot") from None
 
 
 def keep_all(labels: Sequence[ImageLabel], submissions: Submissions) -> Imported:
-    """Keep labels that were checked; one that says what its reader's latest one says adds nothing.
+    """Store checked labels; a label equal to its reader's latest one is not stored again.
 
     Of boxes that this server showed the reader, those that the reader left as they were are the model's again, see
     :func:`monai_dgm.labelling.labels.reader_boxes.with_model_boxes`.
 
     Raises:
-        UnavailableError: the disk takes no more; the same import once more adds the rest.
+        UnavailableError: the disk is full; repeating the import adds the rest.
     """
     added = 0
-    for place, label in enumerate(labels):
+    for index, label in enumerate(labels):
         try:
             shown = submissions.shown(label.image_id, label.reader)
             own = shown if shown is not None and shown.reader == label.reader else None
             added += submissions.keep(with_model_boxes(label, own)).label.time == label.time
         except OSError as error:
-            reason = f"{place} of {len(labels)} labels were stored, then the disk failed ({error.strerror})"
-            raise UnavailableError(f"labels: {reason}; the same import once more adds the rest") from None
+            reason = f"{index} of {len(labels)} labels were stored, then the disk failed ({error.strerror})"
+            raise UnavailableError(f"labels: {reason}; repeat the import to add the rest") from None
     return Imported(len(labels), added, len(labels) - added)
 
 

@@ -1,4 +1,4 @@
-"""The models of a labelling server: found in the bundles' folders, loaded when first wanted, each with its version."""
+"""The models of a label server: found in the bundles' folders, loaded when first needed, each with its version."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import nn
 
-from monai_dgm.engines.classification.classifier import load_classifier
-from monai_dgm.engines.decomposition.decompose import Decompose
-from monai_dgm.engines.detection.inference import DecomposedDetector, load_detector
 from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
-from monai_dgm.engines.residues.decomposed_network import DecomposedNetwork
-from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer, needs_decomposer
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.pipeline_loading import load_channel_classifier, load_detector
+from monai_dgm.engines.residues.channel_model import ChannelModel
+from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer
 from monai_dgm.engines.weights import find_weights, read_model_settings
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.server.http_errors import UnavailableError
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# what a model is called here -> the bundle that trains it
+# name of a model in this server -> the bundle that trains it
 BUNDLES: dict[str, str] = {
     "decomposer": "dgm",
     "detector": "opacity_detection",
@@ -40,12 +40,12 @@ BUNDLES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """A model that is ready.
+    """A model in evaluation mode, with its settings and version.
 
     Attributes:
-        model: in evaluation mode.
+        model: its network, or what holds it.
         settings: of its training, from the JSON file beside the weights.
-        version: what labels and results call it: name and the first digits of the SHA-256 of its weights.
+        version: how labels and results name it: its name and the first digits of the SHA-256 of its weights.
     """
 
     model: T
@@ -54,15 +54,15 @@ class Loaded(Generic[T]):
 
 
 class LabellingModels:
-    """Decomposer, opacity detector, opacity classifier and lung segmentor, as far as there are weights of them.
+    """Decomposer, opacity detector, classifier and lung segmentor, where there are weights.
 
     Args:
         bundles_dir: folder of the bundles; weights are taken from ``<bundle>/models/``.
-        paths: of weights, in the place of a bundle's, by the names of :data:`BUNDLES`.
+        paths: of weights that are used instead of a bundle's, by the names of :data:`BUNDLES`.
         device: where they run.
 
     Raises:
-        InputError: a name in ``paths`` that there is not, a file that is not there, or a device that is none.
+        InputError: an unknown name in ``paths``, a missing file, or an unknown device.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class LabellingModels:
             if name not in BUNDLES or not Path(path).is_file():
                 raise InputError(f"{name}: expected the weights of one of {', '.join(BUNDLES)}, no such file: {path}")
             self.paths[name] = Path(path)
+        self.pipeline = RadiographPipeline(device=self.device)  # has the models that were loaded
         self._lock = threading.RLock()
         self._loaded: dict[str, Loaded[Any]] = {}
         self._left_out = {name for name in ("classifier", "detector") if name not in (paths or {})} - self._fitting()
@@ -87,7 +88,7 @@ class LabellingModels:
             logger.warning("%s: left out, it needs the decomposer that it was trained with", name)
 
     def _fitting(self) -> set[str]:
-        """What sees no residues, or those of the decomposer that it was trained with, or is not there to be asked."""
+        """Names of the models that see no residues, were trained with this decomposer, or have no weights."""
         fitting = set()
         for name in ("classifier", "detector"):
             try:
@@ -108,24 +109,24 @@ class LabellingModels:
         command = f"python -m monai.bundle run training --config_file bundles/{bundle}/configs/train.json"
         return f"there is no trained {name} in bundles/{bundle}/models; train one: {command}"
 
-    def decompose(self) -> Loaded[Decompose]:
-        """The decomposer.
+    def decomposer(self) -> Loaded[nn.Module]:
+        """The residue system.
 
         Raises:
             UnavailableError: no weights, or some that cannot be used; the reason with their path is logged.
         """
-        return self._get("decomposer", self._load_decompose)
+        return self._get("decomposer", self._load_decomposer)
 
-    def detector(self) -> Loaded[DecomposedDetector] | None:
-        """The opacity detector, None where there is none; errors as :meth:`decompose`."""
+    def detector(self) -> Loaded[ChannelModel] | None:
+        """The opacity detector, None where there is none; errors as :meth:`decomposer`."""
         return self._get("detector", self._load_detector) if self.has("detector") else None
 
-    def classifier(self) -> Loaded[DecomposedNetwork] | None:
-        """The classifier, None where there is none; errors as :meth:`decompose`."""
+    def classifier(self) -> Loaded[ChannelModel] | None:
+        """The classifier, None where there is none; errors as :meth:`decomposer`."""
         return self._get("classifier", self._load_classifier) if self.has("classifier") else None
 
     def lungs(self) -> Loaded[LungSegmentor] | None:
-        """The lung segmentor, None where there is none; errors as :meth:`decompose`."""
+        """The lung segmentor, None where there is none; errors as :meth:`decomposer`."""
         return self._get("lungs", self._load_lungs) if self.has("lungs") else None
 
     def versions(self) -> dict[str, str | None]:
@@ -133,7 +134,7 @@ class LabellingModels:
         return {name: self._version(name) if self.has(name) else None for name in BUNDLES}
 
     def replace(self, name: str, path: str | os.PathLike[str]) -> None:
-        """Take other weights from now on, as after a training."""
+        """Use other weights from now on, such as those of a new training."""
         with self._lock:
             self.paths[name] = Path(path)
             self._left_out.discard(name)
@@ -158,28 +159,21 @@ class LabellingModels:
         loaded = self._loaded.get(name)
         return loaded.version if loaded else f"{name}-{describe_model(self.paths[name])['sha256'][:12]}"
 
-    def _load_decompose(self, settings: Mapping[str, Any]) -> Decompose:
-        network = load_decomposer(self.paths["decomposer"], self.device)
-        return Decompose(network, int(settings["image_size"]), device=self.device)
+    def _load_decomposer(self, settings: Mapping[str, Any]) -> nn.Module:
+        decomposer = load_decomposer(self.paths["decomposer"], self.device)
+        self.pipeline.use_decomposer(decomposer, int(settings["image_size"]))
+        return decomposer
 
-    def _residues_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The decomposer for a model that sees residues: the one that it was trained with."""
-        channels = settings.get("channels", ["image", "residue"])
-        if not needs_decomposer(channels):
-            return {"channels": channels}
+    def _load_detector(self, settings: Mapping[str, Any]) -> ChannelModel:
         check_decomposer(settings, self.paths["decomposer"])
-        decompose = self.decompose().model
-        return {"channels": channels, "decomposer": decompose.network, "decomposer_size": decompose.size}
+        self.pipeline.detector = load_detector(self.paths["detector"], self.device)
+        return self.pipeline.detector
 
-    def _load_detector(self, settings: Mapping[str, Any]) -> DecomposedDetector:
-        seen = self._residues_of(settings)
-        return load_detector(
-            self.paths["detector"], seen.get("decomposer"), seen.get("decomposer_size", 224), self.device
-        )
-
-    def _load_classifier(self, settings: Mapping[str, Any]) -> DecomposedNetwork:
-        residues = self._residues_of(settings)
-        return DecomposedNetwork(load_classifier(self.paths["classifier"]), **residues).to(self.device).eval()
+    def _load_classifier(self, settings: Mapping[str, Any]) -> ChannelModel:
+        check_decomposer(settings, self.paths["decomposer"])
+        self.pipeline.classifier = load_channel_classifier(self.paths["classifier"], self.device)
+        return self.pipeline.classifier
 
     def _load_lungs(self, settings: Mapping[str, Any]) -> LungSegmentor:
-        return load_lung_segmentor(self.paths["lungs"], self.device)
+        self.pipeline.lungs = load_lung_segmentor(self.paths["lungs"], self.device)
+        return self.pipeline.lungs

@@ -1,7 +1,7 @@
-"""The files of the prebuilt OHIF viewer (npm's ``@ohif/app``), served below a prefix that it was not built for.
+"""Files of the prebuilt OHIF viewer (npm's ``@ohif/app``), served at another address than it was built for.
 
-Its page, scripts and styles take their own address for ``/``. The few places that say so are set here while they are
-read: the folder stays as npm unpacked it.
+Its page, scripts and styles expect to be served from ``/``. The few places that contain this address are replaced while
+a file is read; the files on disk stay as npm unpacked them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from monai_dgm.labelling.server.http_errors import UnavailableError, UnknownErro
 
 __all__ = ["OHIFFiles", "ServedFile"]
 
-_PART = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*")  # no hidden file, no way up, no separator of another system
-_HASHED = re.compile(r"(\.bundle\.)?[0-9a-f]{16}\.(js|wasm|woff2)")  # the name changes with the content
-# where files name the prefix: the module loader of the viewer and of its workers, and fonts
-_PLACES = {".js": ('__webpack_require__.p = "{}"',), ".css": ("url({}",)}
+_PART = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*")  # no hidden file, no "..", no backslash
+_HASHED = re.compile(r"(\.bundle\.)?[0-9a-f]{16}\.(js|wasm|woff2)")  # names that contain a hash of the content
+# text that contains the address: in the module loaders of the viewer and its workers, and for fonts
+_ADDRESSES = {".js": ('__webpack_require__.p = "{}"',), ".css": ("url({}",)}
 _MEDIA_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-ADVICE = "there is no viewer: make ohif fetches it, or set ohif_dir to the dist folder of npm's @ohif/app"
+ADVICE = "the viewer is not installed: make ohif fetches it, or set ohif_dir to the dist folder of npm's @ohif/app"
 
 
 @dataclass(frozen=True)
 class ServedFile:
-    """One file as a browser is sent it.
+    """One file for a browser.
 
     Attributes:
-        content: bytes.
-        media_type: of it.
-        lasting: it never changes under this name, so that a browser may keep it.
+        content: bytes of the file.
+        media_type: of the content.
+        lasting: whether the file of this name never changes, so that a browser may keep it.
     """
 
     content: bytes
@@ -43,9 +43,9 @@ class OHIFFiles:
     """Files of the viewer and of our extension.
 
     Args:
-        folder: ``dist`` of npm's ``@ohif/app``; may be missing, and come later.
-        extension: folder of plain scripts; ``app-config.js`` last, all together are the viewer's ``app-config.js``.
-        prefix: of the address, such as ``/ohif/``.
+        folder: ``dist`` of npm's ``@ohif/app``; it may be added later.
+        extension: folder of scripts that are joined into ``app-config.js``; the script of this name comes last.
+        prefix: start of the address, such as ``/ohif/``.
     """
 
     def __init__(
@@ -55,28 +55,28 @@ class OHIFFiles:
         self.extension = Path(extension)
         self.prefix = prefix
 
-    def there(self) -> bool:
-        """Whether the viewer is there."""
+    def installed(self) -> bool:
+        """Whether the viewer is installed."""
         return (self.folder / "index.html").is_file()
 
     def get(self, path: str) -> ServedFile:
-        """A file by its path below the prefix; what is no file's name is a page of the viewer, which has one.
+        """A file by its path after the prefix. A path without a file name is a view of the viewer's one page.
 
         Raises:
-            UnavailableError: no viewer.
-            UnknownError: a file that there is not.
+            UnavailableError: the viewer is not installed.
+            UnknownError: there is no such file.
         """
-        if not self.there():
+        if not self.installed():
             raise UnavailableError(ADVICE)
         if path == "app-config.js":
             return ServedFile(self._configuration(), "text/javascript", False)
         parts = [part for part in path.split("/") if part]
-        if not parts or "." not in parts[-1]:  # a place within the viewer, such as viewer?StudyInstanceUIDs=...
+        if not parts or "." not in parts[-1]:  # such as viewer?StudyInstanceUIDs=...
             return ServedFile(self._page(), "text/html; charset=utf-8", False)
         file = self._file(parts)
         content = file.read_bytes()
-        for place in _PLACES.get(file.suffix, ()):
-            content = content.replace(place.format("/").encode(), place.format(self.prefix).encode())
+        for text in _ADDRESSES.get(file.suffix, ()):
+            content = content.replace(text.format("/").encode(), text.format(self.prefix).encode())
         kind = _MEDIA_TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         return ServedFile(content, kind, bool(_HASHED.search(file.name)))
 

@@ -1,4 +1,4 @@
-"""Pictures of a decomposition for viewers that lay them over the radiograph: PNG, and they say what they are."""
+"""Pictures of a decomposition for viewers that lay them over the radiograph: PNG with the warning burnt in."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from monai_dgm.engines.decomposition.decompose import OriginalDecomposition, to_original
-from monai_dgm.engines.overlay import DISCLAIMER, display_levels
+from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.engines.residues.decomposed_radiograph import OriginalDecomposition, to_original
 from monai_dgm.labelling.dicom_objects.secondary_capture import burn_in
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
-from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.request_options import known_name
 from monai_dgm.report.colours import RESIDUE_COLOURS, residue_levels, residue_scale
-from monai_dgm.transforms.geometry import RadiographGeometry, resize_antialiased
+from monai_dgm.transforms.geometry import RadiographGeometry, display_levels, resize_antialiased
 
 __all__ = ["PICTURES", "normal_picture", "picture", "picture_png"]
 
@@ -41,7 +41,8 @@ def picture(analysis: RadiographAnalysis, image_id: str, name: str) -> NDArray[n
         InputError: as :meth:`RadiographAnalysis.examine`.
     """
     known_name(name, PICTURES, "a picture")
-    analysis_result, decomposition = analysis.examine(image_id), analysis.decomposition(image_id)
+    analysis_result = analysis.examine(image_id)
+    decomposition = analysis_result.decomposition
     original, geometry = to_original(decomposition), decomposition.geometry
     if name == "normal":
         return normal_picture(original, geometry)

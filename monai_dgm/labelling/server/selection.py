@@ -1,4 +1,4 @@
-"""Which radiograph to read next: scores of all images, brought up to date in the background, and the choice by them."""
+"""Which radiograph to label next: the scores of all images, updated in the background, and the choice by them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai_dgm.labelling.active_learning.strategies import STRATEGIES
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.background import Background
 from monai_dgm.labelling.server.http_errors import UnavailableError
-from monai_dgm.labelling.server.requests import known_name
+from monai_dgm.labelling.server.request_options import known_name
 
 __all__ = ["ImageSelection"]
 
@@ -22,11 +22,11 @@ PATIENCE_SECONDS = 2.0
 
 
 class ImageSelection:
-    """Chooses images by what is known of them; only new images, and those of an older model, are scored.
+    """Chooses images by their scores; only new images, and those that an older model scored, are scored.
 
     Args:
         analysis: of the images.
-        scores: kept over restarts.
+        scores: store that a restart keeps.
     """
 
     def __init__(self, analysis: RadiographAnalysis, scores: ScoreStore) -> None:
@@ -35,12 +35,12 @@ class ImageSelection:
         self._background = Background("scoring of images", self._run)
 
     def model_version(self) -> str:
-        """Of the models whose scores count now."""
+        """Version of the models that score now."""
         versions = self.analysis.models.versions()
         return f"{versions['decomposer']}+{versions['detector'] or 'saliency'}"
 
     def score(self, image_id: str) -> ImageScores:
-        """Score one image; one that cannot be read has no scores, and comes last.
+        """Score one image; each model runs at most once. An image that cannot be read has no scores and is chosen last.
 
         Raises:
             UnavailableError: no trained decomposer.
@@ -59,7 +59,7 @@ class ImageSelection:
         return score_image(image_id, version, detector, analysis_result.probability, two_models, features, encoder)
 
     def update(self, limit: int | None = None) -> int:
-        """Score what is to be scored, at most ``limit`` images; returns how many.
+        """Score the images that have no scores of these models, at most ``limit``; returns how many.
 
         Raises:
             UnavailableError: no trained decomposer.
@@ -72,24 +72,24 @@ class ImageSelection:
         return done
 
     def start(self) -> None:
-        """Bring the scores up to date in the background, unless that is under way or no decomposer is trained."""
+        """Update the scores in the background, unless that is under way or no decomposer is trained."""
         if self.analysis.models.has("decomposer"):
             self._background.start()
 
     def stop(self) -> None:
-        """End the work in the background after the image in hand."""
+        """End the work in the background after the current image."""
         self._background.stop()
 
     def next_image(
         self, strategy: str, labelled: Iterable[str], seed: int = 0, patience: float = PATIENCE_SECONDS
     ) -> str | None:
-        """The unlabelled image to read next; None where all are labelled.
+        """The unlabelled image to label next; None where all are labelled.
 
         Args:
             strategy: one of ``monai_dgm.labelling.active_learning.strategies.STRATEGIES``.
             labelled: images that have a label.
             seed: of the random order.
-            patience: seconds to wait for scores that are on their way; those that are not there then do not count.
+            patience: seconds to wait for scores that are being computed; later ones are not used.
 
         Raises:
             UnknownError: another strategy.

@@ -1,4 +1,4 @@
-"""Radiographs of a folder, by id: no path ever comes from outside, and what is too large is not decoded."""
+"""Radiographs of a folder by id. No path comes from a request, and files that are too large are not decoded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from monai_dgm.data.listing import SUFFIXES, list_radiographs
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
-from monai_dgm.labelling.server.requests import checked_image_id, checked_new_id
-from monai_dgm.labelling.server.study_placement import radiograph_placement
+from monai_dgm.labelling.server.request_options import checked_image_id, checked_new_id
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.placement import Placement
@@ -50,9 +49,9 @@ class StudyImage:
 
     Attributes:
         image_id: see :func:`image_id_of`; the SOP Instance UID in an archive.
-        stamp: size in bytes and time of change in ns; another one is another image. (0, 0) in an archive, whose
+        stamp: size in bytes and time of change in ns, which change with the image; (0, 0) in an archive, whose
             instances do not change.
-        path: of the file, within the folder; None in an archive.
+        path: of the file in the folder; None in an archive.
         study, series: UIDs in an archive, None in a folder.
     """
 
@@ -64,7 +63,7 @@ class StudyImage:
 
 
 class Studies(Protocol):
-    """Radiographs by id, wherever they are: :class:`StudyFolder`, or an archive."""
+    """Radiographs by id: the interface of :class:`StudyFolder` and of an archive."""
 
     max_bytes: int
     left_out: int
@@ -73,24 +72,24 @@ class Studies(Protocol):
         """The ids of all radiographs, sorted."""
 
     def refresh(self) -> None:
-        """Look at them now."""
+        """Update the list now."""
 
     def find(self, image_id: str) -> StudyImage:
         """A radiograph by its id."""
 
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
-        """A radiograph, and the place of its plane in the patient."""
+        """A radiograph, and the position of its plane in the patient."""
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph."""
 
 
 def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
-    """A radiograph as our reader returns it. Messages say "image" where the file's path would be.
+    """Read a radiograph. Messages of errors say "image" instead of the path.
 
     Raises:
         TooLargeError: a file of more than ``max_bytes``.
-        InputError: no radiograph, more pixels than are decoded, or a file that is damaged.
+        InputError: not a radiograph, more than ``max_pixels`` pixels, or a damaged file.
     """
     try:
         size = path.stat().st_size
@@ -106,7 +105,7 @@ def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
 
 
 def image_id_of(relative: str | os.PathLike[str]) -> str:
-    """Id of a file from its path below the folder, so that it stays when others come: ``a/b.png`` is ``a__b``."""
+    """Id of a file from its path in the folder, which does not depend on other files: ``a/b.png`` is ``a__b``."""
     name = Path(relative).as_posix()
     known = sorted(SUFFIXES, key=len, reverse=True)
     suffix = next((suffix for suffix in known if name.lower().endswith(suffix)), "")
@@ -116,13 +115,13 @@ def image_id_of(relative: str | os.PathLike[str]) -> str:
 class StudyFolder:
     """Radiographs (DICOM, PNG, JPEG, NIfTI) of a folder and its subfolders. Safe with several threads.
 
-    Hidden files and folders are left out; so are links that lead out of the folder, and files that have one id
-    (``x.png`` and ``x.dcm``): whose label a label would be is not to be guessed.
+    Hidden files and folders are left out, and so are links that lead out of the folder, and all files with the same
+    id (``x.png`` and ``x.dcm``), since it is not known to which of them a label belongs.
 
     Args:
-        root: the folder; made when missing.
-        max_bytes: of a file, compared before it is opened.
-        max_pixels: of an image, compared before it is decoded.
+        root: the folder; made if missing.
+        max_bytes: size limit of a file, checked before it is opened.
+        max_pixels: size limit of an image, checked before it is decoded.
     """
 
     def __init__(
@@ -138,14 +137,14 @@ class StudyFolder:
         self._rescan = Rescan()
 
     def ids(self) -> list[str]:
-        """The ids of all radiographs, sorted; new files are seen after a few seconds."""
+        """The ids of all radiographs, sorted; new files are found after a few seconds."""
         with self._lock:
             if self._rescan.due:
                 self._scan()
             return sorted(self._index)
 
     def refresh(self) -> None:
-        """Look at the folder now."""
+        """List the folder now."""
         with self._lock:
             self._scan()
 
@@ -153,8 +152,8 @@ class StudyFolder:
         """A radiograph by its id.
 
         Raises:
-            InputError: no id.
-            UnknownError: there is no such radiograph (any more).
+            InputError: not an id.
+            UnknownError: there is no such radiograph, or it was removed.
         """
         name = checked_image_id(image_id)
         with self._lock:
@@ -162,7 +161,7 @@ class StudyFolder:
                 self._scan()
             path = self._index.get(name)
         try:
-            if path is None or not path.resolve().is_relative_to(self.root):  # again: it may have become a link
+            if path is None or not path.resolve().is_relative_to(self.root):  # it may have become a link
                 raise FileNotFoundError
             state = path.stat()
         except OSError:
@@ -170,7 +169,7 @@ class StudyFolder:
         return StudyImage(name, (state.st_size, state.st_mtime_ns), path)
 
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
-        """A radiograph, and the place of its plane in the patient.
+        """A radiograph, and the position of its plane in the patient.
 
         Raises:
             UnknownError: as :meth:`find`.
@@ -179,19 +178,19 @@ class StudyFolder:
         path = self.find(image_id).path
         assert path is not None
         radiograph = read_checked(path, self.max_bytes, self.max_pixels)
-        return radiograph, radiograph_placement(path, radiograph)
+        return radiograph, Placement.of(radiograph)
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
-        """Add a radiograph, when it can be read.
+        """Add a radiograph, if it can be read.
 
         Args:
             image_id: letters, digits, ``.``, ``_`` and ``-``.
             content: of the file.
-            suffix: of its name, one of those of radiographs.
+            suffix: of the file, one of :data:`monai_dgm.data.listing.SUFFIXES`.
 
         Raises:
-            ConflictError: there is a radiograph of that id.
-            InputError: an id that is none for a file, another suffix, or content that is no radiograph.
+            ConflictError: there is a radiograph of this id.
+            InputError: an id or a suffix that is not allowed, or content that is not a radiograph.
         """
         name = checked_new_id(image_id)
         ending = suffix.lower()
@@ -213,7 +212,7 @@ class StudyFolder:
                 if name in self._index:
                     raise ConflictError("image: there is one of that id")
                 os.chmod(partial, 0o644)
-                os.link(partial, self.root / f"{name}{ending}")  # fails where there is one, unlike a rename
+                os.link(partial, self.root / f"{name}{ending}")  # fails if the file exists, unlike a rename
                 self._scan()
         except FileExistsError:
             raise ConflictError("image: there is one of that id") from None
@@ -223,7 +222,7 @@ class StudyFolder:
     def _scan(self) -> None:
         try:
             paths = [Path(item["image"]) for item in list_radiographs(self.root)]
-        except InputError:  # none yet
+        except InputError:  # no radiograph yet
             paths = []
         inside = [path for path in paths if path.resolve().is_relative_to(self.root)]
         names = [image_id_of(path.relative_to(self.root)) for path in inside]

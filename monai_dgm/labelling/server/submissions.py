@@ -1,4 +1,4 @@
-"""What readers submit, kept: one label an image and reader, the boxes they were shown, and what is labelled so far."""
+"""Labels that readers submit, one per image and reader, and the model's boxes that the readers saw."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from monai_dgm.transforms.placement import Placement
 
 __all__ = ["MODEL_READER", "Submissions", "Submitted", "label_of_reading"]
 
-MODEL_READER = "model"  # boxes computed for nobody in particular, as by batch inference
+MODEL_READER = "model"  # stands for a reader where boxes were computed in advance, as by a batch
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A label that was kept.
+    """A label that was stored.
 
     Attributes:
         label: as stored.
-        number: of the reader's submissions for the image.
-        ignored: what of the document was left out, one line each.
+        number: how many labels the reader has submitted for the image.
+        ignored: parts of the document that were left out, one line each.
     """
 
     label: ImageLabel
@@ -46,8 +46,8 @@ def label_of_reading(
         reading: of the document.
         image_id: the radiograph.
         placement: its size.
-        reader: who submitted it.
-        source: the way it came.
+        reader: name of the reader.
+        source: program that it comes from.
         shown: the model's boxes that the reader started from.
 
     Raises:
@@ -72,10 +72,10 @@ def label_of_reading(
 
 
 class Submissions:
-    """Labels and shown boxes below one folder. Safe with several threads; one server at a time sees its own at once.
+    """Labels and the model's boxes in one folder. Safe with several threads of one server.
 
     Args:
-        folder: ``labels/`` and ``predictions/`` are made in it.
+        folder: in which ``labels/`` and ``predictions/`` are made.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -90,7 +90,7 @@ class Submissions:
     def submit(
         self, document: str | bytes, image_id: str, placement: Placement, reader: str, source: str = "slicer"
     ) -> Submitted:
-        """Read a markups document and keep it as the reader's label of the image.
+        """Read a markups document and store it as the reader's label of the image.
 
         Raises:
             InputError: a document that is none, or as :func:`label_of_reading`; nothing is stored then.
@@ -100,7 +100,7 @@ class Submissions:
         return self.keep(label_of_reading(reading, image_id, placement, reader, source, shown), reading.ignored)
 
     def keep(self, label: ImageLabel, ignored: Sequence[str] = ()) -> Submitted:
-        """Keep a label that came in another way."""
+        """Store a label."""
         number = self.labels.put(label)
         current = self.labels.get(label.image_id, label.reader) or label  # the older one where both say the same
         with self._lock:
@@ -110,7 +110,7 @@ class Submissions:
     def remember(
         self, boxes: Sequence[LabelledBox], image_id: str, placement: Placement, reader: str, version: str
     ) -> None:
-        """Note the model's boxes that a reader is shown."""
+        """Store the model's boxes that a reader sees."""
         size = (placement.rows, placement.cols)
         kept = ImageLabel(
             image_id, size, "boxes" if boxes else "no_finding", tuple(boxes), reader, "model", model_version=version
@@ -118,11 +118,11 @@ class Submissions:
         self.predictions.put(kept)
 
     def shown(self, image_id: str, reader: str) -> ImageLabel | None:
-        """The model's boxes that the reader was shown last, or those computed for nobody in particular."""
+        """The model's boxes that the reader saw last, else those that were computed in advance."""
         try:
             found = self.predictions.get(image_id, reader)
             return found or self.predictions.get(image_id, MODEL_READER)
-        except InputError:  # damaged by hand: as if it were not there
+        except InputError:  # a damaged file is treated as missing
             return None
 
     def of_image(self, image_id: str) -> list[ImageLabel]:
@@ -132,7 +132,7 @@ class Submissions:
         return sorted(found, key=lambda label: label.time)
 
     def labelled(self) -> set[str]:
-        """The images that have a label."""
+        """Ids of the images that have a label."""
         with self._lock:
             return set(self._current)
 
@@ -145,7 +145,7 @@ class Submissions:
         return json.dumps(boxes_to_markups(found[-1].boxes, placement), allow_nan=False).encode("utf-8")
 
     def describe(self, image_id: str) -> dict[str, Any]:
-        """Who labelled an image, and how: plain values for JSON."""
+        """The readers of an image and their labels in short: plain values for JSON."""
         return {
             "readers": [
                 {"reader": label.reader, "status": label.status, "boxes": len(label.boxes), "time": label.time}

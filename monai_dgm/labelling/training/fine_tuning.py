@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.labelling.labels.json_input import checked
-from monai_dgm.labelling.server.requests import PanelFloat, PanelInt
+from monai_dgm.labelling.server.request_options import PanelFloat, PanelInt
 from monai_dgm.labelling.training.training_data import CORRECTED
 
 __all__ = ["FineTuneOptions", "batch_mixture", "fine_tune"]

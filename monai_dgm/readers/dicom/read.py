@@ -30,7 +30,7 @@ from monai_dgm.readers.dicom.decoders import decode_pixels, used_bits
 from monai_dgm.readers.dicom.image_pixel import ImagePixel, read_image_pixel, single_value, whole_number
 from monai_dgm.readers.dicom.lut import UnusableLUT, ValueTable, modality_table, voi_table
 from monai_dgm.readers.dicom.patient_orientation import read_kind, read_orientation
-from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_pixels
+from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_pixels, is_regular_affine
 
 MIN_SHARE = 0.25  # of the pixels that a VOI transformation must leave between its ends to be used
 _COMPRESSED_LIMIT = 1 << 20  # bytes of compressed pixel data beside twice those of the native ones
@@ -68,6 +68,7 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
         remarks += (*turned, *read_kind(dataset))
         known = {key: _text(dataset, keyword) for key, keyword in _TEXTS.items()}
         spacing = pixel_spacing(dataset)
+        affine = _plane_affine(dataset, spacing)
     if valid is not None:
         pixels[~valid] = pixels[valid].min()
     check_pixels(name, pixels)
@@ -79,6 +80,7 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
         valid=valid,
         orientation=orientation,
         remarks=remarks,
+        affine=affine,
         **known,
     )
 
@@ -209,6 +211,27 @@ def pixel_spacing(
         if 0 < row < 100 and 0 < column < 100:
             return row, column
     return None
+
+
+def _plane_affine(dataset: pydicom.Dataset, spacing: tuple[float, float] | None) -> NDArray[np.float64] | None:
+    """The affine of the Image Plane module (PS3.3 C.7.6.2) to RAS mm; None without one, or without pixel spacing."""
+    if spacing is None:
+        return None
+    try:
+        position, orientation = (
+            np.array([float(value) for value in dataset.get(name) or ()])
+            for name in ("ImagePositionPatient", "ImageOrientationPatient")
+        )
+    except Exception:  # a damaged element places nothing
+        return None
+    if position.shape != (3,) or orientation.shape != (6,):
+        return None
+    along_columns, along_rows = orientation[:3], orientation[3:]  # directions of increasing column and row index
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = along_columns * spacing[1], along_rows * spacing[0]
+    affine[:3, 2], affine[:3, 3] = np.cross(along_columns, along_rows), position
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM's axes are LPS
+    return affine if is_regular_affine(affine) else None
 
 
 def _text(dataset: pydicom.Dataset, keyword: str) -> str | None:

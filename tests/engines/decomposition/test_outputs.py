@@ -15,16 +15,21 @@ from PIL import Image
 from torch import Tensor, nn
 
 from monai_dgm.engines.decomposition import outputs
-from monai_dgm.engines.decomposition.decompose import Decompose, Decomposition, to_original
 from monai_dgm.engines.decomposition.outputs import (
     OUTPUT_FILES,
-    Source,
     normal_levels,
     residue_nifti,
     scores,
     write_decomposition,
 )
-from monai_dgm.engines.overlay import LARGEST_SIDE, LEAST_SIDE, display_levels, display_shape, draw_overlay
+from monai_dgm.engines.overlay import draw_overlay
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, to_original
+from monai_dgm.readers.radiograph import Radiograph
+from monai_dgm.readers.read import read_radiograph
+from monai_dgm.transforms.geometry import LARGEST_SIDE, LEAST_SIDE, display_levels, display_shape
+from monai_dgm.transforms.placement import Placement
+from monai_dgm.transforms.preparation import RadiographSource, prepare
 
 SIZE = 64
 ROWS, COLS = 160, 100  # portrait
@@ -48,13 +53,17 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture
 def decomposition(pixels: np.ndarray) -> Decomposition:
-    return Decompose(BlobNetwork(), SIZE, percentiles=None)(pixels, pixel_spacing=(0.4, 0.3))
+    prepared = prepare(Radiograph(pixels, (0.4, 0.3), "png", None, None, None, 8), SIZE, percentiles=None)
+    (result,) = RadiographPipeline(BlobNetwork(), SIZE)([prepared])
+    assert not isinstance(result, Exception) and result.decomposition is not None
+    return result.decomposition
 
 
-def source_for(pixels: np.ndarray, **values: object) -> Source:
+def source_for(pixels: np.ndarray, **values: object) -> RadiographSource:
     low, high = float(pixels.min()), float(pixels.max())
-    given = {"image_id": "one", "display": display_levels(pixels, low, high), "format": "png", "bits": 8, **values}
-    return Source(**given)  # type: ignore[arg-type]
+    given = {"image_id": "one", "display": display_levels(pixels, low, high), "format": "png", "bits": 8}
+    given |= {"placement": Placement.from_spacing(*pixels.shape, (0.4, 0.3)), "opacity_boxes": NO_BOXES, **values}
+    return RadiographSource(**given)  # type: ignore[arg-type]
 
 
 def peak(plane: np.ndarray) -> tuple[float, float]:
@@ -162,7 +171,7 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path, pixels: np.ndarray, decom
 
 
 def test_scores_are_plain_values(pixels: np.ndarray, decomposition: Decomposition) -> None:
-    told = scores(decomposition, to_original(decomposition), source_for(pixels, remarks=("view LL",)))
+    told = scores(decomposition, to_original(decomposition), source_for(pixels), ["view LL"])
     assert told["abnormality_probability"] == 0.75
     assert (told["rows"], told["cols"], told["pixel_spacing_mm"]) == (ROWS, COLS, [0.4, 0.3])
     assert told["lung_box"] == [0, 0, COLS, ROWS] and told["lung_box_source"] == "whole_image"
@@ -171,7 +180,7 @@ def test_scores_are_plain_values(pixels: np.ndarray, decomposition: Decompositio
 
 
 def test_a_blank_residue_packs_to_next_to_nothing() -> None:
-    blank = residue_nifti(np.full((500, 500), -1e-5, dtype=np.float32))
+    blank = residue_nifti(np.full((500, 500), -1e-5, dtype=np.float32), Placement.from_spacing(500, 500))
     assert len(blank) < 10_000
     values = np.asarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(blank)).dataobj)
     assert (values == 0).all() and not np.signbit(values).any()
@@ -212,3 +221,17 @@ def test_png_modes_open_everywhere(tmp_path: Path, pixels: np.ndarray, decomposi
         "overlay.png": "RGB",
         "panel.png": "RGBA",
     }
+
+
+def test_a_residue_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    residue = np.random.default_rng(0).uniform(-1, 1, (30, 20)).astype(np.float32)
+    (tmp_path / "residue.nii.gz").write_bytes(residue_nifti(residue, Placement.from_spacing(30, 20, (0.2, 0.3))))
+    again = read_radiograph(tmp_path / "residue.nii.gz")
+    np.testing.assert_allclose(again.pixels, residue, atol=2**-13)
+    assert again.pixel_spacing == pytest.approx((0.2, 0.3))
+    image = nibabel.Nifti1Image.from_bytes(
+        gzip.decompress(residue_nifti(residue, Placement.from_spacing(30, 20, (0.2, 0.3))))
+    )
+    assert image.shape == (20, 30) and image.get_data_dtype() == np.float32
+    np.testing.assert_allclose(image.affine @ [1, 0, 0, 1], [-0.3, 0, 0, 1], atol=1e-6)  # x to the patient's left
+    np.testing.assert_allclose(image.affine @ [0, 1, 0, 1], [0, -0.2, 0, 1], atol=1e-6)

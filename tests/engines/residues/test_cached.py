@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.decomposition.decompose import Decompose
+from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.residues.cached import cached_residues, predict_residue
 from monai_dgm.engines.weights import load_weights, save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.readers.read import read_radiograph
+from monai_dgm.transforms.preparation import prepare
 
 SIZE = 32
 
@@ -105,7 +107,10 @@ def test_the_border_that_padding_added_has_no_residue(tmp_path: Path) -> None:
     plane = cached_residues(dataset, network, weights, tmp_path / "residues")[0]
     assert (plane[:, :8] == 0).all() and (plane[:, 24:] == 0).all() and (plane[:, 8:24] != 0).any()
     # the same as inference shows
-    np.testing.assert_allclose(plane, Decompose(network, SIZE)(pixels).residue, atol=1e-3)
+    prepared = prepare(read_radiograph(tmp_path / "narrow.png"), SIZE)
+    (result,) = RadiographPipeline(network, SIZE)([prepared])
+    assert not isinstance(result, InputError) and result.residue is not None
+    np.testing.assert_allclose(plane, result.residue, atol=1e-3)
     residue = predict_residue(network, dataset[0]["image"][None], SIZE, dataset.geometries)
     np.testing.assert_allclose(plane, residue[0, 0], atol=1e-3)
 

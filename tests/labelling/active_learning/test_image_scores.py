@@ -73,7 +73,7 @@ def test_boxes_of_little_weight_disagree_little() -> None:
     unsure = disagreement(BOXES[:1], BOXES, detector_scores=[1.0, 0.1])
     assert 0 < unsure < disagreement(BOXES[:1], BOXES, detector_scores=[1.0, 0.9])
     assert disagreement([], BOXES, detector_scores=[0.0, 0.0]) == 0
-    with pytest.raises(InputError, match="weight a box"):
+    with pytest.raises(InputError, match="one weight per box"):
         disagreement(BOXES, BOXES, detector_scores=[0.5])
 
 

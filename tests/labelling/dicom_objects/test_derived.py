@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 
 import pydicom
@@ -10,7 +11,14 @@ import pytest
 from pydicom.config import IGNORE
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.dicom_objects.derived import Algorithm, check_text, copy_identity, encode_dicom, source_header
+from monai_dgm.labelling.dicom_objects.derived import (
+    Algorithm,
+    check_text,
+    copy_identity,
+    encode_dicom,
+    load_highdicom,
+    source_header,
+)
 from tests.dicom_files import DicomWriter
 
 from .study import NAME, radiograph_header
@@ -84,3 +92,16 @@ def test_words_that_no_element_holds(text: str) -> None:
         check_text("name", text)
     with pytest.raises(InputError):
         Algorithm("name", text)
+
+
+def test_without_highdicom_there_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(InputError, match=r"reports: expected highdicom.*pip install"):
+        load_highdicom("reports")
+
+
+def test_several_values_stay_several() -> None:
+    source, target = radiograph_header(), pydicom.Dataset()
+    source.add_new("AccessionNumber", "SH", ["A1", "A2"])
+    copy_identity(source, target)
+    assert list(reread(target).AccessionNumber) == ["A1", "A2"]

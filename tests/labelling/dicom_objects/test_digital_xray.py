@@ -10,13 +10,13 @@ import pydicom
 import pytest
 from PIL import Image
 
-from monai_dgm.engines.decomposition.inference import question_radiograph
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_dicom_sample, write_digital_xray
 from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, write_secondary_capture
 from monai_dgm.readers.dicom.read import read_dicom
 from monai_dgm.readers.read import read_radiograph
+from monai_dgm.transforms.preparation import header_remarks
 
 PATIENT = ExaminedPatient("sim-1", "F", 61)
 
@@ -33,7 +33,7 @@ def test_our_reader_gets_the_pixels_and_what_goes_with_them(pixels: np.ndarray, 
     read = read_dicom(path)
     np.testing.assert_allclose(np.corrcoef(read.pixels.ravel(), pixels.ravel())[0, 1], 1, atol=1e-6)
     assert (read.pixel_spacing, read.modality, read.view, read.bits) == ((0.5, 0.25), "DX", "AP", 16)
-    assert question_radiograph(read) == ()
+    assert header_remarks(read) == ()
 
 
 def test_one_examination_has_one_set_of_uids(pixels: np.ndarray) -> None:

@@ -55,6 +55,15 @@ def test_the_warning_stands_out_on_every_picture(shape: tuple[int, int], channel
     assert np.array_equal(after[middle], before[middle])
 
 
+def test_on_a_narrow_picture_the_warning_has_two_lines() -> None:
+    after = burn_in(np.zeros((4000, 520), dtype=np.uint8))
+    assert after.shape == (4000, 520)
+    upper = (after[:300] > 128).any(axis=1)
+    assert np.count_nonzero(np.diff(np.flatnonzero(upper)) > 8) == 1  # one gap between two lines of letters
+    letters = np.flatnonzero((after > 128).any(axis=0))
+    assert letters[0] > 5 and letters[-1] < 515 and np.ptp(letters) > 400
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (16, 100), (300, 511)])
 def test_small_pictures_are_enlarged_until_words_can_be_read(shape: tuple[int, int]) -> None:
     before = grey(*shape)

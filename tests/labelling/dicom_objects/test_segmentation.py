@@ -76,3 +76,9 @@ def test_masks_that_are_none(mask: np.ndarray) -> None:
             write_saliency_segmentation(source, wrong, algorithm=ALGORITHM)
     with pytest.raises(InputError, match="SOP class"):
         write_saliency_segmentation(radiograph_header(**PLACE, SOPClassUID="1.2.3"), mask, algorithm=ALGORITHM)
+
+
+def test_a_position_that_is_no_number_is_none() -> None:
+    source = radiograph_header(**PLACE)
+    source.add_new("ImagePositionPatient", "LO", ["x", "y", "z"])
+    assert "ImagePositionPatient" in (segmentation_obstacle(source) or "")

@@ -174,7 +174,7 @@ def check_origin(report: OpacityReport, case: Case) -> None:
     assert report.study_uid == case.source.StudyInstanceUID and report.written is not None
     assert report.images == (case.source.SOPInstanceUID,)
     assert all(problem.startswith("image 1: pixels are not square") for problem in report.problems)
-    assert {found.series_uid for found in report.opacities} == {case.source.SeriesInstanceUID}
+    assert {found.sop_instance_uid for found in report.opacities} == {case.source.SOPInstanceUID}
 
 
 def test_cornerstone_still_draws_beside_the_place_on_oblong_pixels(cases: list[Case]) -> None:

@@ -37,9 +37,10 @@ def _random_case(seed: int) -> tuple[Placement, tuple[LabelledBox, ...]]:
     rows, cols = (int(side) for side in rng.integers(64, 4000, 2))
     spacing = (float(rng.uniform(0.05, 2)), float(rng.uniform(0.05, 2)))
     rotation, origin = _random_rotation(rng), rng.uniform(-500, 500, 3)
+    axes = rotation * [spacing[1], spacing[0], 1.0]
     kinds = [
         Placement.from_spacing(rows, cols, spacing),
-        Placement.from_plane(rows, cols, origin, rotation[:, :2].T.ravel(), spacing),
+        Placement(rows, cols, np.vstack([np.column_stack([axes, origin]), [0, 0, 0, 1]])),
         Placement.from_ras_affine(rows, cols, np.diag([-spacing[1], spacing[0], 1.0, 1.0])),
     ]
     lanes = np.array_split(np.arange(cols), rng.integers(1, 6))

@@ -139,7 +139,7 @@ def test_what_cannot_be_fused_is_refused(make_label: Any) -> None:
         ([], {}, "one image"),
         ([label, make_label([LEFT], image_id="other", reader="b")], {}, "one image"),
         ([label, make_label([LEFT], size=(130, 200), reader="b")], {}, "one image"),
-        ([label, label], {}, "one label a reader"),
+        ([label, label], {}, "one label per reader"),
         ([label], {"weights": {"reader": 0.0}}, "above 0"),
         ([label], {"weights": {"reader": float("nan")}}, "above 0"),
         ([label], {"min_agreement": 0.0}, "agreement"),
@@ -147,3 +147,6 @@ def test_what_cannot_be_fused_is_refused(make_label: Any) -> None:
     for labels, more, message in cases:
         with pytest.raises(InputError, match=message):
             consensus_of(labels, **more)
+    for weights in ({}, {"reader": -1.0}):
+        with pytest.raises(InputError, match="weight"):
+            fuse_boxes([LEFT], ["reader"], weights)

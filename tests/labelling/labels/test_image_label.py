@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, make_boxes
-from monai_dgm.labelling.labels.json_input import parse_json
+from monai_dgm.labelling.labels.json_input import parse_json, read_json
 
 
 def example() -> dict[str, Any]:
@@ -138,3 +139,25 @@ def test_documents_that_are_no_json_are_refused(document: bytes, message: str) -
     with pytest.raises(InputError, match=message) as caught:
         parse_json(document, "label", max_bytes=100_000)
     assert "\n" not in str(caught.value)
+
+
+def test_a_box_goes_there_and_back_and_may_lack_label_and_score() -> None:
+    box = LabelledBox((1.0, 2.0, 30.0, 40.0), "lung_opacity", 0.25)
+    assert LabelledBox.from_dict(json.loads(json.dumps(box.as_dict()))) == box
+    assert LabelledBox.from_dict({"box": [1, 2, 30, 40]}) == LabelledBox((1, 2, 30, 40))
+    with pytest.raises(InputError, match="expected an object, got a list of length 4"):
+        LabelledBox.from_dict([1, 2, 30, 40])
+
+
+def test_a_wrong_value_in_code_is_told_in_one_line_too(make_label: Any) -> None:
+    for wrong in ({"source": "A"}, {"size": (0, 1)}, {"model_version": 7}):
+        with pytest.raises(InputError, match="expected") as caught:
+            make_label(**wrong)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no other key"):
+        make_label(patient_name="someone")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json: expected a JSON file"):
+        read_json(tmp_path / "none.json", 100)

@@ -153,6 +153,7 @@ def changed(**change: Any) -> dict[str, Any]:
         changed(images={"file_name": 3}),
         changed(annotations={"iscrowd": True}),
         changed(images={"file_name": "a\0b"}),
+        changed(images=[{"id": n, "image_id": "a", "width": 9, "height": 9} for n in (7, 9)]),
         changed(annotations={"image_id": 8}),
         changed(annotations={"image_id": {}}),
         changed(annotations={"category_id": 4}),

@@ -97,7 +97,7 @@ def test_a_file_that_was_moved_to_another_reader_is_refused(tmp_path: Path, make
     store.put(make_label([BOX], reader="b"))
     first, second = sorted(tmp_path.rglob("000001.json"))
     second.write_bytes(first.read_bytes())
-    with pytest.raises(InputError, match="folders stand for"):
+    with pytest.raises(InputError, match="folders are named after"):
         store.list()
 
 

@@ -218,3 +218,11 @@ def test_only_known_findings_are_taken_from_the_control_point(
 ) -> None:
     (box,) = read(roi_of([10, 10, 50, 50], label=text)).boxes
     assert (box.label, box.score) == (label, score)
+
+
+def test_what_slicer_cannot_hold_is_refused() -> None:
+    with pytest.raises(InputError, match="at most 200 boxes"):
+        boxes_to_markups(make_boxes([[0, 0, 10, 10]] * 201), PLACEMENT)
+    sheared = np.array([[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    with pytest.raises(InputError, match="right angles"):
+        boxes_to_markups(make_boxes([[0, 0, 10, 10]]), Placement(120, 200, sheared))

@@ -14,9 +14,10 @@ from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.markups import markups_to_boxes
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
-from monai_dgm.labelling.server.analysis_results import MAPS, classify, decompose, detect, image_nifti
+from monai_dgm.labelling.server.analysis_results import classify, decompose, detect, image_nifti
 from monai_dgm.labelling.server.http_errors import UnavailableError, UnknownError
 from monai_dgm.labelling.server.models import LabellingModels
+from monai_dgm.labelling.server.request_options import MAPS
 from monai_dgm.labelling.server.studies import StudyFolder
 from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.readers.read import read_radiograph

@@ -166,7 +166,7 @@ def test_sizes_are_those_of_the_radiographs(analysis: RadiographAnalysis, folder
 def test_a_full_disk_is_said(submissions: Submissions, monkeypatch: pytest.MonkeyPatch) -> None:
     labels, keep = parse_labels(json.dumps(coco()).encode(), "coco", "x", size_of), submissions.keep
     monkeypatch.setattr(submissions, "keep", lambda one: keep(one) if one.reader == "y" else full())
-    with pytest.raises(UnavailableError, match="0 of 1 labels were stored.*adds the rest"):
+    with pytest.raises(UnavailableError, match="0 of 1 labels were stored.*add the rest"):
         keep_all(labels, submissions)
 
 

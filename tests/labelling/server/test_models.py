@@ -21,17 +21,17 @@ def test_what_is_not_trained_is_named_with_the_way_to_train_it(tmp_path: Path) -
     assert models.detector() is models.classifier() is models.lungs() is None
     assert set(models.versions().values()) == {None}
     with pytest.raises(UnavailableError, match=r"^there is no trained decomposer in bundles/dgm/models; train one: "):
-        models.decompose()
+        models.decomposer()
 
 
 def test_a_model_is_loaded_once_and_has_its_hash_as_version(bundles: Path, detector_weights: Path) -> None:
     models = LabellingModels(bundles, {"detector": detector_weights})
     versions = models.versions()
-    loaded = models.decompose()
-    assert loaded is models.decompose() and loaded.version == versions["decomposer"]
+    loaded = models.decomposer()
+    assert loaded is models.decomposer() and loaded.version == versions["decomposer"]
     assert loaded.version.startswith("decomposer-") and len(loaded.version) == len("decomposer-") + 12
     detector = models.detector()
-    assert detector is not None and detector.settings["score_threshold"] == 0.3 and not detector.model.training
+    assert detector is not None and detector.settings["score_threshold"] == 0.3 and not detector.model.network.training
 
 
 def test_other_weights_are_another_version(bundles: Path, detector_weights: Path, tmp_path: Path) -> None:

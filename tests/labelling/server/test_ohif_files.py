@@ -77,4 +77,4 @@ def test_without_the_viewer_there_is_advice(tmp_path: Path) -> None:
     viewer = OHIFFiles(tmp_path / "none", tmp_path)
     with pytest.raises(UnavailableError, match="make ohif"):
         viewer.get("app-config.js")
-    assert not viewer.there()
+    assert not viewer.installed()

@@ -265,3 +265,24 @@ def test_real_files(real_data: Path) -> None:
             spine = np.median(middle[:, int(0.46 * cols) : int(0.52 * cols)])
             right_lung = np.median(middle[:, int(0.2 * cols) : int(0.35 * cols)])
             assert right_lung < spine, f"{path}: lungs are dark where bright is dense"
+
+
+def test_the_affine_is_that_of_the_image_plane_module(write_dicom: DicomWriter, ramp: np.ndarray) -> None:
+    """A standing patient from the front: columns to the patient's left, rows to the feet; in RAS mm."""
+    placed = {
+        "PixelSpacing": [0.5, 0.25],
+        "ImagePositionPatient": [10, -20, 30],
+        "ImageOrientationPatient": [1, 0, 0, 0, 0, -1],
+    }
+    affine = read_dicom(write_dicom(ramp, **placed)).affine
+    assert affine is not None
+    np.testing.assert_allclose(affine @ [0, 0, 0, 1], [-10, 20, 30, 1])
+    np.testing.assert_allclose(affine @ [4, 2, 0, 1], [-11, 20, 29, 1])
+    for name, value in (
+        ("ImageOrientationPatient", [0] * 6),
+        ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0]),
+        ("ImageOrientationPatient", [1, 0, 0]),
+        ("ImagePositionPatient", None),
+        ("PixelSpacing", None),
+    ):
+        assert read_dicom(write_dicom(ramp, **{**placed, name: value})).affine is None, (name, value)

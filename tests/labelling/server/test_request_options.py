@@ -13,12 +13,14 @@ from monai_dgm.labelling.server.http_errors import (
     UnknownError,
     status_of,
 )
-from monai_dgm.labelling.server.requests import (
-    checked_choice,
+from monai_dgm.labelling.server.request_options import (
+    CHOICES,
+    DecomposeOptions,
+    DetectOptions,
     checked_image_id,
     checked_new_id,
-    checked_number,
     known_name,
+    options_of,
     parse_params,
     reader_of,
 )
@@ -72,26 +74,46 @@ def test_params_may_be_missing_but_not_long() -> None:
         parse_params('{"a": "' + "x" * 300_000 + '"}')
 
 
-@pytest.mark.parametrize("value", ["nan", "1e5", True, -0.1, 1.1, [], {}, float("inf"), "0x1", "١"])
+@pytest.mark.parametrize("value", ["nan", "1e5", True, -0.1, 1.1, [], {}, float("inf"), float("nan"), "0x1", "١"])
 def test_numbers_are_in_range(value: Any) -> None:
-    with pytest.raises(InputError, match="^t: expected a number from 0 to 1, got"):
-        checked_number({"t": value}, "t", 0, 1, 0.5)
+    with pytest.raises(InputError, match="^score_threshold: expected (a|a finite|at least 0|at most 1)"):
+        options_of(DetectOptions, {"score_threshold": value})
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.25, 0.25), ("0.25", 0.25), ("", 0.5), (None, 0.5), (1, 1.0)])
-def test_the_panel_sends_numbers_as_text(value: Any, expected: float) -> None:
-    assert checked_number({"t": value}, "t", 0, 1, 0.5) == expected
-    assert checked_number({}, "t", 0, 1, 0.5) == 0.5
+@pytest.mark.parametrize(("value", "expected"), [(0.25, 0.25), ("0.25", 0.25), ("", None), (None, None), (1, 1.0)])
+def test_the_panel_sends_numbers_as_text(value: Any, expected: float | None) -> None:
+    assert options_of(DetectOptions, {"score_threshold": value}).score_threshold == expected
+    assert options_of(DetectOptions, {"model": "x", "client_id": [1]}).score_threshold is None
 
 
 def test_a_choice_is_one_of_its_list() -> None:
-    assert checked_choice({"map": "b"}, "map", ["a", "b"], "a") == "b"
-    assert (
-        checked_choice({}, "map", ["a", "b"], "a") == checked_choice({"map": ["a", "b"]}, "map", ["a", "b"], "a") == "a"
-    )
-    for value in ("c", 3, ["b"], {}):
-        with pytest.raises(InputError, match="^map: expected one of a, b"):
-            checked_choice({"map": value}, "map", ["a", "b"], "a")
+    defaults = DecomposeOptions()
+    assert (defaults.map, defaults.saliency_threshold) == ("saliency", "otsu")
+    assert options_of(DecomposeOptions, {**defaults.model_dump(), **CHOICES}) == defaults  # as the panel sends it
+    assert options_of(DecomposeOptions, {"map": "heat"}).map == "heat"
+    for value in ("c", 3, ["heat"], {}, "../x"):
+        with pytest.raises(InputError, match="^map: expected 'saliency', 'heat', 'lungs'"):
+            options_of(DecomposeOptions, {"map": value})
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"threshold": "li"}, "li"),
+        ({"threshold": "0.25"}, 0.25),
+        ({"threshold": 0}, 0),
+        ({"threshold": "fixed"}, 0.1),
+        ({"threshold": "fixed", "fixed_threshold": "0.5"}, 0.5),
+    ],
+)
+def test_a_threshold_is_a_rule_or_a_number(params: dict[str, Any], expected: Any) -> None:
+    assert options_of(DecomposeOptions, params).saliency_threshold == expected
+
+
+@pytest.mark.parametrize("value", ["x", True, -0.1, 2.1, ["otsu"], {}, "9" * 400, float("nan"), "1e5"])
+def test_another_threshold_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="^threshold: expected (a number from 0 to 2|one of otsu, li)"):
+        options_of(DecomposeOptions, {"threshold": value})
 
 
 @pytest.mark.parametrize("value", [None, 1, "other", ["a"], "../a"])

@@ -13,13 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.engines.decomposition.decompose import Decompose
-from monai_dgm.engines.decomposition.inference import SCORES_FILE, decompose_files
 from monai_dgm.engines.decomposition.outputs import write_decomposition
+from monai_dgm.engines.file_run import SCORES_FILE
+from monai_dgm.engines.inference import decompose_files
+from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.errors import InputError
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.readers.read import read_radiograph
-from tests.engines.decomposition.written_radiographs import (
+from monai_dgm.transforms.load_radiograph import LoadRadiographd
+from tests.engines.written_radiographs import (
     SIZE,
     BrightCorner,
     bright_finder,
@@ -95,9 +97,7 @@ def test_what_is_no_radiograph_is_told_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Doe^Jane"), MemoryError(), KeyError("Doe^Jane"), RecursionError()])
-def test_any_exception_of_reading_is_that_file_s_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_any_exception_of_reading_is_that_file_s_one_line(tmp_path: Path, error: Exception) -> None:
     for name in ("a.png", "b.png", "c.png"):
         write_png(tmp_path / "in" / name)
 
@@ -106,8 +106,8 @@ def test_any_exception_of_reading_is_that_file_s_one_line(
             raise error
         return read_radiograph(path)
 
-    monkeypatch.setattr("monai_dgm.engines.file_run.read_radiograph", read)
-    report = decompose_files(tmp_path / "in", untrained(), tmp_path / "out", panels=False)
+    preprocessing = LoadRadiographd("image", SIZE, reader=read)
+    report = decompose_files(tmp_path / "in", untrained(), tmp_path / "out", panels=False, preprocessing=preprocessing)
     assert [entry["image_id"] for entry in report["images"]] == ["a", "c"]
     (failed,) = report["failed"]
     assert failed["file"] == "b.png" and type(error).__name__ in failed["reason"] and "Doe" not in failed["reason"]
@@ -122,7 +122,7 @@ def test_any_exception_of_writing_is_that_file_s_one_line(tmp_path: Path, monkey
             raise ArithmeticError("Doe^Jane")
         return write_decomposition(folder, *args)
 
-    monkeypatch.setattr("monai_dgm.engines.decomposition.inference.write_decomposition", write)
+    monkeypatch.setattr("monai_dgm.engines.inference.write_decomposition", write)
     report = decompose_files(tmp_path / "in", untrained(), tmp_path / "out", panels=False)
     assert [entry["image_id"] for entry in report["images"]] == ["b"]
     assert "ArithmeticError" in report["failed"][0]["reason"] and "Doe" not in report["failed"][0]["reason"]
@@ -137,7 +137,7 @@ def test_a_network_that_yields_nan_fails_the_image_alone(tmp_path: Path) -> None
 
     for name in ("a.png", "b.png"):
         write_png(tmp_path / "in" / name)
-    report = decompose_files(tmp_path / "in", Decompose(NanOnce(), SIZE), tmp_path / "out", panels=False)
+    report = decompose_files(tmp_path / "in", RadiographPipeline(NanOnce(), SIZE), tmp_path / "out", panels=False)
     assert [entry["image_id"] for entry in report["images"]] == ["b"]
     assert "finite values from the network" in report["failed"][0]["reason"]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_dgm.engines.decomposition.decompose import Decompose, content, prepare, to_original
-from monai_dgm.errors import InputError
-from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, to_original
+from monai_dgm.readers.radiograph import Radiograph
+from monai_dgm.transforms.preparation import prepare
 
 SIZE = 64
 
@@ -24,6 +27,18 @@ class KnownResidue(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         residue = self.residue.expand_as(image)
         return torch.cat((image, residue, torch.full_like(image, 0.75)), dim=1)
+
+
+def decompose(
+    residue: np.ndarray, pixels: np.ndarray, lung_mask: np.ndarray | None = None, **others: Any
+) -> Decomposition:
+    """The decomposition of a picture by a network that answers with ``residue``."""
+    radiograph = Radiograph(pixels, None, "png", None, None, None, 8)
+    (result,) = RadiographPipeline(KnownResidue(residue), SIZE)(
+        [prepare(radiograph, SIZE, lung_mask=lung_mask, **others)]
+    )
+    assert not isinstance(result, Exception) and result.decomposition is not None
+    return result.decomposition
 
 
 def blob(size: int, row: float, col: float, sigma: float = 3.0, height: float = 0.8) -> np.ndarray:
@@ -44,8 +59,7 @@ SHAPES = [(200, 120), (120, 200), (96, 96), (40, 33)]
 @pytest.mark.parametrize("fit", ["pad", "stretch"])
 def test_a_blob_lands_on_its_original_pixel(shape: tuple[int, int], fit: str) -> None:
     row, col = 40, 24
-    decompose = Decompose(KnownResidue(blob(SIZE, row, col)), SIZE, fit)
-    decomposition = decompose(gradient(*shape))
+    decomposition = decompose(blob(SIZE, row, col), gradient(*shape), fit=fit)
     original = to_original(decomposition)
     (top, left), (scale_y, scale_x) = decomposition.geometry.offset, decomposition.geometry.scale
     expected = np.array([(row + 0.5 - top) / scale_y, (col + 0.5 - left) / scale_x])  # continuous, pixel i at i + 0.5
@@ -64,17 +78,16 @@ def test_a_blob_lands_on_its_original_pixel(shape: tuple[int, int], fit: str) ->
 @pytest.mark.parametrize("shape", SHAPES)
 def test_normal_comes_back_in_the_originals_intensities(shape: tuple[int, int]) -> None:
     pixels = gradient(*shape)
-    decompose = Decompose(KnownResidue(np.zeros((SIZE, SIZE))), SIZE, percentiles=None)
-    original = to_original(decompose(pixels))
-    steepest = 10.0 / decompose(pixels).geometry.scale[0]  # per model pixel
+    decomposition = decompose(np.zeros((SIZE, SIZE)), pixels, percentiles=None)
+    original = to_original(decomposition)
+    steepest = 10.0 / decomposition.geometry.scale[0]  # per model pixel
     assert np.abs(original.normal - pixels).max() < steepest
     assert np.abs(original.normal - pixels).mean() < 0.2 * steepest
 
 
 def test_the_border_that_pad_added_counts_for_nothing() -> None:
-    everywhere = Decompose(KnownResidue(np.full((SIZE, SIZE), 0.5)), SIZE)
-    decomposition = everywhere(gradient(200, 100))
-    inside = content(decomposition.geometry)
+    decomposition = decompose(np.full((SIZE, SIZE), 0.5), gradient(200, 100))
+    inside = decomposition.geometry.content
     assert decomposition.mean_abs_residue == pytest.approx(0.5)
     assert decomposition.residue[inside].size == SIZE * SIZE // 2
     assert np.abs(decomposition.residue).sum() == pytest.approx(0.5 * SIZE * SIZE / 2)
@@ -84,8 +97,7 @@ def test_the_border_that_pad_added_counts_for_nothing() -> None:
 
 
 def test_boxes_stay_within_the_image() -> None:
-    decompose = Decompose(KnownResidue(blob(SIZE, 60, 17, 6)), SIZE)
-    original = to_original(decompose(gradient(200, 100)))
+    original = to_original(decompose(blob(SIZE, 60, 17, 6), gradient(200, 100)))
     assert (original.boxes >= 0).all() and (original.boxes <= [100, 200, 100, 200]).all()
 
 
@@ -93,8 +105,7 @@ def test_the_lung_mask_gives_the_lung_box_and_leaves_out_what_is_elsewhere() -> 
     two = blob(SIZE, 32, 16) + blob(SIZE, 32, 48)
     mask = np.zeros((200, 200), dtype=bool)
     mask[50:150, 20:90] = True
-    decompose = Decompose(KnownResidue(two), SIZE)
-    alone, kept = decompose(gradient(200, 200)), decompose(gradient(200, 200), lung_mask=mask)
+    alone, kept = decompose(two, gradient(200, 200)), decompose(two, gradient(200, 200), mask)
     assert (len(alone.boxes), len(kept.boxes)) == (2, 1)
     assert (alone.saliency.lung_box_source, kept.saliency.lung_box_source) == ("whole_image", "lung_mask")
     np.testing.assert_allclose(to_original(kept).lung_box, [20, 50, 90, 150], atol=200 / SIZE)
@@ -102,41 +113,16 @@ def test_the_lung_mask_gives_the_lung_box_and_leaves_out_what_is_elsewhere() -> 
 
 
 def test_a_blank_residue_has_no_saliency() -> None:
-    decomposition = Decompose(KnownResidue(np.zeros((SIZE, SIZE))), SIZE)(gradient(90, 90))
+    decomposition = decompose(np.zeros((SIZE, SIZE)), gradient(90, 90))
     assert decomposition.saliency_area_fraction == decomposition.max_abs_residue == 0
     assert to_original(decomposition).boxes.shape == (0, 4)
 
 
-def test_a_batch_says_the_same_as_one_by_one() -> None:
-    decompose = Decompose(Decomposer(2), SIZE)
-    batch = [prepare(gradient(*shape), SIZE) for shape in SHAPES]
-    for prepared, prediction in zip(batch, decompose.predict(batch), strict=True):
-        torch.testing.assert_close(prediction, decompose.predict([prepared])[0], atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"size": 60}, "size: expected a multiple of 32, got 60"),
-        ({"size": 64, "fit": "crop"}, "fit must be one of"),
-        ({"size": 64, "threshold": "mean"}, "threshold: expected 'otsu'"),
-    ],
-)
-def test_settings_that_there_are_not(settings: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Decompose(nn.Identity(), **settings)
-
-
-def test_a_network_that_is_no_decomposer() -> None:
-    with pytest.raises(InputError, match=r"expected the output of a Decomposer, a tensor of shape \(1, 3, 64, 64\)"):
-        Decompose(nn.Identity(), SIZE)(gradient(90, 90))
-
-
-def test_a_network_that_yields_nan() -> None:
-    with pytest.raises(InputError, match="expected finite values from the network"):
-        Decompose(KnownResidue(np.full((SIZE, SIZE), np.nan)), SIZE)(gradient(90, 90))
-
-
-def test_a_mask_of_another_size() -> None:
-    with pytest.raises(InputError, match=r"lung mask: expected the radiograph's 90 x 80 pixels, got .*\(80, 90\)"):
-        prepare(gradient(90, 80), SIZE, lung_mask=np.ones((80, 90)))
+def test_another_threshold_changes_the_saliency_and_nothing_else() -> None:
+    decomposition = decompose(blob(SIZE, 32, 32), gradient(90, 90))
+    low = decomposition.with_threshold(0.01)
+    assert low.saliency.mask.sum() > decomposition.saliency.mask.sum() and low.saliency.threshold == 0.01
+    assert low.residue is decomposition.residue and low.normal is decomposition.normal
+    again = low.with_threshold("otsu")
+    np.testing.assert_array_equal(again.saliency.mask, decomposition.saliency.mask)
+    np.testing.assert_array_equal(again.boxes, decomposition.boxes)

@@ -15,8 +15,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from torch import Tensor, nn
 
-from monai_dgm.engines.decomposition.decompose import Decompose
-from monai_dgm.engines.decomposition.inference import SCORES_FILE
+from monai_dgm.engines.file_run import SCORES_FILE
+from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.networks.decomposer import Decomposer
 
 SIZE = 32
@@ -29,15 +29,15 @@ class BrightCorner(nn.Module):
         return torch.cat((image, torch.relu(image) * 0.9, torch.full_like(image, 0.25)), dim=1)
 
 
-def bright_finder(size: int = SIZE) -> Decompose:
+def bright_finder(size: int = SIZE) -> RadiographPipeline:
     """Finds what is bright."""
-    return Decompose(BrightCorner(), size)
+    return RadiographPipeline(BrightCorner(), size)
 
 
-def untrained(**settings: Any) -> Decompose:
-    """A network of random weights, the same at each call; ``settings`` as in ``Decompose``."""
+def untrained(**settings: Any) -> RadiographPipeline:
+    """A network of random weights, the same at each call; ``settings`` as in ``RadiographPipeline``."""
     torch.manual_seed(0)
-    return Decompose(Decomposer(2, 1), SIZE, **settings)
+    return RadiographPipeline(Decomposer(2, 1), SIZE, **settings)
 
 
 def picture(rows: int = 64, cols: int = 48, spot: tuple[int, int] = (12, 36)) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Models beside the decomposer: lungs, chest check and opacity boxes in the scores of a radiograph."""
+"""A pipeline from files of weights, and its lungs, chest check and opacity boxes in the scores of a radiograph."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from monai_dgm.engines.decomposition.auxiliary_models import AuxiliaryModels, load_auxiliary_models
-from monai_dgm.engines.decomposition.decompose import Decompose
-from monai_dgm.engines.decomposition.inference import decompose_files
+from monai_dgm.engines.inference import decompose_files
 from monai_dgm.engines.lungs.chest_check import describe_lungs, fit_chest_reference
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
-from monai_dgm.engines.residues.frozen_decomposer import decomposer_sha256, load_decomposer
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.pipeline_loading import load_pipeline
+from monai_dgm.engines.residues.frozen_decomposer import decomposer_sha256
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import OpacityDetector
@@ -48,8 +48,8 @@ class CentreResidue(nn.Module):
         return prediction
 
 
-def centre(threshold: ThresholdRule | float = "otsu") -> Decompose:
-    return Decompose(CentreResidue(), SIZE, threshold=threshold)
+def centre(lungs: LungSegmentor | None = None, threshold: ThresholdRule | float = "otsu") -> RadiographPipeline:
+    return RadiographPipeline(CentreResidue(), SIZE, lungs, threshold=threshold)
 
 
 def write_chest(path: Path, side: int = 64) -> Path:
@@ -69,8 +69,7 @@ def segmentor() -> LungSegmentor:
 def test_predicted_lungs_are_the_saliencys_and_burden_is_of_each_lung(tmp_path: Path) -> None:
     write_chest(tmp_path / "a.png")
     alone = decompose_files(tmp_path / "a.png", centre(), tmp_path / "alone")["images"][0]
-    beside = AuxiliaryModels(lungs=segmentor())
-    told = decompose_files(tmp_path / "a.png", centre(), tmp_path / "o", auxiliary_models=beside)["images"][0]
+    told = decompose_files(tmp_path / "a.png", centre(segmentor()), tmp_path / "o")["images"][0]
     assert (alone["lung_mask_source"], alone["lung_box_source"]) == (None, "whole_image")
     assert alone["residue_burden"]["lungs"] == {}
     assert (told["lung_mask_source"], told["lung_box_source"]) == ("predicted", "lung_mask")
@@ -86,8 +85,7 @@ def test_a_given_mask_is_kept(tmp_path: Path) -> None:
     mask[20:40, 10:30] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     item = {"image": str(write_chest(tmp_path / "a.png")), "image_id": "a", "lung_mask": str(tmp_path / "mask.png")}
-    beside = AuxiliaryModels(lungs=segmentor())
-    told = decompose_files([item], centre(), tmp_path / "o", auxiliary_models=beside)["images"][0]
+    told = decompose_files([item], centre(segmentor()), tmp_path / "o")["images"][0]
     assert told["lung_mask_source"] == "given" and told["lung_box"] == [10, 20, 30, 40]
 
 
@@ -95,10 +93,7 @@ def test_burden_takes_one_threshold_for_all_whatever_that_of_the_saliency(tmp_pa
     write_chest(tmp_path / "a.png")
 
     def salient(threshold: ThresholdRule | float = "otsu", **options: Any) -> float:
-        beside = AuxiliaryModels(segmentor())
-        report = decompose_files(
-            tmp_path / "a.png", centre(threshold), tmp_path / "o", auxiliary_models=beside, **options
-        )
+        report = decompose_files(tmp_path / "a.png", centre(segmentor(), threshold), tmp_path / "o", **options)
         return report["images"][0]["residue_burden"]["total"]["salient_area"]
 
     assert salient(threshold="otsu") == salient(threshold="quantile") == salient(threshold=0.7)
@@ -136,17 +131,13 @@ def trained(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-def load(paths: dict[str, Path]) -> AuxiliaryModels:
-    decomposer = paths["decomposer"]
-    return load_auxiliary_models(paths["lungs"], paths["detector"], load_decomposer(decomposer), decomposer)
+def load(paths: dict[str, Path]) -> RadiographPipeline:
+    return load_pipeline(paths["decomposer"], paths["lungs"], paths["detector"])
 
 
 def test_all_models_from_their_files_and_what_is_missing_is_left_out(trained: dict[str, Path], tmp_path: Path) -> None:
     write_chest(tmp_path / "a.png", 96)
-    network = load_decomposer(trained["decomposer"])
-    report = decompose_files(
-        tmp_path / "a.png", Decompose(network, SIZE), tmp_path / "o", auxiliary_models=load(trained)
-    )
+    report = decompose_files(tmp_path / "a.png", load(trained), tmp_path / "o")
     boxes = np.array([each["box"] for each in report["images"][0]["opacity_boxes"]])
     assert len(boxes) and boxes.min() >= 0 and boxes.max() <= 96  # untrained: boxes anywhere within the original
     assert all(report["auxiliary_models"][name]["file"] == "model.safetensors" for name in ("lungs", "detector"))
@@ -160,8 +151,8 @@ def test_a_detector_of_another_decomposer_is_left_out(
 ) -> None:
     other = write_decomposer(tmp_path / "other", seed=1)
     with caplog.at_level(logging.WARNING):
-        beside = load({**trained, "decomposer": other})
-    assert beside.detector is None and beside.lungs is not None
+        pipeline = load({**trained, "decomposer": other})
+    assert pipeline.detector is None and pipeline.lungs is not None
     assert "the decomposer that it was trained with" in caplog.text
 
 
@@ -175,9 +166,18 @@ def test_what_is_no_chest_is_questioned(tmp_path: Path, caplog: pytest.LogCaptur
     reference = fit_chest_reference([describe_lungs(lungs(seed)) for seed in range(100)], 0.02, "drawn lungs")
     ramp = np.linspace(150, 200, 64 * 64).reshape(64, 64)
     Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / "flat.png")
-    beside = AuxiliaryModels(lungs=LungSegmentor(Dark(), SIZE, reference, {}))
+    pipeline = centre(LungSegmentor(Dark(), SIZE, reference, {}))
     with caplog.at_level(logging.WARNING):
-        report = decompose_files(tmp_path / "flat.png", centre(), tmp_path / "o", auxiliary_models=beside)
+        report = decompose_files(tmp_path / "flat.png", pipeline, tmp_path / "o")
     told = report["images"][0]
     assert told["looks_like_chest"] is False and told["chest_score"] > 1
     assert "does not look like a frontal chest" in told["remarks"][0] and told["remarks"][0] in caplog.text
+
+
+def test_networks_that_are_loaded_already_are_not_loaded_again(trained: dict[str, Path]) -> None:
+    networks: dict[str, nn.Module] = {name: nn.Identity() for name in ("decomposer", "lungs", "detector")}
+    pipeline = load_pipeline(trained["decomposer"], trained["lungs"], trained["detector"], networks=networks)
+    assert pipeline.decomposer is networks["decomposer"] and pipeline.size == SIZE
+    assert pipeline.lungs is not None and pipeline.lungs.network is networks["lungs"]
+    assert pipeline.detector is not None and pipeline.detector.network is networks["detector"]
+    assert pipeline.model_files == {name: str(path) for name, path in trained.items()}

@@ -1,8 +1,7 @@
-"""Where maps of a NIfTI radiograph lie."""
+"""Where a NIfTI radiograph lies in the patient."""
 
 from __future__ import annotations
 
-import gzip
 from itertools import product
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_dgm.engines.decomposition.nifti_affine import nifti_affine
-from monai_dgm.engines.decomposition.outputs import residue_nifti
 from monai_dgm.readers.read import read_radiograph
 
 ORIENTATIONS = ["".join(code) for code in product("LR", "AP", "SI")]
@@ -34,8 +31,9 @@ def test_every_pixel_keeps_its_place_in_the_patient(tmp_path: Path, codes: str, 
     assert "".join(nibabel.aff2axcodes(affine)) == codes
     path = tmp_path / "image.nii.gz"
     kind(values, affine).to_filename(path)
-    pixels = read_radiograph(path).pixels
-    placed = nifti_affine(path)
+    radiograph = read_radiograph(path)
+    pixels, placed = radiograph.pixels, radiograph.affine
+    assert placed is not None
     for value in (0, 123, 599):
         voxel = np.argwhere(values == value)[0]
         row, col = np.argwhere(pixels == value)[0]
@@ -46,22 +44,10 @@ def test_a_file_without_an_affine_is_shown_where_viewers_show_it(tmp_path: Path)
     image = nibabel.Nifti1Image(np.arange(600, dtype=np.float32).reshape(20, 30), None)
     assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 0
     image.to_filename(tmp_path / "image.nii")
-    pixels = read_radiograph(tmp_path / "image.nii").pixels
+    radiograph = read_radiograph(tmp_path / "image.nii")
+    pixels = radiograph.pixels
+    assert radiograph.affine is not None
     row, col = np.argwhere(pixels == 123)[0]
     voxel = np.argwhere(np.asarray(image.dataobj) == 123)[0]
     shown = nibabel.load(tmp_path / "image.nii").affine
-    np.testing.assert_allclose(
-        nifti_affine(tmp_path / "image.nii") @ [col, row, 0, 1], shown @ [*voxel, 0, 1], atol=1e-5
-    )
-
-
-def test_a_residue_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    residue = np.random.default_rng(0).uniform(-1, 1, (30, 20)).astype(np.float32)
-    (tmp_path / "residue.nii.gz").write_bytes(residue_nifti(residue, None, (0.2, 0.3)))
-    again = read_radiograph(tmp_path / "residue.nii.gz")
-    np.testing.assert_allclose(again.pixels, residue, atol=2**-13)
-    assert again.pixel_spacing == pytest.approx((0.2, 0.3))
-    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(residue_nifti(residue, None, (0.2, 0.3))))
-    assert image.shape == (20, 30) and image.get_data_dtype() == np.float32
-    np.testing.assert_allclose(image.affine @ [1, 0, 0, 1], [-0.3, 0, 0, 1], atol=1e-6)  # x to the patient's left
-    np.testing.assert_allclose(image.affine @ [0, 1, 0, 1], [0, -0.2, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(radiograph.affine @ [col, row, 0, 1], shown @ [*voxel, 0, 1], atol=1e-5)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_dgm.engines.decomposition.inference import decompose_files
 from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES
+from monai_dgm.engines.inference import decompose_files
 from monai_dgm.errors import InputError
-from tests.engines.decomposition.written_radiographs import (
+from monai_dgm.transforms.load_radiograph import LoadRadiographd
+from tests.engines.written_radiographs import (
     SIZE,
     bright_finder,
     picture,
@@ -115,12 +116,10 @@ def test_worker_processes_and_batches_change_nothing(tmp_path: Path) -> None:
 def test_the_model_and_the_settings_are_told(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png")
     (tmp_path / "model.pt").write_bytes(b"weights")
-    report = decompose_files(
-        tmp_path / "a.png",
-        untrained(percentiles=[1, 99], threshold=0.1),
-        tmp_path / "out",
-        model_file=tmp_path / "model.pt",
-    )
+    pipeline = untrained(threshold=0.1)
+    pipeline.model_files = {"decomposer": str(tmp_path / "model.pt")}
+    preprocessing = LoadRadiographd("image", SIZE, percentiles=[1, 99])
+    report = decompose_files(tmp_path / "a.png", pipeline, tmp_path / "out", preprocessing=preprocessing)
     assert report["model"] == {"file": "model.pt", "sha256": hashlib.sha256(b"weights").hexdigest()}
     told = read_scores(tmp_path / "out")
     chosen = {"size": SIZE, "fit": "pad", "percentiles": [1, 99], "threshold": 0.1}
@@ -129,7 +128,8 @@ def test_the_model_and_the_settings_are_told(tmp_path: Path) -> None:
     assert told["images"][0]["saliency_threshold"] == 0.1
     assert "not for diagnosis" in told["disclaimer"] and told["version"].startswith("monai-dgm ")
     with pytest.raises(InputError, match=r"none\.pt: expected the file of the model"):
-        decompose_files(tmp_path / "a.png", untrained(), tmp_path / "out", model_file=tmp_path / "none.pt")
+        pipeline.model_files = {"decomposer": str(tmp_path / "none.pt")}
+        decompose_files(tmp_path / "a.png", pipeline, tmp_path / "out")
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR CS")

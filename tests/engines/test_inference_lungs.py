@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from monai_dgm.engines.inference import LUNGS_FILE, MASK_FILE, segment_files
 from monai_dgm.engines.lungs.chest_check import describe_lungs, fit_chest_reference
-from monai_dgm.engines.lungs.inference import LUNGS_FILE, MASK_FILE, segment_files
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
+from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.errors import InputError
 from tests.engines.drawn_lungs import lungs
 
@@ -44,17 +45,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def segmentor() -> LungSegmentor:
+def segmentor() -> RadiographPipeline:
     reference = fit_chest_reference([describe_lungs(lungs(seed, certainty=0.96)) for seed in range(100)], 0.05)
     wide = [20.0] * len(reference.scale)  # the drawn network's certainty is another; only the lungs count here
-    return LungSegmentor(Dark(), 64, reference.__class__(**{**vars(reference), "scale": wide}), {})
+    wide_reference = reference.__class__(**{**vars(reference), "scale": wide})
+    return RadiographPipeline(lungs=LungSegmentor(Dark(), 64, wide_reference, {}))
 
 
 def told(target: Path) -> dict[str, Any]:
     return json.loads((target / LUNGS_FILE).read_text(encoding="utf-8"))
 
 
-def test_masks_and_boxes_in_the_originals_pixels(folder: Path, segmentor: LungSegmentor, tmp_path: Path) -> None:
+def test_masks_and_boxes_in_the_originals_pixels(folder: Path, segmentor: RadiographPipeline, tmp_path: Path) -> None:
     report = segment_files(folder / "chest.png", segmentor, tmp_path / "out")
     (image,) = report["images"]
     mask = np.asarray(Image.open(tmp_path / "out" / "chest" / MASK_FILE))
@@ -70,7 +72,7 @@ def test_masks_and_boxes_in_the_originals_pixels(folder: Path, segmentor: LungSe
 
 
 def test_bad_file_is_listed_and_what_is_no_chest_is_questioned(
-    folder: Path, segmentor: LungSegmentor, tmp_path: Path
+    folder: Path, segmentor: RadiographPipeline, tmp_path: Path
 ) -> None:
     report = segment_files(folder, segmentor, tmp_path / "out", batch_size=2)
     assert [image["image_id"] for image in report["images"]] == ["chest", "flat"]
@@ -82,18 +84,18 @@ def test_bad_file_is_listed_and_what_is_no_chest_is_questioned(
     assert again["images"] == report["images"]
 
 
-def test_outputs_within_the_folder_are_no_inputs(folder: Path, segmentor: LungSegmentor) -> None:
+def test_outputs_within_the_folder_are_no_inputs(folder: Path, segmentor: RadiographPipeline) -> None:
     for _ in range(2):
         assert len(segment_files(folder, segmentor, folder / "out")["images"]) == 2
 
 
-def test_without_a_reference_nothing_is_questioned(folder: Path, segmentor: LungSegmentor, tmp_path: Path) -> None:
-    plain = LungSegmentor(segmentor.network, 64, None, {})
+def test_without_a_reference_nothing_is_questioned(folder: Path, segmentor: RadiographPipeline, tmp_path: Path) -> None:
+    plain = RadiographPipeline(lungs=LungSegmentor(Dark(), 64, None, {}))
     (image,) = segment_files(folder / "flat.png", plain, tmp_path / "out")["images"]
     assert image["looks_like_chest"] is None and image["chest_score"] is None and image["remarks"] == []
 
 
-def test_only_bad_files(folder: Path, segmentor: LungSegmentor, tmp_path: Path) -> None:
+def test_only_bad_files(folder: Path, segmentor: RadiographPipeline, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="broken.png: "):
         segment_files(folder / "broken.png", segmentor, tmp_path / "out")
     assert told(tmp_path / "out")["images"] == []
