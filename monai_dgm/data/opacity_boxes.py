@@ -60,13 +60,13 @@ def opacity_splits(splits: Splits) -> Splits:
     """:func:`known_opacities` of each part; who draws boxes is decided over all of them.
 
     Raises:
-        InputError: training or validation has no image with boxes.
+        InputError: training or validation has no image with boxes, unless all are test images.
     """
     readers = box_readers([*splits.training, *splits.validation, *splits.test])
     training, validation, test = (
         known_opacities(part, readers) for part in (splits.training, splits.validation, splits.test)
     )
-    for name, part in (("training", training), ("validation", validation)):
+    for name, part in () if splits.is_external else (("training", training), ("validation", validation)):
         if not any(num_boxes(item) for item in part):
             raise InputError(f"{name}: expected images with opacity_boxes, none of {len(part)} has one")
     return Splits(training, validation, test, splits.description)

@@ -16,7 +16,7 @@ from monai_dgm.data.manifest import load_manifest
 from monai_dgm.data.rsna import LABELS, load_rsna
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.data.splits import check_disjoint, rsna_split, select_folds, split_by_patient
-from monai_dgm.errors import InputError
+from monai_dgm.errors import UsageError
 from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.prior_maps import fit_mean_box_prior, fit_mean_lung_box
 from monai_dgm.transforms.boxes import box_of_mask
@@ -25,6 +25,8 @@ __all__ = ["Baselines", "FindLungs", "Splits", "fit_baselines", "load_splits", "
 
 Datalist = list[dict[str, Any]]
 FindLungs = Callable[[Tensor], np.ndarray]
+MANIFEST = "manifest.csv"
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,16 @@ class Splits:
     test: Datalist
     description: str
 
+    @property
+    def is_external(self) -> bool:
+        """Whether all images are test images: weights from elsewhere are validated on them, nothing is trained."""
+        return not self.training and not self.validation
+
 
 def load_splits(
     dataset_dir: str | os.PathLike[str] | None,
     sample_dir: str | os.PathLike[str],
-    fold: int = 0,
+    fold: int | str = 0,
     validation_fraction: float = 0.1,
     sample_patients: int = 600,
     sample_size: int = 256,
@@ -52,31 +59,42 @@ def load_splits(
         dataset_dir: the RSNA challenge as downloaded (the paper's protocol: 1,000 patients held out, the rest split
             95 / 5 by patient; ``fold`` 0 to 4 is the split), or a folder with a ``manifest.csv`` (images of ``fold``
             are the test, or, without a column ``fold``, a fifth of the patients), or None for the embedded sample,
-            written into ``sample_dir`` when it is not there yet.
+            written into ``sample_dir`` when it is not there yet. A manifest may also be named itself (a .csv file).
         sample_dir: folder of the embedded sample.
-        fold: test fold, or RSNA split.
+        fold: test fold, or RSNA split; "all": every image is a test image, for weights that were trained elsewhere. So
+            it is, too, where the images of a manifest are all of one fold.
         validation_fraction: share of the patients that are not in the test; the RSNA protocol has its own, 5 %.
         sample_patients, sample_size: of the embedded sample.
         seed: of the splits and the sample.
 
     Raises:
-        InputError: when the folder is neither of these.
+        UsageError: when the folder is neither of these, or a fold that is none.
     """
+    fold = _checked_fold(fold)
+    manifest = MANIFEST
     if dataset_dir is None:
         folder = write_sample(sample_dir, num_patients=sample_patients, size=sample_size, seed=seed)
         name = f"the embedded sample (simulated radiographs of {sample_patients} patients; no real data)"
+    elif Path(dataset_dir).is_file() and Path(dataset_dir).suffix.lower() == ".csv":
+        folder, manifest = Path(dataset_dir).parent, Path(dataset_dir).name
+        name = f"the radiographs of {Path(dataset_dir).absolute().parent.name}/{manifest}"
     elif not Path(dataset_dir).is_dir():
-        raise InputError(
+        raise UsageError(
             f"{dataset_dir}: expected a folder with a manifest.csv or the RSNA challenge, there is no folder"
         )
     elif (Path(dataset_dir) / LABELS).is_file():
-        training, validation, test = rsna_split(load_rsna(dataset_dir), fold, seed)
+        if fold == ALL:
+            return Splits([], [], load_rsna(dataset_dir), "the RSNA challenge, all images as the test")
+        training, validation, test = rsna_split(load_rsna(dataset_dir), int(fold), seed)
         return Splits(training, validation, test, f"the RSNA challenge, the paper's hold-out, split {fold}")
     else:
         folder, name = Path(dataset_dir), f"the radiographs of {Path(dataset_dir).name}/manifest.csv"
-    datalist = load_manifest(folder)
+    datalist = load_manifest(folder, manifest)
+    folds = {item.get("fold") for item in datalist}
+    if fold == ALL or (len(folds) == 1 and None not in folds):
+        return Splits([], [], datalist, f"{name}, all images as the test")
     if any(item.get("fold") is not None for item in datalist):
-        test = select_folds(datalist, [fold])
+        test = select_folds(datalist, [int(fold)])
         rest = [item for item in datalist if item.get("fold") != fold]
         how = f"fold {fold} as the test"
     else:
@@ -85,6 +103,14 @@ def load_splits(
     training, validation = split_by_patient(rest, validation_fraction, seed + 1)
     check_disjoint(training, validation, test)
     return Splits(training, validation, test, f"{name}, {how}")
+
+
+def _checked_fold(fold: int | str) -> int | str:
+    if fold == ALL or (isinstance(fold, int) and not isinstance(fold, bool)):
+        return fold
+    if isinstance(fold, str) and fold.isdecimal():
+        return int(fold)
+    raise UsageError(f'fold: expected a whole number or "{ALL}", got {fold!r}')
 
 
 @dataclass(frozen=True)

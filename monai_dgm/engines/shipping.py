@@ -20,6 +20,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from monai_dgm import __version__
+from monai_dgm.data.baseline_file import BASELINES_FILE
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE
 from monai_dgm.engines.weights import read_state_dict, settings_from_json, written_aside
@@ -53,7 +54,7 @@ def ship_weights(
     /,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Write ``target/model.safetensors`` and ``model.json``, and ``chest.json`` where one lies beside the weights.
+    """Write ``target/model.safetensors`` and ``model.json``, and ``chest.json`` and ``baselines.npz`` where they are.
 
     Args:
         source: weights of a training, their settings beside them.
@@ -94,6 +95,9 @@ def ship_weights(
     values = {**merged, "shipped": told}
     with written_aside(folder / "model.json") as partial:
         partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if (baselines := origin.with_name(BASELINES_FILE)).is_file():
+        with written_aside(folder / BASELINES_FILE) as partial:
+            shutil.copyfile(baselines, partial)
     if (chest := origin.with_name(CHEST_FILE)).is_file():
         with written_aside(folder / CHEST_FILE) as partial:
             shutil.copyfile(chest, partial)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-__all__ = ["LungAlignedPrior"]
+__all__ = ["FRAME_SIDE", "LungAlignedPrior"]
 
-SIDE = 64  # of the frame that lung boxes are brought to
+FRAME_SIDE = 64  # of the frame that lung boxes are brought to
 MARGIN = 0.25  # of a lung box's sides, that the frame shows around it
 
 
@@ -23,7 +23,7 @@ class LungAlignedPrior:
     """Share of training opacities that cover each place of a lung box.
 
     Attributes:
-        frame: float32 (SIDE, SIDE) in [0, 1], the lung box with its margin.
+        frame: float32 (FRAME_SIDE, FRAME_SIDE) in [0, 1], the lung box with its margin.
     """
 
     frame: NDArray[np.float32]
@@ -44,15 +44,15 @@ class LungAlignedPrior:
     def place(self, lung_box: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float32]:
         """The prior of a patient with this lung box (4,) in pixels, float32 of ``shape``; 0 beyond the frame."""
         left, top, width, height = _frame_of(lung_box)
-        rows = (np.arange(shape[0]) + 0.5 - top) / height * SIDE - 0.5
-        cols = (np.arange(shape[1]) + 0.5 - left) / width * SIDE - 0.5
+        rows = (np.arange(shape[0]) + 0.5 - top) / height * FRAME_SIDE - 0.5
+        cols = (np.arange(shape[1]) + 0.5 - left) / width * FRAME_SIDE - 0.5
         at = np.meshgrid(rows, cols, indexing="ij")
         return ndimage.map_coordinates(self.frame, at, order=1, mode="constant").astype(np.float32)
 
     @staticmethod
     def _to_frame(mask: NDArray[np.float32], lung_box: ArrayLike) -> NDArray[np.float32]:
         left, top, width, height = _frame_of(lung_box)
-        places = (np.arange(SIDE) + 0.5) / SIDE
+        places = (np.arange(FRAME_SIDE) + 0.5) / FRAME_SIDE
         at = np.meshgrid(top + places * height - 0.5, left + places * width - 0.5, indexing="ij")
         return ndimage.map_coordinates(mask, at, order=1, mode="constant").astype(np.float32)
 

@@ -12,7 +12,7 @@ import pytest
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import Splits, fit_baselines, load_splits
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, UsageError
 
 ManifestWriter = Callable[..., Path]
 
@@ -153,3 +153,27 @@ def test_baselines_that_nobody_knows_are_none_and_the_limit_bounds_the_reading(
     monkeypatch.setattr(dataset, "truth", lambda index: read.append(index) or truth(index))
     assert fit_baselines(dataset, limit=2).mean_box_prior is not None
     assert len(read) < len(training)
+
+
+def own_manifest(folder: Path, rows: list[str], name: str = "manifest.csv") -> Path:
+    for row in rows[1:]:
+        (folder / row.split(",")[0]).touch()
+    (folder / name).write_text("\n".join(rows))
+    return folder / name
+
+
+def test_a_manifest_of_test_images_only(tmp_path: Path) -> None:
+    """External validation: every image is a test image, asked for or because there is but one fold."""
+    plain = own_manifest(tmp_path, ["image,label,patient_id", "a.png,normal,p", "b.png,lung_opacity,p"], "own.csv")
+    splits = load_splits(plain, tmp_path, fold="all")
+    assert (splits.training, splits.validation, len(splits.test)) == ([], [], 2) and splits.is_external
+    own_manifest(tmp_path, ["image,label,fold", "a.png,normal,3", "b.png,lung_opacity,3"])
+    for fold in (0, 3):
+        assert load_splits(tmp_path, tmp_path, fold=fold).is_external
+        assert "all images as the test" in load_splits(tmp_path, tmp_path, fold=fold).description
+
+
+def test_a_fold_that_is_none(tmp_path: Path) -> None:
+    for fold in ("every", 1.5, True):
+        with pytest.raises(UsageError, match='expected a whole number or "all"'):
+            load_splits(None, tmp_path, fold=fold)

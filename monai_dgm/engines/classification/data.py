@@ -58,7 +58,7 @@ def task_splits(splits: Splits, task: str, max_normals: int | None = None, seed:
         seed: of that choice.
 
     Raises:
-        InputError: as :func:`task_datalist`; or training or validation lack a label.
+        InputError: as :func:`task_datalist`; or training or validation lack a label, unless all are test images.
     """
     training, validation, test = (task_datalist(p, task) for p in (splits.training, splits.validation, splits.test))
     description = splits.description
@@ -66,7 +66,8 @@ def task_splits(splits: Splits, task: str, max_normals: int | None = None, seed:
         training = _few_normals(training, max_normals, seed)
         count = sum(item["label"] == 0 for item in training)
         description = f"{description}, with {count} images without {TASKS[task][0]} to train on"
-    for name, part in (("training", training), ("validation", validation)):
+    known = () if splits.is_external else (("training", training), ("validation", validation))
+    for name, part in known:
         found = {item["label"] for item in part}
         if len(found) < 2:
             lacking = TASKS[task][1 if 1 in found else 0]

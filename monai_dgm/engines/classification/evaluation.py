@@ -122,7 +122,7 @@ def write_evaluation(
     """Write ``report/scores_validation.csv``, ``scores_test.csv`` and ``metrics.json``, and print the main figures.
 
     Args:
-        validation: chooses the threshold.
+        validation: chooses the threshold; where it is empty, that of the settings is used.
         test: what the figures are of.
         output_dir: ``report/`` is made in it.
         settings: of the classifier, with "task".
@@ -134,27 +134,35 @@ def write_evaluation(
         what metrics.json holds.
 
     Raises:
-        InputError: validation images of a single label.
+        InputError: validation images of a single label, or none and no threshold in the settings.
     """
     task, folder = str(settings["task"]), Path(output_dir) / "report"
     labels, scores = [record.label for record in validation], [record.score for record in validation]
-    threshold = balanced_threshold(labels, scores)
+    threshold = balanced_threshold(labels, scores) if validation else _known_threshold(settings)
     if not math.isfinite(threshold):
         raise InputError("expected validation images of both labels to choose the threshold on, got one label")
     rows = metric_table(test, threshold, task, num_bootstrap)
     metrics: dict[str, Any] = {
         **evaluation_origin(settings, tested_on, NOTES, model_file),
         "threshold": threshold,
-        "validation": {"auc": auc(labels, scores), "num_images": len(validation)},
+        "validation": {"auc": auc(labels, scores), "num_images": len(validation)} if validation else None,
         "rows": rows,
     }
-    write_scores(validation, folder / SCORES_FILES["validation"])
+    if validation:
+        write_scores(validation, folder / SCORES_FILES["validation"])
     write_scores(test, folder / SCORES_FILES["test"])
     with atomic_write(folder / METRICS_FILE) as partial:
         partial.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     _tell(rows, TASKS[task][0])
     print(f"metrics: {folder / METRICS_FILE}", flush=True)
     return metrics
+
+
+def _known_threshold(settings: Mapping[str, Any]) -> float:
+    value = settings.get("threshold")
+    if not isinstance(value, int | float):
+        raise InputError("expected validation images, or a threshold in the settings of the weights, got neither")
+    return float(value)
 
 
 def _tell(rows: Sequence[Mapping[str, Any]], positive: str) -> None:

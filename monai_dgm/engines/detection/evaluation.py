@@ -145,7 +145,7 @@ def metric_table(
 
 
 def write_evaluation(
-    validation: OpacityDetections,
+    validation: OpacityDetections | None,
     test: OpacityDetections,
     output_dir: str | os.PathLike[str],
     settings: Mapping[str, Any],
@@ -158,7 +158,7 @@ def write_evaluation(
     """Write ``report/detections_validation.json``, ``detections_test.json`` and ``metrics.json``; print the main ones.
 
     Args:
-        validation: its detections choose the score threshold.
+        validation: its detections choose the score threshold; None uses that of the settings.
         test: what the figures are of.
         output_dir: ``report/`` is made in it.
         settings: of the detector.
@@ -172,8 +172,11 @@ def write_evaluation(
         what metrics.json holds.
     """
     folder = Path(output_dir) / "report"
-    threshold = score_for_rate(match_detections(validation.records), false_positive_rate, LOCALISED)
-    chosen = threshold if math.isfinite(threshold) else None
+    if validation is None:
+        chosen = settings.get("score_threshold")
+    else:
+        threshold = score_for_rate(match_detections(validation.records), false_positive_rate, LOCALISED)
+        chosen = threshold if math.isfinite(threshold) else None
     origins = [origin_of(item) for item in test.dataset.items]
     rows = metric_table(test.records, origins, chosen, num_bootstrap=num_bootstrap)
     if training is not None:
@@ -183,19 +186,22 @@ def write_evaluation(
         **evaluation_origin(settings, tested_on, NOTES, model_file),
         "score_threshold": chosen,
         "false_positive_rate": false_positive_rate,
-        "validation": {
-            "ap": finite(detection_metrics(validation.records, 0).ap, 6),
-            "num_images": len(validation.records),
-        },
+        "validation": None if validation is None else _validation_metrics(validation),
         "curves": _curves(detection_metrics(test.records, 0)),
         "rows": rows,
     }
-    write_detections(validation.records, _sources(validation), folder / DETECTIONS_FILES["validation"])
+    if validation is not None:
+        write_detections(validation.records, _sources(validation), folder / DETECTIONS_FILES["validation"])
     write_detections(test.records, _sources(test), folder / DETECTIONS_FILES["test"])
     write_results(folder / METRICS_FILE, metrics)
     _tell(rows)
     print(f"metrics: {folder / METRICS_FILE}", flush=True)
     return metrics
+
+
+def _validation_metrics(validation: OpacityDetections) -> dict[str, Any]:
+    precision = finite(detection_metrics(validation.records, 0).ap, 6)
+    return {"ap": precision, "num_images": len(validation.records)}
 
 
 def _sources(detections: OpacityDetections) -> list[str]:

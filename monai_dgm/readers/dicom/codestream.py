@@ -17,6 +17,7 @@ from PIL import Image
 
 from monai_dgm.readers.dicom.stream import StreamShape
 
+_END_OF_IMAGE = b"\xff\xd9"
 MAX_SCANS = 100  # of a progressive JPEG; each costs a pass over the whole image
 _GDCM_SYNTAX = {0xC0: "50", 0xC1: "51", 0xC3: "70"}  # by frame header: baseline, extended, lossless
 
@@ -76,6 +77,8 @@ def _decode_jpeg_ls(stream: bytes, shape: StreamShape) -> Samples:
         from jpeg_ls import decode_buffer
     except ImportError:
         raise MissingDecoder("pyjpegls") from None
+    if not stream.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        stream += _END_OF_IMAGE  # CharLS searches for seconds where a stream that is cut short has none
     data, _ = decode_buffer(stream)
     dtype = "u1" if shape.bits <= 8 else "<u2"
     return Samples(np.frombuffer(data, dtype, shape.rows * shape.cols).reshape(shape.rows, shape.cols), shape.bits)

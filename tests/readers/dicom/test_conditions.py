@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,17 @@ def test_compressed_pixels_without_delimiter(tmp_path: Path) -> None:
     assert np.array_equal(pixels_of(tmp_path, whole), phantom(top=255))
     assert "its pixel data cannot be decoded" in refused(tmp_path, whole[: -len(stream) // 2])
     assert "got no fragments" in refused(tmp_path, radiograph_bytes(phantom(), None, J2K, 8, 8, pixel_data=fragments()))
+
+
+def test_jpeg_ls_that_is_cut_is_refused_at_once(tmp_path: Path) -> None:
+    """From fuzzing: CharLS took ten seconds for a stream without its end."""
+    stream = jpeg_ls(phantom(24, top=255), 8)
+    for length in (len(stream) // 3, len(stream) // 2, len(stream) - 2):
+        data = fragments(stream[:length], delimiter=False)
+        content = radiograph_bytes(phantom(24), None, JPEG_LS, 8, 8, pixel_data=data)
+        begin = time.perf_counter()
+        assert "cut short" in refused(tmp_path, content)
+        assert time.perf_counter() - begin < 1
 
 
 @pytest.mark.parametrize("implicit", [False, True])

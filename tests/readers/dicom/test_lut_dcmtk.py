@@ -59,6 +59,8 @@ def random_file(generator: np.random.Generator) -> bytes:
     low, high = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if signed else (0, (1 << stored) - 1)
     share = np.sort(generator.uniform(0, 1, 2)) if generator.random() < 0.5 else np.array([0.0, 1.0])
     share[1] = max(share[1], share[0] + 0.2)
+    if stored >= 13:  # with fractions, dcm2pnm shows the very lowest value white
+        share = 0.01 + 0.98 * share
     pixels = np.clip(np.rint(low + (share[0] + phantom(32) / 4095 * np.ptp(share)) * (high - low)), low, high)
     tags: dict[int, Element | None] = {0x00280004: ("CS", str(generator.choice(["MONOCHROME1", "MONOCHROME2"])))}
     modality_low, modality_high = float(low), float(high)
