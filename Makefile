@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
 LABEL_VENV := .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
 # The second version of pydicom that the readers are tested with; the environment has the one that MONAI Label takes.
@@ -20,7 +21,7 @@ PORT ?= 8000
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test coverage test-slow test-pydicom3 test-label label label-pacs ohif lint format clean
+.PHONY: help environment train test coverage test-slow test-pydicom3 test-label label label-pacs ohif docs lint format clean
 
 help:
 	@echo "make train      environment, training on the embedded sample, report"
@@ -32,6 +33,7 @@ help:
 	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on the embedded sample; PORT=8000"
 	@echo "make label-pacs the label app over an Orthanc of its own with the embedded sample, and the OHIF viewer"
 	@echo "make ohif       fetch the OHIF viewer from npm for the label app"
+	@echo "make docs       environment, the documentation site in site/, its notebooks executed and its links checked"
 	@echo "make lint       environment, ruff and mypy"
 	@echo "make format     environment, ruff's fixes and formatting"
 	@echo "make clean      remove the environment and the tools' caches (outputs stay)"
@@ -90,6 +92,16 @@ label-pacs: $(LABEL_INSTALLED)
 # The prebuilt viewer, its version and its checksum pinned; nothing of it is run or built here.
 ohif:
 	@$(PYTHON) apps/radiology_dgm/fetch_ohif.py
+
+# The notebooks of docs/tutorials run while the site is built (a few minutes); a broken link or reference fails.
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python docs/result_tables.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m pip check
+	touch $@
 
 # All three speak before it fails.
 lint: $(INSTALLED)
