@@ -33,7 +33,6 @@ from monai_dgm.readers.radiograph import MAX_SIDE
 from monai_dgm.transforms.boxes import check_boxes
 
 SCHEMA_VERSION = 1
-STATUSES = ("boxes", "no_finding")
 OPACITY = "lung_opacity"  # the one finding that the detector knows
 MAX_BOXES = 200
 FAR = 1e9  # no number of a label is as large
