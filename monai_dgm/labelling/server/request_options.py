@@ -121,8 +121,8 @@ def describe_errors(errors: Sequence[Mapping[str, Any]], skip: int = 0) -> str:
         skip: parts of "loc" to leave out; FastAPI puts "query" or "body" first.
     """
     first = errors[0]
-    place = first["loc"][skip] if len(first["loc"]) > skip else None
-    name = place if isinstance(place, str) else "request"
+    part = first["loc"][skip] if len(first["loc"]) > skip else None
+    name = part if isinstance(part, str) else "request"
     text = str(first["msg"])
     return f"{name}: {text[:1].lower()}{text[1:]}"
 
