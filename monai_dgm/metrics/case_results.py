@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from monai_dgm.metrics.groups import UNKNOWN, groups_of
-from monai_dgm.metrics.intervals import interval
+from monai_dgm.metrics.intervals import interval, patient_weights, weighted_mean, weighted_ratio
 from monai_dgm.transforms.boxes import rasterise_boxes
+
+GROUPED_BY = ("source", "view", "sex")
+UNKNOWN = "unknown"
+
+T = TypeVar("T")
+
+
+def origin_of(item: Mapping[str, Any]) -> dict[str, str]:
+    """ "source", "view" and "sex" of an entry of a datalist; "unknown" where it does not say."""
+    return {name: str(item.get(name) or UNKNOWN) for name in GROUPED_BY}
+
+
+def groups_of(
+    records: Sequence[T],
+    source_groups: Mapping[str, Sequence[str]] | None = None,
+    origins: Sequence[Mapping[str, str]] | None = None,
+    by: Sequence[str] = GROUPED_BY,
+) -> dict[str, list[T]]:
+    """Records by group: "all", then "source:<name>", "view:<name>", "sex:<name>" where there are several.
+
+    Args:
+        records: of an evaluation.
+        source_groups: further groups "sources:<name>", by name the sources in each; left out where no record is in one.
+        origins: of each record, from :func:`origin_of`; by default its attributes of the same names.
+        by: of "source", "view" and "sex".
+    """
+    if origins is None:
+        origins = [{name: getattr(record, name) for name in GROUPED_BY if hasattr(record, name)} for record in records]
+    pairs = list(zip(records, origins, strict=True))
+    groups = {"all": list(records)}
+    for kind in by:
+        known = sorted({origin[kind] for _, origin in pairs if origin.get(kind, UNKNOWN) != UNKNOWN})
+        if kind == "source" and any(origin.get(kind) == UNKNOWN for _, origin in pairs):
+            known.append(UNKNOWN)  # a source without a name is one, too
+        if len(known) > 1:
+            groups.update({f"{kind}:{name}": [r for r, o in pairs if o.get(kind) == name] for name in known})
+    for name, members in (source_groups or {}).items():
+        if kept := [record for record, origin in pairs if origin.get("source") in members]:
+            groups[f"sources:{name}"] = kept
+    return groups
+
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -98,7 +139,7 @@ Group = Callable[[DecompositionResult], bool]
 
 
 def standard_groups(records: Sequence[DecompositionResult], by: Sequence[str] = ("source",)) -> dict[str, Group]:
-    """Which records count in each of :func:`monai_dgm.metrics.groups.groups_of`."""
+    """Which records count in each of :func:`monai_dgm.metrics.case_results.groups_of`."""
     named = {name: {record.image_id for record in part} for name, part in groups_of(records, by=by).items()}
     return {name: partial(_is_among, ids) for name, ids in named.items()}
 
@@ -121,37 +162,54 @@ def make_row(
     return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(records), patients, note)
 
 
-def combine_runs(runs: Sequence[Sequence[MetricRow]]) -> list[MetricRow]:
-    """Mean over several trainings (the paper's five splits), with their standard deviation as the spread.
-
-    The bounds become the lowest and the highest run. Figures that a run lacks, or has as NaN, are averaged over the
-    others.
-    """
-    table: dict[tuple[str, str], list[MetricRow]] = {}
-    for run in runs:
-        for row in run:
-            table.setdefault((row.name, row.group), []).append(row)
-    return [_combined(rows) for rows in table.values()]
-
-
-def _combined(rows: Sequence[MetricRow]) -> MetricRow:
-    values = np.array([row.value for row in rows if np.isfinite(row.value)])
-    first, nan = rows[0], float("nan")
-    if values.size == 0:
-        return first
-    return MetricRow(
-        name=first.name,
-        group=first.group,
-        value=float(values.mean()),
-        low=float(values.min()),
-        high=float(values.max()),
-        std=float(values.std(ddof=1)) if values.size > 1 else nan,
-        num_images=first.num_images,
-        num_patients=first.num_patients,
-        note=f"mean of {values.size} runs, bounds are the lowest and highest",
-    )
-
-
 def rows_as_dict(rows: Sequence[MetricRow]) -> Mapping[str, float]:
     """Values by ``group/name``, for trackers and key metrics."""
     return {f"{row.group}/{row.name}": row.value for row in rows}
+
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The records of a group and how often each is in each resample.
+
+    Attributes:
+        name: of the group.
+        records: N records.
+        weights: (B, N) from :func:`monai_dgm.metrics.intervals.patient_weights`.
+    """
+
+    name: str
+    records: Sequence[DecompositionResult]
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def draw(cls, name: str, records: Sequence[DecompositionResult], num_bootstrap: int, seed: int) -> Cohort:
+        """Resample the patients of ``records``."""
+        return cls(name, records, patient_weights([record.patient_id for record in records], num_bootstrap, seed))
+
+    def take(self, index: Sequence[int]) -> Cohort:
+        """Some of the records, in the same resamples, so that figures of parts stay paired."""
+        return Cohort(self.name, [self.records[i] for i in index], self.weights[:, list(index)])
+
+    def part(self, keep: Callable[[DecompositionResult], bool]) -> Cohort:
+        """The records that ``keep`` accepts."""
+        return self.take([i for i, record in enumerate(self.records) if keep(record)])
+
+    def each(self, figure: Callable[[DecompositionResult], float]) -> FloatArray:
+        """A figure of each record, (N,)."""
+        return np.array([figure(record) for record in self.records], dtype=np.float64)
+
+    def row(self, name: str, value: float, samples: ArrayLike, note: str = "") -> MetricRow:
+        """A row from a figure and its resamples (B,)."""
+        return make_row(name, self.name, value, samples, self.records, note)
+
+    def mean_row(self, name: str, values: FloatArray, note: str = "") -> MetricRow:
+        """Mean over the records of ``values`` (N,)."""
+        return self.row(name, float(values.mean()), weighted_mean(values, self.weights), note)
+
+    def ratio_row(self, name: str, above: FloatArray, below: FloatArray, note: str = "") -> MetricRow:
+        """Sum of ``above`` (N,) over sum of ``below`` (N,)."""
+        value = float(above.sum() / below.sum()) if below.sum() > 0 else math.nan
+        return self.row(name, value, weighted_ratio(above, below, self.weights), note)

@@ -18,21 +18,19 @@ from monai_dgm.metrics import image_quality as fidelity
 from monai_dgm.metrics.agreement import identity_rows
 from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.case_results import (
+    Cohort,
     DecompositionResult,
     Group,
     MetricRow,
-    combine_runs,
     rows_as_dict,
     standard_groups,
 )
-from monai_dgm.metrics.cohort import Cohort
 from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
 from monai_dgm.metrics.localisation import localisation_rows
 
 __all__ = [
     "DecompositionResult",
     "MetricRow",
-    "combine_runs",
     "evaluate_decomposition",
     "rows_as_dict",
     "standard_groups",

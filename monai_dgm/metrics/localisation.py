@@ -12,8 +12,7 @@ from scipy import ndimage
 
 from monai_dgm.metrics.agreement import removed_score, size_rows
 from monai_dgm.metrics.aligned_prior import LungAlignedPrior
-from monai_dgm.metrics.case_results import DecompositionResult, MetricRow
-from monai_dgm.metrics.cohort import Cohort
+from monai_dgm.metrics.case_results import Cohort, DecompositionResult, MetricRow
 from monai_dgm.metrics.intervals import PixelHistograms, pixel_histograms, weighted_mean
 from monai_dgm.metrics.prior_maps import box_score, brightness_score, lung_box_score, lung_mask_score
 from monai_dgm.transforms.saliency import smoothing_sigma

@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import Baselines, FindLungs, lung_box_of
-from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, standard_groups
+from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, origin_of, standard_groups
 from monai_dgm.metrics.decomposition import evaluate_decomposition
-from monai_dgm.metrics.groups import origin_of
 from monai_dgm.networks.residue_system import join_prediction
 
 __all__ = ["DecompositionEvaluator", "DecompositionMetrics", "as_prediction", "result_of"]

@@ -13,8 +13,7 @@ from ignite.metrics import Metric
 from numpy.typing import NDArray
 
 from monai_dgm.data.lung_dataset import LungDataset
-from monai_dgm.metrics.case_results import MetricRow
-from monai_dgm.metrics.groups import groups_of, origin_of
+from monai_dgm.metrics.case_results import MetricRow, groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.metric_sets import Weights, metric_rows
 from monai_dgm.transforms.boxes import box_iou
@@ -127,7 +126,7 @@ def lung_rows(
 
     Returns:
         rows "lung_dice", "lung_dice_sd" (over images), "right_lung_dice", "left_lung_dice", "lung_box_iou" and
-        "lung_box_iou_sd", for each of :func:`monai_dgm.metrics.groups.groups_of`.
+        "lung_box_iou_sd", for each of :func:`monai_dgm.metrics.case_results.groups_of`.
     """
     rows = []
     for group, members in groups_of(records, source_groups).items():

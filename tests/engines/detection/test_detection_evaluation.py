@@ -14,18 +14,20 @@ from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
-from monai_dgm.engines.detection.baselines import prior_boxes, prior_results, saliency_results
-from monai_dgm.engines.detection.evaluation import (
+from monai_dgm.engines.detection.detection_evaluation import (
     metric_table,
+    prior_boxes,
+    prior_results,
     read_detections,
+    saliency_results,
     save_metrics_to_settings,
     write_detections,
     write_evaluation,
 )
 from monai_dgm.engines.detection.workflow import OpacityDetections
 from monai_dgm.errors import InputError
+from monai_dgm.metrics.case_results import origin_of
 from monai_dgm.metrics.detection import DetectionResult
-from monai_dgm.metrics.groups import origin_of
 
 SIZE = 64
 

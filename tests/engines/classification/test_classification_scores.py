@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.classification.predictions import ClassificationScores
+from monai_dgm.engines.classification.classification_evaluation import ClassificationScores
 from monai_dgm.engines.training.supervised import PrepareTransformedBatch
 from monai_dgm.errors import InputError
 
