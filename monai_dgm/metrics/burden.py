@@ -181,7 +181,7 @@ def fit_burden_threshold(residues: Sequence[ArrayLike], lung_masks: Sequence[Arr
     if not 0 <= share < 1:
         raise InputError(f"share: expected a number in [0, 1), got {share}")
     if len(residues) != len(lung_masks):
-        raise InputError(f"lung_masks: expected one a residue, {len(residues)}, got {len(lung_masks)}")
+        raise InputError(f"lung_masks: expected one per residue, {len(residues)}, got {len(lung_masks)}")
     values = []
     for place, (residue, lung_mask) in enumerate(zip(residues, lung_masks, strict=True)):
         array, lungs = np.asarray(residue), np.asarray(lung_mask) != 0

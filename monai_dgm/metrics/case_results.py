@@ -1,4 +1,4 @@
-"""What is measured (a decomposed radiograph with its truth) and what comes out (a figure with its interval)."""
+"""What is measured (a decomposed radiograph with its truth) and what comes out (a metric with its interval)."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def origin_of(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def groups_of(
-    records: Sequence[T],
+    results: Sequence[T],
     source_groups: Mapping[str, Sequence[str]] | None = None,
     origins: Sequence[Mapping[str, str]] | None = None,
     by: Sequence[str] = GROUPED_BY,
 ) -> dict[str, list[T]]:
-    """Records by group: "all", then "source:<name>", "view:<name>", "sex:<name>" where there are several.
+    """Results by group: "all", then "source:<name>", "view:<name>", "sex:<name>" where there are several.
 
     Args:
-        records: of an evaluation.
-        source_groups: further groups "sources:<name>", by name the sources in each; left out where no record is in one.
-        origins: of each record, from :func:`origin_of`; by default its attributes of the same names.
+        results: of an evaluation.
+        source_groups: further groups "sources:<name>", by name the sources in each; left out where no result is in one.
+        origins: of each result, from :func:`origin_of`; by default its attributes of the same names.
         by: of "source", "view" and "sex".
     """
     if origins is None:
-        origins = [{name: getattr(record, name) for name in GROUPED_BY if hasattr(record, name)} for record in records]
-    pairs = list(zip(records, origins, strict=True))
-    groups = {"all": list(records)}
+        origins = [{name: getattr(result, name) for name in GROUPED_BY if hasattr(result, name)} for result in results]
+    pairs = list(zip(results, origins, strict=True))
+    groups = {"all": list(results)}
     for kind in by:
         known = sorted({origin[kind] for _, origin in pairs if origin.get(kind, UNKNOWN) != UNKNOWN})
         if kind == "source" and any(origin.get(kind) == UNKNOWN for _, origin in pairs):
@@ -50,7 +50,7 @@ def groups_of(
         if len(known) > 1:
             groups.update({f"{kind}:{name}": [r for r, o in pairs if o.get(kind) == name] for name in known})
     for name, members in (source_groups or {}).items():
-        if kept := [record for record, origin in pairs if origin.get("source") in members]:
+        if kept := [result for result, origin in pairs if origin.get("source") in members]:
             groups[f"sources:{name}"] = kept
     return groups
 
@@ -118,9 +118,9 @@ class DecompositionResult:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A figure, the bounds of its 95 % bootstrap interval, and the standard deviation of the resamples.
+    """A metric, the bounds of its 95 % bootstrap interval, and the standard deviation of the resamples.
 
-    ``value`` is NaN where the figure is not defined; ``note`` then says why. A baseline of figure ``x`` is named
+    ``value`` is NaN where the metric is not defined; ``note`` then says why. A baseline of metric ``x`` is named
     ``x/baseline_<name>``.
     """
 
@@ -138,14 +138,14 @@ class MetricRow:
 Group = Callable[[DecompositionResult], bool]
 
 
-def standard_groups(records: Sequence[DecompositionResult], by: Sequence[str] = ("source",)) -> dict[str, Group]:
-    """Which records count in each of :func:`monai_dgm.metrics.case_results.groups_of`."""
-    named = {name: {record.image_id for record in part} for name, part in groups_of(records, by=by).items()}
+def standard_groups(results: Sequence[DecompositionResult], by: Sequence[str] = ("source",)) -> dict[str, Group]:
+    """Which results count in each of :func:`monai_dgm.metrics.case_results.groups_of`."""
+    named = {name: {result.image_id for result in part} for name, part in groups_of(results, by=by).items()}
     return {name: partial(_is_among, ids) for name, ids in named.items()}
 
 
-def _is_among(image_ids: set[str], record: DecompositionResult) -> bool:
-    return record.image_id in image_ids
+def _is_among(image_ids: set[str], result: DecompositionResult) -> bool:
+    return result.image_id in image_ids
 
 
 def make_row(
@@ -153,13 +153,13 @@ def make_row(
     group: str,
     value: float,
     samples: ArrayLike,
-    records: Sequence[DecompositionResult],
+    results: Sequence[DecompositionResult],
     note: str = "",
 ) -> MetricRow:
-    """A row from a figure and its resamples (B,), counted over the ``records`` it was computed on."""
+    """A row from a metric and its resamples (B,), counted over the ``results`` it was computed on."""
     bounds = interval(samples)
-    patients = len({record.patient_id for record in records})
-    return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(records), patients, note)
+    patients = len({result.patient_id for result in results})
+    return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(results), patients, note)
 
 
 def rows_as_dict(rows: Sequence[MetricRow]) -> Mapping[str, float]:
@@ -172,41 +172,41 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cohort:
-    """The records of a group and how often each is in each resample.
+    """The results of a group and how often each is in each resample.
 
     Attributes:
         name: of the group.
-        records: N records.
+        results: N results.
         weights: (B, N) from :func:`monai_dgm.metrics.intervals.patient_weights`.
     """
 
     name: str
-    records: Sequence[DecompositionResult]
+    results: Sequence[DecompositionResult]
     weights: NDArray[np.float32]
 
     @classmethod
-    def draw(cls, name: str, records: Sequence[DecompositionResult], num_bootstrap: int, seed: int) -> Cohort:
-        """Resample the patients of ``records``."""
-        return cls(name, records, patient_weights([record.patient_id for record in records], num_bootstrap, seed))
+    def draw(cls, name: str, results: Sequence[DecompositionResult], num_bootstrap: int, seed: int) -> Cohort:
+        """Resample the patients of ``results``."""
+        return cls(name, results, patient_weights([result.patient_id for result in results], num_bootstrap, seed))
 
     def take(self, index: Sequence[int]) -> Cohort:
-        """Some of the records, in the same resamples, so that figures of parts stay paired."""
-        return Cohort(self.name, [self.records[i] for i in index], self.weights[:, list(index)])
+        """Some of the results, in the same resamples, so that metrics of parts stay paired."""
+        return Cohort(self.name, [self.results[i] for i in index], self.weights[:, list(index)])
 
     def part(self, keep: Callable[[DecompositionResult], bool]) -> Cohort:
-        """The records that ``keep`` accepts."""
-        return self.take([i for i, record in enumerate(self.records) if keep(record)])
+        """The results that ``keep`` accepts."""
+        return self.take([i for i, result in enumerate(self.results) if keep(result)])
 
-    def each(self, figure: Callable[[DecompositionResult], float]) -> FloatArray:
-        """A figure of each record, (N,)."""
-        return np.array([figure(record) for record in self.records], dtype=np.float64)
+    def each(self, metric: Callable[[DecompositionResult], float]) -> FloatArray:
+        """A metric of each result, (N,)."""
+        return np.array([metric(result) for result in self.results], dtype=np.float64)
 
     def row(self, name: str, value: float, samples: ArrayLike, note: str = "") -> MetricRow:
-        """A row from a figure and its resamples (B,)."""
-        return make_row(name, self.name, value, samples, self.records, note)
+        """A row from a metric and its resamples (B,)."""
+        return make_row(name, self.name, value, samples, self.results, note)
 
     def mean_row(self, name: str, values: FloatArray, note: str = "") -> MetricRow:
-        """Mean over the records of ``values`` (N,)."""
+        """Mean over the results of ``values`` (N,)."""
         return self.row(name, float(values.mean()), weighted_mean(values, self.weights), note)
 
     def ratio_row(self, name: str, above: FloatArray, below: FloatArray, note: str = "") -> MetricRow:

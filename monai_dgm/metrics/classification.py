@@ -1,4 +1,4 @@
-"""Figures of a two-class classifier (paper, section 5.2), from scikit-learn.
+"""Metrics of a two-class classifier (paper, section 5.2), from scikit-learn.
 
 The paper's thresholds minimise |sensitivity - specificity| on the validation set and are then applied to the test set:
 :func:`balanced_threshold` on one, :func:`classification_metrics` on the other, or :func:`classification_rows` for
@@ -21,14 +21,14 @@ from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
 from monai_dgm.metrics.metric_sets import MetricSet, metric_rows
 
 PositiveClass = Literal["abnormal", "normal"]
-FIGURES = ("auc", "average_precision", "sensitivity", "specificity", "precision", "f1")
+METRICS = ("auc", "average_precision", "sensitivity", "specificity", "precision", "f1")
 ONE_CLASS = "only one class present"
 NOT_FINITE = "scores are not all finite"
 
 
 @dataclass(frozen=True)
 class ClassificationMetrics:
-    """Figures in [0, 1]; NaN where undefined, with the reason in ``note``."""
+    """Metrics in [0, 1]; NaN where undefined, with the reason in ``note``."""
 
     auc: float
     average_precision: float
@@ -41,7 +41,7 @@ class ClassificationMetrics:
 
 
 def undefined_reason(labels: ArrayLike, scores: ArrayLike) -> str:
-    """Why no ranking figure exists for these labels (N,) and scores (N,); empty when one does."""
+    """Why no ranking metric exists for these labels (N,) and scores (N,); empty when one does."""
     if np.unique(np.asarray(labels)).size < 2:
         return ONE_CLASS
     return "" if np.isfinite(np.asarray(scores, dtype=np.float64)).all() else NOT_FINITE
@@ -86,13 +86,13 @@ def classification_metrics(
     threshold: float | None = None,
     positive_class: PositiveClass = "abnormal",
 ) -> ClassificationMetrics:
-    """All figures of the paper's Tables 4 and 5.
+    """All metrics of the paper's Tables 4 and 5.
 
     Args:
         labels: (N,) 0 normal, 1 abnormal.
         probabilities: (N,) abnormality probability in [0, 1].
         threshold: abnormality probability from which an image is called abnormal; None takes the balanced one of these
-            very images, which flatters the figures: pass the one of a validation set.
+            very images, which flatters the metrics: pass the one of a validation set.
         positive_class: which class sensitivity, precision, F1 and AP are about.
     """
     truth, scores = np.asarray(labels).astype(int), np.asarray(probabilities, dtype=np.float64)
@@ -122,7 +122,7 @@ def classification_metric_set(
     threshold: float,
     positive_class: PositiveClass = "abnormal",
 ) -> MetricSet:
-    """The six ``FIGURES`` as a function of resampling weights; arguments as :func:`classification_metrics`.
+    """The six ``METRICS`` as a function of resampling weights; arguments as :func:`classification_metrics`.
 
     The threshold is given, not fitted, in every resample: it comes from other images.
 
@@ -164,7 +164,7 @@ def classification_rows(
     seed: int = 0,
     group: str = "all",
 ) -> list[MetricRow]:
-    """The six ``FIGURES`` with 95 % intervals by bootstrap over patients; NaN with a note where undefined.
+    """The six ``METRICS`` with 95 % intervals by bootstrap over patients; NaN with a note where undefined.
 
     Args:
         labels: (N,) 0 normal, 1 abnormal.
@@ -179,7 +179,7 @@ def classification_rows(
     reason = undefined_reason(labels, probabilities)
     if reason:
         nan, count = math.nan, (len(patients), len(set(patients)))
-        return [MetricRow(name, group, nan, nan, nan, nan, *count, reason) for name in FIGURES]
+        return [MetricRow(name, group, nan, nan, nan, nan, *count, reason) for name in METRICS]
     metrics = classification_metric_set(labels, probabilities, threshold, positive_class)
     return metric_rows(metrics, patients, num_bootstrap, seed, group)
 

@@ -1,8 +1,8 @@
-"""Figures of opacity detection (paper, Table 7): average precision as COCO computes it, FROC, and an operating point.
+"""Metrics of opacity detection (paper, Table 7): average precision as COCO computes it, FROC, and an operating point.
 
 The paper's AP is the mean over the IoU thresholds 0.40:0.05:0.75 of the average precision over all images; AP40 to
 AP70 are those of single thresholds. Images without opacities count: what is detected in them is false. Values equal
-pycocotools' (precision at 101 recalls, at most 100 detections an image, one class).
+pycocotools' (precision at 101 recalls, at most 100 detections per image, one class).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def precision_recall(matched: MatchedDetections) -> FloatArray:
 def detection_metric_set(
     matched: MatchedDetections, score_threshold: float | None = None, iou: float = LOCALISED
 ) -> MetricSet:
-    """All figures of detection as a function of weights.
+    """All metrics of detection as a function of weights.
 
     Args:
         matched: N images.
@@ -118,7 +118,7 @@ def detection_metric_set(
         iou: at which FROC and the operating point are read.
 
     Returns:
-        Figures ``ap``, ``ap40`` ... ``ap75`` (of the matched thresholds), ``froc_0.125`` ... ``froc_8``, their mean
+        Metrics ``ap``, ``ap40`` ... ``ap75`` (of the matched thresholds), ``froc_0.125`` ... ``froc_8``, their mean
         ``froc_mean``; at the operating point ``sensitivity`` (true boxes found), ``precision`` (detections that find
         one) and ``false_positives`` (an image).
     """
@@ -145,7 +145,7 @@ class DetectionMetrics:
     """What is known of a detector on a set of images.
 
     Attributes:
-        rows: every figure of :func:`detection_metric_set` with its 95 % interval by patient, ``ap`` first.
+        rows: every metric of :func:`detection_metric_set` with its 95 % interval by patient, ``ap`` first.
         iou_thresholds: T thresholds of ``precision``.
         recall: (101,) levels.
         precision: (T, 101) precision-recall curves as COCO reads them.
@@ -167,7 +167,7 @@ class DetectionMetrics:
     num_detections: int
 
     def row(self, name: str) -> MetricRow:
-        """The figure of this name; KeyError where there is none."""
+        """The metric of this name; KeyError where there is none."""
         return {row.name: row for row in self.rows}[name]
 
     @property
@@ -177,7 +177,7 @@ class DetectionMetrics:
 
 
 def detection_metrics(
-    records: Sequence[DetectionResult],
+    results: Sequence[DetectionResult],
     num_bootstrap: int = 1000,
     seed: int = 0,
     *,
@@ -186,10 +186,10 @@ def detection_metrics(
     iou: float = LOCALISED,
     max_detections: int = MAX_DETECTIONS,
 ) -> DetectionMetrics:
-    """All figures and curves of a detector.
+    """All metrics and curves of a detector.
 
     Args:
-        records: all images, those without opacities too.
+        results: all images, those without opacities too.
         num_bootstrap: resamples of the patients.
         seed: of the resampling.
         group: which images these are, for the rows.
@@ -198,12 +198,12 @@ def detection_metrics(
         max_detections: of an image count, the best ones.
 
     Returns:
-        Figures are NaN, with the reason in the note, where no image has a box.
+        Metrics are NaN, with the reason in the note, where no image has a box.
     """
-    matched = match_detections(records, IOU_THRESHOLDS, max_detections)
+    matched = match_detections(results, IOU_THRESHOLDS, max_detections)
     metrics = detection_metric_set(matched, score_threshold, iou)
     total = int(matched.num_truth.sum())
-    notes = {} if total else dict.fromkeys(metrics(np.ones((1, len(records)), np.float32)), NO_BOXES)
+    notes = {} if total else dict.fromkeys(metrics(np.ones((1, len(results)), np.float32)), NO_BOXES)
     notes.pop("false_positives", None)  # which needs no true box
     return DetectionMetrics(
         rows=tuple(metric_rows(metrics, matched.patients, num_bootstrap, seed, group, notes)),
@@ -224,7 +224,7 @@ FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 @dataclass(frozen=True, eq=False)
 class FrocCurve:
-    """Operating points, one a distinct score, strictest first; the first is "nothing called".
+    """Operating points, one per distinct score, strictest first; the first is "nothing called".
 
     Attributes:
         false_positives: (K,) an image, ascending.
@@ -253,17 +253,17 @@ def froc_curve(matched: MatchedDetections, iou: float) -> FrocCurve:
 def sensitivity_at(
     matched: MatchedDetections, weights: NDArray[np.float32], iou: float, rates: Sequence[float] = FROC_RATES
 ) -> FloatArray:
-    """Highest sensitivity of an operating point with at most so many false positives an image.
+    """Highest sensitivity of an operating point with at most so many false positives per image.
 
     These are points that can be chosen: nothing is interpolated between them (CAMELYON and MONAI's
     ``compute_froc_score`` do), and detections of equal score are called together. A detector that never makes ``rate``
-    false positives an image has the sensitivity of all its detections there.
+    false positives per image has the sensitivity of all its detections there.
 
     Args:
         matched: N images.
         weights: (B, N) how often each image counts.
         iou: one of the matched thresholds.
-        rates: R false positives an image.
+        rates: R false positives per image.
 
     Returns:
         (B, R), NaN where no true box counts.
@@ -283,7 +283,7 @@ def sensitivity_at(
 
 
 def score_for_rate(matched: MatchedDetections, rate: float, iou: float) -> float:
-    """Lowest score from which detections make at most ``rate`` false positives an image; infinite where none does.
+    """Lowest score from which detections make at most ``rate`` false positives per image; infinite where none does.
 
     Choose it on a validation set, apply it to a test set.
     """

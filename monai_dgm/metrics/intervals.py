@@ -1,8 +1,8 @@
 """95 % intervals by bootstrap over patients.
 
 Images of one patient are not independent, so whole patients are resampled. A resample is a row of integer weights,
-one an image, and every figure here is computed for all resamples at once from those weights: means are one matrix
-product, and ranking figures (AUC, average precision) come from weighted score histograms.
+one per image, and every metric here is computed for all resamples at once from those weights: means are one matrix
+product, and ranking metrics (AUC, average precision) come from weighted score histograms.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def interval(samples: ArrayLike, level: float = 0.95) -> Interval:
     """Percentile interval and standard deviation of bootstrap results; resamples that gave NaN are left out.
 
     Args:
-        samples: (B,) the figure of each resample.
+        samples: (B,) the metric of each resample.
         level: share of the resamples between the bounds.
     """
     values = np.asarray(samples, dtype=np.float64)

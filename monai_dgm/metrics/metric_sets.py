@@ -1,8 +1,8 @@
-"""Figures as functions of resampling weights, so that one code gives the value, its interval and paired differences.
+"""Metrics as functions of resampling weights: the same code gives a value, its interval and paired differences.
 
-A figure set takes weights (B, N), how often each of N images counts in each of B resamples, and returns its figures by
-name, each (B,), NaN where undefined. Weights of one give the figures themselves; weights from
-:func:`monai_dgm.metrics.intervals.patient_weights` their bootstrap. Two figure sets under the same weights are paired.
+A metric set takes weights (B, N), how often each of N images counts in each of B resamples, and returns its metrics by
+name, each (B,), NaN where undefined. Weights of one give the metrics themselves; weights from
+:func:`monai_dgm.metrics.intervals.patient_weights` their bootstrap. Two metric sets under the same weights are paired.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MetricSet = Callable[[Weights], Mapping[str, FloatArray]]
 
 
 def metric_values(metrics: MetricSet, num_images: int) -> dict[str, float]:
-    """Every figure on the images as they are."""
+    """Every metric on the images as they are."""
     return {name: float(value[0]) for name, value in metrics(np.ones((1, num_images), dtype=np.float32)).items()}
 
 
@@ -35,18 +35,18 @@ def metric_rows(
     group: str = "all",
     notes: Mapping[str, str] | None = None,
 ) -> list[MetricRow]:
-    """Every figure with its 95 % interval by bootstrap over patients.
+    """Every metric with its 95 % interval by bootstrap over patients.
 
     Args:
-        figures: of N images.
+        metrics: of N images.
         patients: patient of each of the N images.
         num_bootstrap: resamples of the patients.
         seed: of the resampling.
         group: which images these are, for the rows.
-        notes: remarks by name of the figure.
+        notes: remarks by name of the metric.
 
     Returns:
-        A row a figure, in the order of the figure set.
+        One row per metric, in the order of the metric set.
     """
     samples = metrics(patient_weights(patients, num_bootstrap, seed)) if num_bootstrap else {}
     rows = []
@@ -59,10 +59,10 @@ def metric_rows(
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """One figure over K splits.
+    """One metric over K splits.
 
     Attributes:
-        name: of the figure.
+        name: of the metric.
         values: of each split, NaN where undefined.
         mean: over the splits where it is defined.
         sd: their standard deviation (ddof = 1); NaN for fewer than two.
@@ -92,21 +92,21 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
 
 
 def mean_over_splits(metrics: Sequence[MetricSet], sizes: Sequence[int]) -> MetricSet:
-    """The mean over splits as one figure set of all their images, one split after the other.
+    """The mean over splits as one metric set of all their images, one split after the other.
 
     Feed two of these to :func:`monai_dgm.metrics.comparison.paired_differences` to compare two methods over all splits.
 
     Args:
-        figures: of each split.
+        metrics: of each split.
         sizes: number of images of each split.
 
     Returns:
-        Figures that every split has; NaN in a resample where one of the splits is NaN.
+        Metrics that every split has; NaN in a resample where one of the splits is NaN.
     """
     stops = np.cumsum([0, *sizes])
 
     def pooled(weights: Weights) -> Mapping[str, FloatArray]:
-        parts = [figure(weights[:, stops[i] : stops[i + 1]]) for i, figure in enumerate(metrics)]
+        parts = [metric(weights[:, stops[i] : stops[i + 1]]) for i, metric in enumerate(metrics)]
         shared = [name for name in parts[0] if all(name in part for part in parts)]
         return {name: np.mean([part[name] for part in parts], axis=0) for name in shared}
 
@@ -119,27 +119,27 @@ def summarise_splits(
     num_bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict[str, SplitSummary]:
-    """Every figure that all splits share, by name.
+    """Every metric that all splits share, by name.
 
     Args:
-        figures: of each of K splits, at least one.
+        metrics: of each of K splits, at least one.
         patients: of each split, the patient of each of its images. A patient who is in several splits is drawn for all
             of them at once.
         num_bootstrap: resamples of the patients.
         seed: of the resampling.
 
     Returns:
-        Summaries. A split whose figure is NaN is left out of mean and deviation, the note says so, and there is no
+        Summaries. A split whose metric is NaN is left out of mean and deviation, the note says so, and there is no
         interval.
 
     Raises:
-        ValueError: no split, or different numbers of figures and patients.
+        ValueError: no split, or different numbers of metrics and patients.
     """
     if not metrics or len(metrics) != len(patients):
-        raise ValueError(f"metrics: expected one a split, got {len(metrics)} for {len(patients)} splits")
+        raise ValueError(f"metrics: expected one per split, got {len(metrics)} for {len(patients)} splits")
     sizes = [len(part) for part in patients]
     everyone = [patient for part in patients for patient in part]
-    values = [metric_values(figure, size) for figure, size in zip(metrics, sizes, strict=True)]
+    values = [metric_values(metric, size) for metric, size in zip(metrics, sizes, strict=True)]
     samples = mean_over_splits(metrics, sizes)(patient_weights(everyone, num_bootstrap, seed))
     summaries = {}
     for name, sample in samples.items():

@@ -1,4 +1,4 @@
-"""Score maps that know nothing of the residue, printed beside its figures.
+"""Score maps that know nothing of the residue, printed beside its metrics.
 
 Opacities lie in the lungs, lower more often than upper, and boxes cover much of a lung: a map that always says so
 scores well without looking. A residue is worth what it adds to these.

@@ -1,4 +1,4 @@
-"""Scores and figures of a classifier as files: the threshold from validation, the figures of the test images."""
+"""Scores and metrics of a classifier as files: the threshold from validation, the metrics of the test images."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ class ClassificationScores(Metric):
         return auc(self.dataset.labels[: len(self._scores)].numpy(), self._scores)
 
     @property
-    def records(self) -> list[ClassificationResult]:
+    def results(self) -> list[ClassificationResult]:
         """Every scored image, in the order of the data set."""
-        return [_record(self.dataset.items[place], place, score) for place, score in enumerate(self._scores)]
+        return [_result_of(self.dataset.items[place], place, score) for place, score in enumerate(self._scores)]
 
 
-def _record(item: dict[str, Any], place: int, score: float) -> ClassificationResult:
+def _result_of(item: dict[str, Any], place: int, score: float) -> ClassificationResult:
     known = {name: str(item.get(name) or "unknown") for name in ("source", "view", "sex", "category")}
     names = {"image_id": str(item.get("image_id", place)), "patient_id": str(item.get("patient_id", place))}
     return ClassificationResult(**names, **known, label=int(item["label"]), score=score)
@@ -125,17 +125,17 @@ NOTES = {
 }
 
 
-def write_scores(records: Sequence[ClassificationResult], path: str | os.PathLike[str]) -> None:
-    """Write a CSV with a row an image and the fields of :class:`ClassificationResult` as columns."""
+def write_scores(results: Sequence[ClassificationResult], path: str | os.PathLike[str]) -> None:
+    """Write a CSV with a row per image and the fields of :class:`ClassificationResult` as columns."""
     names = [field.name for field in dataclasses.fields(ClassificationResult)]
     with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, names)
         writer.writeheader()
-        writer.writerows(dataclasses.asdict(record) for record in records)
+        writer.writerows(dataclasses.asdict(result) for result in results)
 
 
 def read_scores(path: str | os.PathLike[str]) -> list[ClassificationResult]:
-    """Records written by :func:`write_scores`.
+    """Results written by :func:`write_scores`.
 
     Raises:
         InputError: no such file, or another one.
@@ -152,12 +152,12 @@ def read_scores(path: str | os.PathLike[str]) -> list[ClassificationResult]:
 
 
 def metric_table(
-    records: Sequence[ClassificationResult], threshold: float, task: str, num_bootstrap: int = 1000
+    results: Sequence[ClassificationResult], threshold: float, task: str, num_bootstrap: int = 1000
 ) -> list[dict[str, Any]]:
-    """Every figure, of both classes as the positive one, over all images and within each source.
+    """Every metric, of both classes as the positive one, over all images and within each source.
 
     Args:
-        records: of the test images.
+        results: of the test images.
         threshold: from validation.
         task: of :data:`monai_dgm.engines.classification.tasks.TASKS`; names the classes.
         num_bootstrap: resamples of the intervals.
@@ -167,7 +167,7 @@ def metric_table(
         where undefined), "num_images", "num_patients", "note". AUC is the same for both classes and comes once.
     """
     table = []
-    for group, members in groups_of(records).items():
+    for group, members in groups_of(results).items():
         labels, scores = [r.label for r in members], [r.score for r in members]
         patients = [r.patient_id for r in members]
         # the metrics' "abnormal" is label 1, whatever the task
@@ -197,11 +197,11 @@ def write_evaluation(
     model_file: str | os.PathLike[str] | None = None,
     num_bootstrap: int = 1000,
 ) -> dict[str, Any]:
-    """Write ``report/scores_validation.csv``, ``scores_test.csv`` and ``metrics.json``, and print the main figures.
+    """Write ``report/scores_validation.csv``, ``scores_test.csv`` and ``metrics.json``, and print the main metrics.
 
     Args:
         validation: chooses the threshold.
-        test: what the figures are of.
+        test: what the metrics are of.
         output_dir: ``report/`` is made in it.
         settings: of the classifier, with "task".
         tested_on: the data in words.
@@ -215,7 +215,7 @@ def write_evaluation(
         InputError: validation images of a single label.
     """
     task, folder = str(settings["task"]), Path(output_dir) / "report"
-    labels, scores = [record.label for record in validation], [record.score for record in validation]
+    labels, scores = [result.label for result in validation], [result.score for result in validation]
     threshold = balanced_threshold(labels, scores)
     if not math.isfinite(threshold):
         raise InputError("expected validation images of both labels to choose the threshold on, got one label")
@@ -243,11 +243,11 @@ def _tell(rows: Sequence[Mapping[str, Any]], positive: str) -> None:
 
 
 def save_metrics_to_settings(model_file: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
-    """Add threshold and figures (all images, label 1 positive) to the JSON file beside the weights.
+    """Add threshold and metrics (all images, label 1 positive) to the JSON file beside the weights.
 
     Args:
         model_file: the weights.
-        figures: from :func:`write_evaluation`.
+        metrics: from :func:`write_evaluation`.
     """
     positive = ("either", TASKS[str(metrics["settings"]["task"])][0])
     rows = [row for row in metrics["rows"] if row["group"] == "all" and row["positive"] in positive]

@@ -1,4 +1,4 @@
-"""Detections and figures of a detector as files: the threshold from validation, the figures of the test images."""
+"""Detections and metrics of a detector as files: the threshold from validation, the metrics of the test images."""
 
 from __future__ import annotations
 
@@ -78,29 +78,29 @@ def prior_boxes(boxes: Sequence[FloatArray], size: int) -> tuple[FloatArray, Flo
 
 
 def _average_precision(found: tuple[FloatArray, FloatArray], truth: Sequence[FloatArray]) -> float:
-    records = [DetectionResult(str(i), str(i), *found, own) for i, own in enumerate(truth)]
-    weights = np.ones((1, len(records)), dtype=np.float32)
-    return float(average_precisions(match_detections(records, LOOSEST), weights)[0, 0])
+    results = [DetectionResult(str(i), str(i), *found, own) for i, own in enumerate(truth)]
+    weights = np.ones((1, len(results)), dtype=np.float32)
+    return float(average_precisions(match_detections(results, LOOSEST), weights)[0, 0])
 
 
-def prior_results(records: Sequence[DetectionResult], training: OpacityBoxDataset) -> list[DetectionResult]:
-    """``records`` with the boxes of the mean-box prior of a training set in the place of what was detected."""
+def prior_results(results: Sequence[DetectionResult], training: OpacityBoxDataset) -> list[DetectionResult]:
+    """``results`` with the boxes of the mean-box prior of a training set in the place of what was detected."""
     boxes, scores = prior_boxes([own.numpy() for own in training.boxes], training.size)
-    return [replace(record, boxes=boxes, scores=scores) for record in records]
+    return [replace(result, boxes=boxes, scores=scores) for result in results]
 
 
-def saliency_results(records: Sequence[DetectionResult], dataset: OpacityBoxDataset) -> list[DetectionResult]:
-    """``records`` with the boxes around what is salient in the residue, as the decomposition bundle shows them.
+def saliency_results(results: Sequence[DetectionResult], dataset: OpacityBoxDataset) -> list[DetectionResult]:
+    """``results`` with the boxes around what is salient in the residue, as the decomposition bundle shows them.
 
     Args:
-        records: of all images of ``dataset``, in its order.
+        results: of all images of ``dataset``, in its order.
         dataset: with residues.
     """
     found = []
-    for index, record in enumerate(records):
+    for index, result in enumerate(results):
         saliency = compute_saliency(dataset.residue(index)[0].numpy())
         boxes, scores = saliency_to_boxes(saliency.mask, saliency.heat)
-        found.append(replace(record, boxes=boxes, scores=scores))
+        found.append(replace(result, boxes=boxes, scores=scores))
     return found
 
 
@@ -112,8 +112,8 @@ LOCALISED = 0.4
 MAIN_METRICS = ("ap", "ap40", "ap50", "ap60", "ap70", "froc_mean", "sensitivity", "precision", "false_positives")
 NOTES = {
     "ap": "mean of the average precisions at IoU 0.40:0.05:0.75, as COCO computes them; ap40 to ap75 are single ones",
-    "froc_r": "share of the true boxes found, at IoU 0.4, with r false positives an image",
-    "score_threshold": "the lowest with at most so many false positives an image on the validation images, used on the "
+    "froc_r": "share of the true boxes found, at IoU 0.4, with r false positives per image",
+    "score_threshold": "the lowest with at most so many false positives per image in validation, then used on the "
     "test: sensitivity, precision, false_positives",
     "images": "those with opacity boxes, and those without opacities by a label source that draws boxes",
     "low, high": "95 % interval by bootstrap over patients, the threshold held fixed",
@@ -122,42 +122,42 @@ NOTES = {
 }
 
 
-def write_detections(records: Sequence[DetectionResult], sources: Sequence[str], path: str | os.PathLike[str]) -> None:
-    """Write what was found and what is true as JSON, for figures over several splits and paired tests.
+def write_detections(results: Sequence[DetectionResult], sources: Sequence[str], path: str | os.PathLike[str]) -> None:
+    """Write what was found and what is true as JSON, for metrics over several splits and paired tests.
 
     Args:
-        records: in model coordinates.
+        results: in model coordinates.
         sources: of each.
         path: of the file.
     """
     rows = [
         {
-            "image_id": record.image_id,
-            "patient_id": record.patient_id,
+            "image_id": result.image_id,
+            "patient_id": result.patient_id,
             "source": source,
-            "boxes": np.asarray(record.boxes, dtype=np.float64).round(3).tolist(),
-            "scores": np.asarray(record.scores, dtype=np.float64).round(6).tolist(),
-            "truth": np.asarray(record.truth, dtype=np.float64).round(3).tolist(),
+            "boxes": np.asarray(result.boxes, dtype=np.float64).round(3).tolist(),
+            "scores": np.asarray(result.scores, dtype=np.float64).round(6).tolist(),
+            "truth": np.asarray(result.truth, dtype=np.float64).round(3).tolist(),
         }
-        for record, source in zip(records, sources, strict=True)
+        for result, source in zip(results, sources, strict=True)
     ]
     write_results(Path(path), {"images": rows})
 
 
 def read_detections(path: str | os.PathLike[str]) -> tuple[list[DetectionResult], list[str]]:
-    """Records and sources written by :func:`write_detections`.
+    """Results and sources written by :func:`write_detections`.
 
     Raises:
         InputError: no such file, or another one.
     """
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))["images"]
-        return [_record(row) for row in rows], [str(row["source"]) for row in rows]
+        return [_result_of(row) for row in rows], [str(row["source"]) for row in rows]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: expected detections as JSON ({error})") from error
 
 
-def _record(row: Mapping[str, Any]) -> DetectionResult:
+def _result_of(row: Mapping[str, Any]) -> DetectionResult:
     arrays = {name: np.asarray(row[name], dtype=np.float32).reshape(-1, 4) for name in ("boxes", "truth")}
     scores = np.asarray(row["scores"], dtype=np.float32)
     return DetectionResult(str(row["image_id"]), str(row["patient_id"]), arrays["boxes"], scores, arrays["truth"])
@@ -170,26 +170,26 @@ def baseline_results(test: OpacityDetections, training: OpacityBoxDataset) -> di
         test: detections in the whole data set.
         training: what the detector was trained on.
     """
-    baselines = {"mean_box_prior": prior_results(test.records, training)}
+    baselines = {"mean_box_prior": prior_results(test.results, training)}
     if "residue" in test.dataset.channels:
-        baselines["saliency_boxes"] = saliency_results(test.records, test.dataset)
+        baselines["saliency_boxes"] = saliency_results(test.results, test.dataset)
     return baselines
 
 
 def metric_table(
-    records: Sequence[DetectionResult],
+    results: Sequence[DetectionResult],
     origins: Sequence[Mapping[str, str]],
     score_threshold: float | None,
     method: str = "detector",
     num_bootstrap: int = 1000,
 ) -> list[dict[str, Any]]:
-    """Every figure over all images and within each group.
+    """Every metric over all images and within each group.
 
     Args:
-        records: of the test images.
+        results: of the test images.
         origins: of each, from :func:`monai_dgm.metrics.case_results.origin_of`.
         score_threshold: of the operating point; None calls every detection.
-        method: what the figures are of.
+        method: what the metrics are of.
         num_bootstrap: resamples of the intervals.
 
     Returns:
@@ -197,7 +197,7 @@ def metric_table(
         "high", "std" (None where undefined), "num_images", "num_patients", "note".
     """
     rows = []
-    for group, members in groups_of(records, origins=origins).items():
+    for group, members in groups_of(results, origins=origins).items():
         metrics = detection_metrics(members, num_bootstrap, group=group, score_threshold=score_threshold)
         rows += [{"method": method, **metric_row(row)} for row in metrics.rows]
     return rows
@@ -218,7 +218,7 @@ def write_evaluation(
 
     Args:
         validation: its detections choose the score threshold.
-        test: what the figures are of.
+        test: what the metrics are of.
         output_dir: ``report/`` is made in it.
         settings: of the detector.
         tested_on: the data in words.
@@ -231,26 +231,26 @@ def write_evaluation(
         what metrics.json holds.
     """
     folder = Path(output_dir) / "report"
-    threshold = score_for_rate(match_detections(validation.records), false_positive_rate, LOCALISED)
+    threshold = score_for_rate(match_detections(validation.results), false_positive_rate, LOCALISED)
     chosen = threshold if math.isfinite(threshold) else None
     origins = [origin_of(item) for item in test.dataset.items]
-    rows = metric_table(test.records, origins, chosen, num_bootstrap=num_bootstrap)
+    rows = metric_table(test.results, origins, chosen, num_bootstrap=num_bootstrap)
     if training is not None:
-        for name, records in baseline_results(test, training).items():
-            rows += metric_table(records, origins, None, name, num_bootstrap)
+        for name, results in baseline_results(test, training).items():
+            rows += metric_table(results, origins, None, name, num_bootstrap)
     metrics: dict[str, Any] = {
         **evaluation_origin(settings, tested_on, NOTES, model_file),
         "score_threshold": chosen,
         "false_positive_rate": false_positive_rate,
         "validation": {
-            "ap": finite(detection_metrics(validation.records, 0).ap, 6),
-            "num_images": len(validation.records),
+            "ap": finite(detection_metrics(validation.results, 0).ap, 6),
+            "num_images": len(validation.results),
         },
-        "curves": _curves(detection_metrics(test.records, 0)),
+        "curves": _curves(detection_metrics(test.results, 0)),
         "rows": rows,
     }
-    write_detections(validation.records, _sources(validation), folder / DETECTIONS_FILES["validation"])
-    write_detections(test.records, _sources(test), folder / DETECTIONS_FILES["test"])
+    write_detections(validation.results, _sources(validation), folder / DETECTIONS_FILES["validation"])
+    write_detections(test.results, _sources(test), folder / DETECTIONS_FILES["test"])
     write_results(folder / METRICS_FILE, metrics)
     _tell(rows)
     print(f"metrics: {folder / METRICS_FILE}", flush=True)
@@ -284,11 +284,11 @@ def _tell(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save_metrics_to_settings(model_file: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
-    """Add score threshold and figures (all images) to the JSON file beside the weights.
+    """Add score threshold and metrics (all images) to the JSON file beside the weights.
 
     Args:
         model_file: the weights.
-        figures: from :func:`write_evaluation`.
+        metrics: from :func:`write_evaluation`.
     """
     rows = [row for row in metrics["rows"] if row["group"] == "all" and row["method"] == "detector"]
     add_to_settings(
