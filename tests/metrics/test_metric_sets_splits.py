@@ -91,7 +91,7 @@ def test_only_figures_of_all_splits_and_as_many_patients_as_splits() -> None:
         return {"other": np.zeros(len(weights))}
 
     assert summarise_splits([means_of(np.ones(2)), other], [["a", "b"], ["c"]], 5) == {}
-    with pytest.raises(ValueError, match="expected one a split"):
+    with pytest.raises(ValueError, match="expected one per split"):
         summarise_splits([other], [])
-    with pytest.raises(ValueError, match="expected one a split"):
+    with pytest.raises(ValueError, match="expected one per split"):
         summarise_splits([], [])
