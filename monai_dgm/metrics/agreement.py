@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monai_dgm.metrics.case_results import DecompositionResult, MetricRow
-from monai_dgm.metrics.case_results import Cohort
+from monai_dgm.metrics.case_results import Cohort, DecompositionResult, MetricRow
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.saliency import smoothing_sigma
 

@@ -1,4 +1,4 @@
-"""What is measured (a decomposed radiograph with its truth) and what comes out (a metric with its interval)."""
+"""Inputs and outputs of the evaluation: results of single radiographs, groups of them, and rows of metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def origin_of(item: Mapping[str, Any]) -> dict[str, str]:
-    """ "source", "view" and "sex" of an entry of a datalist; "unknown" where it does not say."""
+    """ "source", "view" and "sex" of an entry of a datalist; "unknown" where the entry does not give them."""
     return {name: str(item.get(name) or UNKNOWN) for name in GROUPED_BY}
 
 
@@ -31,13 +31,13 @@ def groups_of(
     origins: Sequence[Mapping[str, str]] | None = None,
     by: Sequence[str] = GROUPED_BY,
 ) -> dict[str, list[T]]:
-    """Results by group: "all", then "source:<name>", "view:<name>", "sex:<name>" where there are several.
+    """Results by group: "all", then "source:<name>", "view:<name>" and "sex:<name>" where there are several values.
 
     Args:
-        results: of an evaluation.
-        source_groups: further groups "sources:<name>", by name the sources in each; left out where no result is in one.
-        origins: of each result, from :func:`origin_of`; by default its attributes of the same names.
-        by: of "source", "view" and "sex".
+        results: of an evaluation, in any order.
+        source_groups: further groups "sources:<name>": the names of the sources of each; empty groups are left out.
+        origins: origin of each result, from :func:`origin_of`; None takes the attributes of the results.
+        by: properties to group by, of "source", "view" and "sex".
     """
     if origins is None:
         origins = [{name: getattr(result, name) for name in GROUPED_BY if hasattr(result, name)} for result in results]
@@ -46,7 +46,7 @@ def groups_of(
     for kind in by:
         known = sorted({origin[kind] for _, origin in pairs if origin.get(kind, UNKNOWN) != UNKNOWN})
         if kind == "source" and any(origin.get(kind) == UNKNOWN for _, origin in pairs):
-            known.append(UNKNOWN)  # a source without a name is one, too
+            known.append(UNKNOWN)  # images without a source form a group, too
         if len(known) > 1:
             groups.update({f"{kind}:{name}": [r for r, o in pairs if o.get(kind) == name] for name in known})
     for name, members in (source_groups or {}).items():
@@ -61,23 +61,23 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DecompositionResult:
-    """One decomposed radiograph and what is known of it.
+    """One decomposed radiograph with the known truth.
 
     Attributes:
         image_id: unique name of the image.
         patient_id: images that share it are resampled together.
         source: where the image comes from.
-        view, sex: "unknown" where the data does not say.
+        view, sex: "unknown" where the data does not give them.
         label: 0 normal, 1 abnormal.
         category: "normal", "lung_opacity" or "other_abnormal".
         image: z, float32 (S, S) in [-1, 1].
         normal: y', float32 (S, S) in [-1, 1].
-        residue: a, float32 (S, S), in the scale of the image.
+        residue: a, float32 (S, S), on the scale of the image.
         probability: abnormality probability in [0, 1].
-        opacity_mask: (S, S), nonzero in the opacities, when known.
-        opacity_boxes: (N, 4) in model coordinates, when known; used where there is no mask.
-        lung_mask: (S, S), nonzero in the lungs, when known.
-        true_normal: float32 (S, S) in [-1, 1], when known (simulated radiographs).
+        opacity_mask: (S, S), nonzero in the opacities, where known.
+        opacity_boxes: (N, 4) in model coordinates, where known; used if there is no mask.
+        lung_mask: (S, S), nonzero in the lungs, where known.
+        true_normal: float32 (S, S) in [-1, 1], where known (simulated radiographs).
         lung_box: (4,) in model coordinates, of a known or a segmented lung, for the prior aligned to it.
     """
 
@@ -106,7 +106,7 @@ class DecompositionResult:
                 raise ValueError(f"{self.image_id}: expected {name} of shape {expected}, got {array.shape}")
 
     def opacity_area(self) -> Mask | None:
-        """The opacity mask, else the area of the boxes; None where neither marks a pixel."""
+        """The opacity mask, or the area of the boxes if there is no mask; bool (S, S), None if no pixel is marked."""
         if self.opacity_mask is not None:
             area = np.asarray(self.opacity_mask) != 0
         elif self.opacity_boxes is not None and len(self.opacity_boxes):
@@ -118,10 +118,10 @@ class DecompositionResult:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A metric, the bounds of its 95 % bootstrap interval, and the standard deviation of the resamples.
+    """One metric of one group of images, with its 95 % bootstrap interval and the standard deviation of the resamples.
 
-    ``value`` is NaN where the metric is not defined; ``note`` then says why. A baseline of metric ``x`` is named
-    ``x/baseline_<name>``.
+    ``value`` is NaN where the metric is not defined; ``note`` then gives the reason. A baseline of the metric ``x`` has
+    the name ``x/baseline_<name>``.
     """
 
     name: str
@@ -139,7 +139,7 @@ Group = Callable[[DecompositionResult], bool]
 
 
 def standard_groups(results: Sequence[DecompositionResult], by: Sequence[str] = ("source",)) -> dict[str, Group]:
-    """Which results count in each of :func:`monai_dgm.metrics.case_results.groups_of`."""
+    """A predicate for each group of :func:`monai_dgm.metrics.case_results.groups_of`."""
     named = {name: {result.image_id for result in part} for name, part in groups_of(results, by=by).items()}
     return {name: partial(_is_among, ids) for name, ids in named.items()}
 
@@ -156,14 +156,14 @@ def make_row(
     results: Sequence[DecompositionResult],
     note: str = "",
 ) -> MetricRow:
-    """A row from a metric and its resamples (B,), counted over the ``results`` it was computed on."""
+    """A row from a value and its resamples (B,); images and patients are counted over ``results``."""
     bounds = interval(samples)
     patients = len({result.patient_id for result in results})
     return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(results), patients, note)
 
 
 def rows_as_dict(rows: Sequence[MetricRow]) -> Mapping[str, float]:
-    """Values by ``group/name``, for trackers and key metrics."""
+    """Values by ``group/name``, for experiment trackers and key metrics."""
     return {f"{row.group}/{row.name}": row.value for row in rows}
 
 
@@ -172,7 +172,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cohort:
-    """The results of a group and how often each is in each resample.
+    """The results of a group, and how many times each of them is in each bootstrap resample.
 
     Attributes:
         name: of the group.
@@ -186,23 +186,23 @@ class Cohort:
 
     @classmethod
     def draw(cls, name: str, results: Sequence[DecompositionResult], num_bootstrap: int, seed: int) -> Cohort:
-        """Resample the patients of ``results``."""
+        """Make a cohort by resampling the patients of ``results``."""
         return cls(name, results, patient_weights([result.patient_id for result in results], num_bootstrap, seed))
 
     def take(self, index: Sequence[int]) -> Cohort:
-        """Some of the results, in the same resamples, so that metrics of parts stay paired."""
+        """Some of the results, in the same resamples, so that metrics of both stay paired."""
         return Cohort(self.name, [self.results[i] for i in index], self.weights[:, list(index)])
 
     def part(self, keep: Callable[[DecompositionResult], bool]) -> Cohort:
-        """The results that ``keep`` accepts."""
+        """The results for which ``keep`` is true."""
         return self.take([i for i, result in enumerate(self.results) if keep(result)])
 
     def each(self, metric: Callable[[DecompositionResult], float]) -> FloatArray:
-        """A metric of each result, (N,)."""
+        """The value of ``metric`` for each result, (N,)."""
         return np.array([metric(result) for result in self.results], dtype=np.float64)
 
     def row(self, name: str, value: float, samples: ArrayLike, note: str = "") -> MetricRow:
-        """A row from a metric and its resamples (B,)."""
+        """A row from a value and its resamples (B,)."""
         return make_row(name, self.name, value, samples, self.results, note)
 
     def mean_row(self, name: str, values: FloatArray, note: str = "") -> MetricRow:

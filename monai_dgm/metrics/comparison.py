@@ -38,13 +38,13 @@ class DeLongResult:
     """Two AUCs and their difference, first - second.
 
     Attributes:
-        auc_first: of the first scores.
-        auc_second: of the second scores.
-        difference: between them.
+        auc_first: AUC of the first scores, in [0, 1].
+        auc_second: AUC of the second scores, in [0, 1].
+        difference: first - second.
         standard_error: of the difference.
-        low: lower bound of its 95 % interval (normal approximation).
-        high: upper bound.
-        p_value: two-sided.
+        low: lower bound of the difference's 95 % interval (normal approximation).
+        high: upper bound of that interval.
+        p_value: two-sided, in [0, 1].
         note: why a value is NaN.
     """
 
@@ -59,7 +59,7 @@ class DeLongResult:
 
 
 def auc_components(labels: ArrayLike, scores: ArrayLike) -> FloatArray:
-    """Share of the other class that each image is ranked on the right side of, ties counting one half.
+    """For each image, the share of the other class that it is ranked correctly against; ties count one half.
 
     DeLong's structural components, from mid-ranks (Sun and Xu, 2014, eq. 9 to 12). Their mean over either class is the
     AUC.
@@ -82,15 +82,15 @@ def auc_components(labels: ArrayLike, scores: ArrayLike) -> FloatArray:
 def auc_covariance(
     labels: ArrayLike, scores: Sequence[ArrayLike], patients: Sequence[Hashable] | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """AUCs of several scores on the same images, and their covariance.
+    """AUCs of K scores on the same images, and their covariance.
 
     Args:
-        labels: (N,) 0 or 1, at least two of each (from two patients, if given).
+        labels: (N,) 0 or 1, at least two images of each (from at least two patients, if ``patients`` is given).
         scores: K scores (N,).
-        patients: patient of each image (Obuchowski's covariance); None takes images as independent (DeLong's).
+        patients: patient of each image (Obuchowski's covariance); None treats images as independent (DeLong's).
 
     Returns:
-        AUCs (K,) and covariance (K, K); NaN covariance where there is too little of a class.
+        AUCs (K,) and covariance (K, K); the covariance is NaN where a class has too few images.
     """
     positive = np.asarray(labels).astype(bool)
     components = np.stack([auc_components(positive, score) for score in scores])
@@ -116,17 +116,17 @@ def _unbiased(count: int) -> float:
 def delong_test(
     labels: ArrayLike, first: ArrayLike, second: ArrayLike, patients: Sequence[Hashable] | None = None
 ) -> DeLongResult:
-    """Is the AUC of ``first`` another than that of ``second`` on the same images?
+    """Test whether two scores have different AUCs on the same images.
 
     Args:
         labels: (N,) 0 or 1.
         first: (N,) scores, higher means more likely 1.
         second: (N,) scores.
-        patients: patient of each image, when patients have several; None takes images as independent.
+        patients: patient of each image; None treats images as independent.
 
     Returns:
-        NaN with a note where a class is (nearly) absent, a score is not finite, or the difference has no variance
-        though it is not 0 (both rank perfectly or not at all).
+        the result; values are NaN, with a note, where a class has too few images, a score is not finite, or the
+        difference is not 0 but has no variance (both rank perfectly or not at all).
     """
     truth, scores = np.asarray(labels), [np.asarray(score, dtype=np.float64) for score in (first, second)]
     nan = math.nan

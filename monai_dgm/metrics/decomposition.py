@@ -1,8 +1,8 @@
-"""How well radiographs were taken apart: every metric of the report, with 95 % intervals by patient.
+"""Metrics of a decomposition, as in the report, with 95 % intervals by bootstrap over patients.
 
-Detection by the head and by |a|; |a| on normal and abnormal images; the residue against the opacity masks beside
-baselines that know nothing of it; the normal image's likeness, and its error against the true normal where that is
-known; and the two ways in which a decomposition collapses (one normal for everybody, a blurred copy).
+AUC of the head and of |a|; |a| on normal and abnormal images; the residue against the opacity masks, next to baselines
+that do not use the residue; similarity of the normal image, and its error against the true normal image where that is
+known; and the two ways in which a decomposition can collapse (the same normal image for all inputs, a blurred copy).
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ def evaluate_decomposition(
     aligned_prior: LungAlignedPrior | None = None,
     mean_blob: ArrayLike | None = None,
 ) -> list[MetricRow]:
-    """All metrics of all groups.
+    """Compute all metrics of all groups.
 
     Args:
-        results: decomposed radiographs, of one side S.
-        num_bootstrap: resamples of the patients.
+        results: decomposed radiographs, all of the same side S.
+        num_bootstrap: number of resamples of the patients.
         seed: of the resampling.
-        groups: which results count, by group name; None is :func:`standard_groups`.
+        groups: by name, a function that says which results belong to the group; None for :func:`standard_groups`.
         mean_box_prior: (S, S) from :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior` on training images.
         mean_lung_box: (4,) from :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box` on training images.
         aligned_prior: from :class:`monai_dgm.metrics.aligned_prior.LungAlignedPrior` on training images.
         mean_blob: (S, S), mean of the superimposed opacities that a training saw.
 
     Returns:
-        Rows, group by group; a group without results has none. A metric is left out where nobody has the truth that it
-        needs (no opacity, no true normal, no normal image), and is NaN with a note where one class is absent or a
-        score is not finite.
+        rows, group by group; a group without results has no row. A metric is left out where no result has the truth
+        that it needs (no opacity, no true normal image, no normal radiograph). It is NaN, with a note, where one class
+        is absent or a score is not finite.
 
     Raises:
-        ValueError: results of different sides.
+        ValueError: results of different shapes.
     """
     sides = sorted({result.image.shape for result in results})
     if len(sides) > 1:
@@ -93,7 +93,7 @@ def _normals(cohort: Cohort) -> Cohort:
 
 
 def _detection_rows(cohort: Cohort) -> list[MetricRow]:
-    """AUC and average precision of the head, and of mean |a|."""
+    """AUC and average precision of the head's probability and of mean |a|."""
     labels = np.array([result.label for result in cohort.results])
     rows = []
     for prefix, scores in (
@@ -110,7 +110,7 @@ def _detection_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _strength_rows(cohort: Cohort) -> list[MetricRow]:
-    """Mean |a| on normal and on abnormal images, and abnormal over normal."""
+    """Mean |a| on normal and on abnormal images, and their ratio (abnormal / normal)."""
     strength = cohort.each(mean_abs_residue)
     abnormal = cohort.each(lambda result: float(result.label == 1))
     means: list[tuple[float, NDArray[np.float64]]] = []
@@ -131,7 +131,7 @@ def _strength_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _likeness_rows(cohort: Cohort) -> list[MetricRow]:
-    """SSIM and L1 of y' to z on normal images, where y' should be z."""
+    """SSIM and L1 between y' and z on normal images, where y' should equal z."""
     normal = _normals(cohort)
     if not normal.results:
         return []
@@ -145,7 +145,7 @@ def _likeness_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _truth_rows(cohort: Cohort) -> list[MetricRow]:
-    """Errors against the true normal, where it and the lesion are known."""
+    """Errors against the true normal image, where that and the lesion are known."""
     known, errors = [], []
     for i, result in enumerate(cohort.results):
         area = result.opacity_area()
@@ -168,7 +168,7 @@ def _truth_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _collapse_rows(cohort: Cohort) -> list[MetricRow]:
-    """Spread of y' over patients against the inputs' (0: one normal for all); sharpness of y' (0: blurred)."""
+    """Standard deviation of y' over images, relative to the inputs (0: one image for all), and sharpness."""
     rows = []
     if len(cohort.results) > 1:
         images, normals = [r.image for r in cohort.results], [r.normal for r in cohort.results]

@@ -1,4 +1,4 @@
-"""Does the residue lie where the opacity is? Pixel average precision and the pointing game, beside baselines."""
+"""Localisation of opacities by the residue: pixel average precision and the pointing game, compared with baselines."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ METRICS = ("residue_pixel_ap", "residue_pixel_ap_image_mean", "pointing_game")
 
 
 def residue_score(residue: ArrayLike) -> ScoreMap:
-    """|a|, float32 (S, S): the residue map as a score of disease."""
+    """|a| as a score of disease; float32 (S, S), at least 0."""
     return np.abs(np.asarray(residue, dtype=np.float32))
 
 
 def smoothed_score(score: ArrayLike) -> ScoreMap:
-    """A score map (S, S) after a Gaussian of sigma S / 64, float32: the map whose peak the pointing game reads."""
+    """A score map (S, S) after a Gaussian filter of sigma S / 64, as the pointing game uses it; float32 (S, S)."""
     array = np.asarray(score, dtype=np.float32)
     return np.asarray(ndimage.gaussian_filter(array, smoothing_sigma(max(array.shape))), dtype=np.float32)
 
 
 def pointing_hit(score: ArrayLike, area: ArrayLike) -> float:
-    """Pointing game (Zhang et al., IJCV 2018): is the maximum of the smoothed score inside the area?
+    """Pointing game (Zhang et al., IJCV 2018): whether the maximum of the smoothed score is inside the area.
 
     Args:
         score: (S, S) score map, at least 0; smoothed here with a Gaussian of sigma S / 64.
         area: (S, S), nonzero in the boxes or mask.
 
     Returns:
-        1 for a hit, 0 for a miss. Of a plateau, the share of its pixels that hit (a lung mask points at no single
-        pixel). A map that is 0 everywhere points nowhere and misses.
+        1 for a hit, 0 for a miss. If several pixels have the maximum (as in a lung mask), the share of them inside the
+        area. A map that is 0 everywhere is a miss.
     """
     smoothed = smoothed_score(score)
     peak = float(smoothed.max())
@@ -63,7 +63,7 @@ def baseline_scores(
     aligned_prior: LungAlignedPrior | None = None,
     mean_blob: ArrayLike | None = None,
 ) -> dict[str, ScoreMap]:
-    """Score maps (S, S) of the baselines that exist for an image, by name."""
+    """Score maps (S, S) of the baselines that can be computed for an image, by name."""
     shape = (result.image.shape[0], result.image.shape[1])
     scores = {"brightness": brightness_score(result.image)}
     if result.lung_mask is not None and np.any(result.lung_mask):
@@ -86,7 +86,7 @@ class LocalisationScores:
 
     Attributes:
         histograms: score histograms of N images.
-        hits: (N,) pointing game.
+        hits: (N,) in [0, 1], results of the pointing game.
     """
 
     histograms: PixelHistograms
@@ -94,17 +94,17 @@ class LocalisationScores:
 
     @classmethod
     def measure(cls, scores: Sequence[ScoreMap], areas: Sequence[Mask]) -> LocalisationScores:
-        """Measure N score maps (S, S) against N opacity areas (S, S)."""
+        """Compare N score maps (S, S) with N opacity areas (S, S)."""
         hits = [pointing_hit(score, area) for score, area in zip(scores, areas, strict=True)]
         return cls(pixel_histograms(scores, areas), np.array(hits, dtype=np.float64))
 
     def take(self, index: Sequence[int]) -> LocalisationScores:
-        """The same on some of the images."""
+        """The data of some of the images."""
         part = PixelHistograms(self.histograms.inside[list(index)], self.histograms.outside[list(index)])
         return LocalisationScores(part, self.hits[list(index)])
 
     def metrics(self, weights: NDArray[np.float32]) -> dict[str, tuple[float, FloatArray]]:
-        """Metrics by name: the value, and its resamples (B,) under ``weights`` (B, N)."""
+        """Metrics by name: the value and its resamples (B,) under ``weights`` (B, N)."""
         single = self.histograms.image_average_precision()
         pooled = self.histograms.pooled_average_precision
         values = (
@@ -122,15 +122,15 @@ def localisation_rows(
     aligned_prior: LungAlignedPrior | None = None,
     mean_blob: ArrayLike | None = None,
 ) -> list[MetricRow]:
-    """Metrics of |a| on the images with an opacity area, then of each baseline on the images it exists for.
+    """Metrics of |a| on the images with an opacity area, then of each baseline where it can be computed.
 
-    ``residue_pixel_ap`` pools the pixels of all these images; ``residue_pixel_ap_image_mean`` ranks the pixels of each
-    image by themselves and averages. The note of a baseline's row compares it with the residue on the same images in
+    ``residue_pixel_ap`` ranks the pixels of all these images together; ``residue_pixel_ap_image_mean`` ranks the pixels
+    of each image separately and averages. The note of a baseline's row compares it with the residue on the same images in
     the same resamples, and a row ``<metric>/above_<baseline>`` has the difference with its interval. Metrics that
     begin with ``removed`` are of what y' took away instead of |a|.
 
     Args:
-        cohort: results and resamples.
+        cohort: results with their resamples.
         mean_box_prior: (S, S), see :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior`.
         mean_lung_box: (4,), see :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box`.
         aligned_prior: see :mod:`monai_dgm.metrics.aligned_prior`; of the images whose lung box is known.

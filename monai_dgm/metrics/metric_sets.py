@@ -1,8 +1,9 @@
 """Metrics as functions of resampling weights: the same code gives a value, its interval and paired differences.
 
-A metric set takes weights (B, N), how often each of N images counts in each of B resamples, and returns its metrics by
-name, each (B,), NaN where undefined. Weights of one give the metrics themselves; weights from
-:func:`monai_dgm.metrics.intervals.patient_weights` their bootstrap. Two metric sets under the same weights are paired.
+A metric set is a function. It takes weights (B, N): how many times each of N images is in each of B resamples. It
+returns its metrics by name, each (B,), NaN where undefined. Weights of one give the metrics themselves; weights from
+:func:`monai_dgm.metrics.intervals.patient_weights` give their bootstrap. Two metric sets under the same weights are
+paired.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MetricSet = Callable[[Weights], Mapping[str, FloatArray]]
 
 
 def metric_values(metrics: MetricSet, num_images: int) -> dict[str, float]:
-    """Every metric on the images as they are."""
+    """Every metric on the N images without resampling."""
     return {name: float(value[0]) for name, value in metrics(np.ones((1, num_images), dtype=np.float32)).items()}
 
 
@@ -38,12 +39,12 @@ def metric_rows(
     """Every metric with its 95 % interval by bootstrap over patients.
 
     Args:
-        metrics: of N images.
+        metrics: metric set of N images.
         patients: patient of each of the N images.
-        num_bootstrap: resamples of the patients.
+        num_bootstrap: number of resamples of the patients.
         seed: of the resampling.
-        group: which images these are, for the rows.
-        notes: remarks by name of the metric.
+        group: name of the images, for the rows.
+        notes: notes by name of the metric.
 
     Returns:
         One row per metric, in the order of the metric set.
@@ -59,18 +60,18 @@ def metric_rows(
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """One metric over K splits.
+    """One metric over K splits (trainings).
 
     Attributes:
-        name: of the metric.
-        values: of each split, NaN where undefined.
-        mean: over the splits where it is defined.
+        name: name of the metric.
+        values: value of each split, NaN where undefined.
+        mean: mean over the splits where the metric is defined.
         sd: their standard deviation (ddof = 1); NaN for fewer than two.
         low: lower bound of the mean's 95 % interval, by bootstrap over the patients of all splits.
         high: upper bound.
-        num_images: evaluated images of all splits; one that is in several test sets counts in each.
-        num_patients: different patients.
-        note: where a split is missing.
+        num_images: evaluated images of all splits; an image in several test sets is counted in each.
+        num_patients: number of different patients.
+        note: says in how many splits the metric is undefined.
     """
 
     name: str
@@ -85,23 +86,23 @@ class SplitSummary:
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (ddof = 1) of the finite values; NaN for none, and the latter for a single one."""
+    """Mean and standard deviation (ddof = 1) of the finite values; NaN where there are too few of them."""
     finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     mean = float(finite.mean()) if finite.size else math.nan
     return mean, float(finite.std(ddof=1)) if finite.size > 1 else math.nan
 
 
 def mean_over_splits(metrics: Sequence[MetricSet], sizes: Sequence[int]) -> MetricSet:
-    """The mean over splits as one metric set of all their images, one split after the other.
+    """The mean over splits as one metric set over all their images, one split after the other.
 
-    Feed two of these to :func:`monai_dgm.metrics.comparison.paired_differences` to compare two methods over all splits.
+    Pass two of these to :func:`monai_dgm.metrics.comparison.paired_differences` to compare two methods over all splits.
 
     Args:
-        metrics: of each split.
-        sizes: number of images of each split.
+        metrics: metric set of each split.
+        sizes: number of images in each split.
 
     Returns:
-        Metrics that every split has; NaN in a resample where one of the splits is NaN.
+        a metric set of the metrics that every split has; NaN in a resample in which one of the splits is NaN.
     """
     stops = np.cumsum([0, *sizes])
 
@@ -119,21 +120,26 @@ def summarise_splits(
     num_bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict[str, SplitSummary]:
-    """Every metric that all splits share, by name.
+    """Mean, standard deviation and interval over splits of every metric that all splits have, by name.
+
+    The standard deviation says how much trainings vary, the interval how much test patients do; the paper prints the
+    standard deviation alone. Splits may share a test set, as the paper's do, or have one each, as five folds do. The
+    metric of each split is computed separately and then averaged: scores of different networks are never ranked
+    together.
 
     Args:
-        metrics: of each of K splits, at least one.
-        patients: of each split, the patient of each of its images. A patient who is in several splits is drawn for all
-            of them at once.
-        num_bootstrap: resamples of the patients.
+        metrics: metric set of each of K splits, at least one.
+        patients: for each split, the patient of each of its images. A patient who is in several splits is drawn for
+            all of them together.
+        num_bootstrap: number of resamples of the patients.
         seed: of the resampling.
 
     Returns:
-        Summaries. A split whose metric is NaN is left out of mean and deviation, the note says so, and there is no
-        interval.
+        summaries. A split whose metric is NaN is left out of mean and standard deviation; the note says so, and low and
+        high are NaN.
 
     Raises:
-        ValueError: no split, or different numbers of metrics and patients.
+        ValueError: no split, or not one list of patients per split.
     """
     if not metrics or len(metrics) != len(patients):
         raise ValueError(f"metrics: expected one per split, got {len(metrics)} for {len(patients)} splits")

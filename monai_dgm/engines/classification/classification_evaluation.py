@@ -1,4 +1,4 @@
-"""Scores and metrics of a classifier as files: the threshold from validation, the metrics of the test images."""
+"""Evaluation of a classifier: scores of single images, the threshold from validation, metrics of the test images."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class ClassificationResult:
     Attributes:
         image_id: unique name of the image.
         patient_id: images that share it are resampled together.
-        source, view, sex: "unknown" where the data does not say.
-        category: "normal", "lung_opacity" or "other_abnormal"; "unknown" where the data does not say.
-        label: of the task, 0 or 1.
+        source, view, sex: "unknown" where the data does not give them.
+        category: "normal", "lung_opacity" or "other_abnormal"; "unknown" where the data does not give them.
+        label: label of the task, 0 or 1.
         score: probability of label 1, in [0, 1].
     """
 
@@ -68,10 +68,11 @@ class ClassificationResult:
 
 
 class ClassificationScores(Metric):
-    """Scores of a data set, kept with what it knows of each image; its value is their AUC (NaN for a single label).
+    """Ignite metric that collects the scores of a data set; its value is their AUC (NaN for a single label).
 
     Args:
-        dataset: that the evaluator runs over, in its order; the evaluator's output has ``pred`` (logits) and ``label``.
+        dataset: data set of the evaluator, which must run over it in its order. The evaluator's output has ``pred``
+            (logits) and ``label``.
     """
 
     def __init__(self, dataset: DecomposedDataset, device: str = "cpu") -> None:
@@ -80,15 +81,15 @@ class ClassificationScores(Metric):
         super().__init__(output_transform=lambda output: (output["pred"], output["label"]), device=device)
 
     def reset(self) -> None:
-        """Forget all scores."""
+        """Remove all scores."""
         self._scores = []
 
     def update(self, output: Sequence[Tensor]) -> None:
-        """Take in logits and labels (B, 1) of a batch.
+        """Add the logits and labels (B, 1) of a batch.
 
         Raises:
             InputError: logits that are not finite.
-            ValueError: labels that are not those of the data set's next images.
+            ValueError: labels that differ from those of the data set's next images.
         """
         logits, labels = (values.detach().double().flatten().cpu() for values in output)
         first = len(self._scores)
@@ -99,18 +100,18 @@ class ClassificationScores(Metric):
         self._scores += torch.sigmoid(logits).tolist()
 
     def compute(self) -> float:
-        """AUC."""
+        """AUC of the scores so far, in [0, 1]."""
         return auc(self.dataset.labels[: len(self._scores)].numpy(), self._scores)
 
     @property
     def results(self) -> list[ClassificationResult]:
-        """Every scored image, in the order of the data set."""
-        return [_result_of(self.dataset.items[place], place, score) for place, score in enumerate(self._scores)]
+        """All scored images, in the order of the data set."""
+        return [_result_of(self.dataset.items[index], index, score) for index, score in enumerate(self._scores)]
 
 
-def _result_of(item: dict[str, Any], place: int, score: float) -> ClassificationResult:
+def _result_of(item: dict[str, Any], index: int, score: float) -> ClassificationResult:
     known = {name: str(item.get(name) or "unknown") for name in ("source", "view", "sex", "category")}
-    names = {"image_id": str(item.get("image_id", place)), "patient_id": str(item.get("patient_id", place))}
+    names = {"image_id": str(item.get("image_id", index)), "patient_id": str(item.get("patient_id", index))}
     return ClassificationResult(**names, **known, label=int(item["label"]), score=score)
 
 
@@ -126,7 +127,7 @@ NOTES = {
 
 
 def write_scores(results: Sequence[ClassificationResult], path: str | os.PathLike[str]) -> None:
-    """Write a CSV with a row per image and the fields of :class:`ClassificationResult` as columns."""
+    """Write a CSV file with one row per image and the fields of :class:`ClassificationResult` as columns."""
     names = [field.name for field in dataclasses.fields(ClassificationResult)]
     with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, names)
@@ -135,10 +136,10 @@ def write_scores(results: Sequence[ClassificationResult], path: str | os.PathLik
 
 
 def read_scores(path: str | os.PathLike[str]) -> list[ClassificationResult]:
-    """Results written by :func:`write_scores`.
+    """Read results written by :func:`write_scores`.
 
     Raises:
-        InputError: no such file, or another one.
+        InputError: no such file, or a file of another kind.
     """
     try:
         with open(path, newline="", encoding="utf-8") as stream:
@@ -154,17 +155,17 @@ def read_scores(path: str | os.PathLike[str]) -> list[ClassificationResult]:
 def metric_table(
     results: Sequence[ClassificationResult], threshold: float, task: str, num_bootstrap: int = 1000
 ) -> list[dict[str, Any]]:
-    """Every metric, of both classes as the positive one, over all images and within each source.
+    """All metrics, with each of the two classes as the positive one, over all images and within each group.
 
     Args:
         results: of the test images.
-        threshold: from validation.
-        task: of :data:`monai_dgm.engines.classification.tasks.TASKS`; names the classes.
-        num_bootstrap: resamples of the intervals.
+        threshold: chosen on validation images.
+        task: of :data:`monai_dgm.engines.classification.tasks.TASKS`; gives the names of the classes.
+        num_bootstrap: number of resamples of the intervals.
 
     Returns:
         rows with "metric", "positive", "group" ("all" or "source:<name>"), "value", "low", "high", "std" (None
-        where undefined), "num_images", "num_patients", "note". AUC is the same for both classes and comes once.
+        where undefined), "num_images", "num_patients", "note". AUC is the same for both classes and has one row.
     """
     table = []
     for group, members in groups_of(results).items():
@@ -197,22 +198,22 @@ def write_evaluation(
     model_file: str | os.PathLike[str] | None = None,
     num_bootstrap: int = 1000,
 ) -> dict[str, Any]:
-    """Write ``report/scores_validation.csv``, ``scores_test.csv`` and ``metrics.json``, and print the main metrics.
+    """Write ``report/scores_validation.csv``, ``scores_test.csv`` and ``metrics.json``, and log the main metrics.
 
     Args:
-        validation: chooses the threshold.
-        test: what the metrics are of.
-        output_dir: ``report/`` is made in it.
-        settings: of the classifier, with "task".
-        tested_on: the data in words.
-        model_file: weights; their name and SHA-256 go into the file.
-        num_bootstrap: resamples of the intervals.
+        validation: results from which the threshold is chosen.
+        test: results from which the metrics are computed.
+        output_dir: folder in which ``report/`` is made.
+        settings: of the classifier; "task" is needed.
+        tested_on: description of the test data.
+        model_file: weights; their name and SHA-256 are written into the file.
+        num_bootstrap: number of resamples of the intervals.
 
     Returns:
-        what metrics.json holds.
+        content of metrics.json.
 
     Raises:
-        InputError: validation images of a single label.
+        InputError: validation images of one label only.
     """
     task, folder = str(settings["task"]), Path(output_dir) / "report"
     labels, scores = [result.label for result in validation], [result.score for result in validation]
@@ -230,12 +231,12 @@ def write_evaluation(
     write_scores(test, folder / SCORES_FILES["test"])
     with atomic_write(folder / METRICS_FILE) as partial:
         partial.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    _tell(rows, TASKS[task][0])
+    _log_main_metrics(rows, TASKS[task][0])
     print(f"metrics: {folder / METRICS_FILE}", flush=True)
     return metrics
 
 
-def _tell(rows: Sequence[Mapping[str, Any]], positive: str) -> None:
+def _log_main_metrics(rows: Sequence[Mapping[str, Any]], positive: str) -> None:
     for row in rows:
         main = row["metric"] == "auc" or (row["group"] == "all" and row["positive"] == positive)
         if main and row["value"] is not None:
@@ -243,11 +244,11 @@ def _tell(rows: Sequence[Mapping[str, Any]], positive: str) -> None:
 
 
 def save_metrics_to_settings(model_file: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
-    """Add threshold and metrics (all images, label 1 positive) to the JSON file beside the weights.
+    """Add the threshold and the metrics (all images, label 1 positive) to the JSON file beside the weights.
 
     Args:
         model_file: the weights.
-        metrics: from :func:`write_evaluation`.
+        metrics: result of :func:`write_evaluation`.
     """
     positive = ("either", TASKS[str(metrics["settings"]["task"])][0])
     rows = [row for row in metrics["rows"] if row["group"] == "all" and row["positive"] in positive]

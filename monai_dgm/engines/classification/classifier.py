@@ -1,4 +1,4 @@
-"""Trained classifiers from their files."""
+"""Trained classifiers: loading them from their files, and using their probabilities as soft labels."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = [
 
 
 def load_classifier(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
-    """A classifier from its weights, in evaluation mode, of the architecture that the JSON file beside them says.
+    """Load a classifier in evaluation mode; its architecture is read from the JSON file beside the weights.
 
     Args:
-        path: ``.pt`` or ``.safetensors``.
-        device: where to put it.
+        path: weights, ``.pt`` or ``.safetensors``.
+        device: device of the network.
 
     Returns:
-        from the channels of its settings, (B, C, S, S), to logits (B, 1).
+        the network, from (B, C, S, S) with the channels of its settings to logits (B, 1).
 
     Raises:
         InputError: no such file, or weights of another network.
-        ValueError: settings with an architecture that there is not.
+        ValueError: settings with an unknown architecture.
     """
     settings = read_model_settings(path)
     channels = settings.get("channels", ["image", "residue"])
@@ -42,15 +42,15 @@ def load_classifier(path: str | os.PathLike[str], device: torch.device | str = "
 
 
 class SoftLabels:
-    """A batch transform: labels become (1 - weight) label + weight p, with the teachers' mean probability p.
+    """Batch transform: labels become (1 - weight) label + weight p, where p is the mean probability of the teachers.
 
-    The cross-entropy with such a label is the weighted sum of those with the label and with p.
+    The cross-entropy with such a label is the weighted sum of those with the label and with p (Hinton et al., 2015).
 
     Args:
-        teachers: each from (B, C, S, S) to logits (B, 1), in evaluation mode; none leave labels as they are.
+        teachers: networks from (B, C, S, S) to logits (B, 1), in evaluation mode; none leave the labels as they are.
         weight: in [0, 1].
-        autocast: dtype that teachers run in; None for full precision.
-        mirrored: whether teachers look at the mirror image as well, and the mean of both is what they say.
+        autocast: dtype of the teachers; None for full precision.
+        mirrored: whether teachers also see the mirror image; p is then the mean of both.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class SoftLabels:
 def load_teachers(
     teacher_path: str | Sequence[str] | None, task: str, channels: Sequence[str], device: torch.device | str = "cpu"
 ) -> list[nn.Module]:
-    """Trained classifiers of the same task and channels, frozen; none where ``teacher_path`` is None.
+    """Load trained classifiers of the same task and channels, frozen; an empty list if ``teacher_path`` is None.
 
-    Their image size may be another one: what they see are the images of the training.
+    They may have been trained at another image size; they get the images of this training.
 
     Args:
-        teacher_path: weights of one, or a list of several.
+        teacher_path: weights of one teacher, or a list of several.
         task: "abnormality" or "opacity".
-        channels: of each.
-        device: where to put them.
+        channels: input channels of each teacher.
+        device: device of the networks.
 
     Raises:
-        InputError: no weights of a classifier, or of one with another task or other channels.
+        InputError: weights that are not those of a classifier with this task and these channels.
     """
     teachers = []
     for path in _paths(teacher_path):
@@ -108,7 +108,7 @@ def load_teachers(
 
 
 def teachers_sha256(teacher_path: str | Sequence[str] | None) -> list[str | None]:
-    """SHA-256 of each teacher's weights, for the settings of the classifier that learns from them.
+    """SHA-256 of the weights of each teacher, for the settings of the classifier that is trained.
 
     Raises:
         InputError: no such file.

@@ -1,4 +1,4 @@
-"""Detections and metrics of a detector as files: the threshold from validation, the metrics of the test images."""
+"""Evaluation of a detector: detections as files, baselines, the threshold from validation, metrics of the test."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ FloatArray = NDArray[np.float32]
 
 
 def prior_boxes(boxes: Sequence[FloatArray], size: int) -> tuple[FloatArray, FloatArray]:
-    """Boxes of the mean-box prior: around the parts where many training images have an opacity.
+    """Boxes of the mean-box prior: around the regions where many training images have an opacity.
 
     Args:
-        boxes: of each training image with opacities, (N, 4) in model coordinates.
+        boxes: boxes (N, 4) of each training image, in model coordinates.
         size: side S of the model input.
 
     Returns:
-        boxes float32 (M, 4) and scores float32 (M,), the mean of the prior within. The level of the prior that cuts
-        the parts out is the one with the best AP40 on the training images.
+        boxes float32 (M, 4) and scores float32 (M,), the mean of the prior in the region. The regions are those above
+        the level with the best AP40 on the training images.
     """
     marked = [own for own in boxes if len(own)]
     prior = fit_mean_box_prior([rasterise_boxes(own, (size, size)) for own in marked])
@@ -84,17 +84,17 @@ def _average_precision(found: tuple[FloatArray, FloatArray], truth: Sequence[Flo
 
 
 def prior_results(results: Sequence[DetectionResult], training: OpacityBoxDataset) -> list[DetectionResult]:
-    """``results`` with the boxes of the mean-box prior of a training set in the place of what was detected."""
+    """Copies of ``results`` with the boxes of a training set's mean-box prior as detections."""
     boxes, scores = prior_boxes([own.numpy() for own in training.boxes], training.size)
     return [replace(result, boxes=boxes, scores=scores) for result in results]
 
 
 def saliency_results(results: Sequence[DetectionResult], dataset: OpacityBoxDataset) -> list[DetectionResult]:
-    """``results`` with the boxes around what is salient in the residue, as the decomposition bundle shows them.
+    """Copies of ``results`` with boxes around salient parts of the residue as detections.
 
     Args:
-        results: of all images of ``dataset``, in its order.
-        dataset: with residues.
+        results: results of all images of ``dataset``, in its order.
+        dataset: data set with residues.
     """
     found = []
     for index, result in enumerate(results):
@@ -123,12 +123,12 @@ NOTES = {
 
 
 def write_detections(results: Sequence[DetectionResult], sources: Sequence[str], path: str | os.PathLike[str]) -> None:
-    """Write what was found and what is true as JSON, for metrics over several splits and paired tests.
+    """Write detected and true boxes as JSON, for metrics over several splits and paired tests.
 
     Args:
-        results: in model coordinates.
-        sources: of each.
-        path: of the file.
+        results: detections in model coordinates.
+        sources: source of each image.
+        path: file to write.
     """
     rows = [
         {
@@ -145,10 +145,10 @@ def write_detections(results: Sequence[DetectionResult], sources: Sequence[str],
 
 
 def read_detections(path: str | os.PathLike[str]) -> tuple[list[DetectionResult], list[str]]:
-    """Results and sources written by :func:`write_detections`.
+    """Read results and sources written by :func:`write_detections`.
 
     Raises:
-        InputError: no such file, or another one.
+        InputError: no such file, or a file of another kind.
     """
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))["images"]
@@ -167,8 +167,8 @@ def baseline_results(test: OpacityDetections, training: OpacityBoxDataset) -> di
     """Baselines by name: the mean-box prior of the training set, and saliency boxes where there are residues.
 
     Args:
-        test: detections in the whole data set.
-        training: what the detector was trained on.
+        test: detections in all images of the test set.
+        training: training set of the detector.
     """
     baselines = {"mean_box_prior": prior_results(test.results, training)}
     if "residue" in test.dataset.channels:
@@ -183,14 +183,14 @@ def metric_table(
     method: str = "detector",
     num_bootstrap: int = 1000,
 ) -> list[dict[str, Any]]:
-    """Every metric over all images and within each group.
+    """All metrics over all images and within each group.
 
     Args:
         results: of the test images.
-        origins: of each, from :func:`monai_dgm.metrics.case_results.origin_of`.
-        score_threshold: of the operating point; None calls every detection.
-        method: what the metrics are of.
-        num_bootstrap: resamples of the intervals.
+        origins: origin of each image, from :func:`monai_dgm.metrics.case_results.origin_of`.
+        score_threshold: of the operating point; None counts every detection.
+        method: name of the method, for the rows.
+        num_bootstrap: number of resamples of the intervals.
 
     Returns:
         rows with "method", "metric", "group" (of :func:`monai_dgm.metrics.case_results.groups_of`), "value", "low",
@@ -214,21 +214,21 @@ def write_evaluation(
     num_bootstrap: int = 1000,
     false_positive_rate: float = FALSE_POSITIVE_RATE,
 ) -> dict[str, Any]:
-    """Write ``report/detections_validation.json``, ``detections_test.json`` and ``metrics.json``; print the main ones.
+    """Write ``report/detections_validation.json``, ``detections_test.json`` and ``metrics.json``.
 
     Args:
-        validation: its detections choose the score threshold.
-        test: what the metrics are of.
-        output_dir: ``report/`` is made in it.
+        validation: detections from which the score threshold is chosen.
+        test: detections from which the metrics are computed.
+        output_dir: folder in which ``report/`` is made.
         settings: of the detector.
-        tested_on: the data in words.
-        model_file: weights; their name and SHA-256 go into the file.
-        training: the training set, for baselines; None for none.
-        num_bootstrap: resamples of the intervals.
-        false_positive_rate: an image on validation, at the score threshold.
+        tested_on: description of the test data.
+        model_file: weights; their name and SHA-256 are written into the file.
+        training: training set, for the baselines; None for no baselines.
+        num_bootstrap: number of resamples of the intervals.
+        false_positive_rate: false positives per validation image at the score threshold.
 
     Returns:
-        what metrics.json holds.
+        content of metrics.json.
     """
     folder = Path(output_dir) / "report"
     threshold = score_for_rate(match_detections(validation.results), false_positive_rate, LOCALISED)
@@ -252,7 +252,7 @@ def write_evaluation(
     write_detections(validation.results, _sources(validation), folder / DETECTIONS_FILES["validation"])
     write_detections(test.results, _sources(test), folder / DETECTIONS_FILES["test"])
     write_results(folder / METRICS_FILE, metrics)
-    _tell(rows)
+    _log_main_metrics(rows)
     print(f"metrics: {folder / METRICS_FILE}", flush=True)
     return metrics
 
@@ -268,7 +268,7 @@ def _curves(metrics: DetectionMetrics) -> dict[str, Any]:
         for iou, curve in zip(metrics.iou_thresholds, metrics.precision, strict=True)
     }
     froc = metrics.froc
-    steps = np.flatnonzero(np.diff(froc.sensitivity, prepend=-1.0))  # the points between find nothing more
+    steps = np.flatnonzero(np.diff(froc.sensitivity, prepend=-1.0))  # points without a new hit are left out
     names = {"false_positives": froc.false_positives, "sensitivity": froc.sensitivity, "threshold": froc.threshold}
     return {
         "recall": [finite(value, 6) for value in metrics.recall],
@@ -277,18 +277,18 @@ def _curves(metrics: DetectionMetrics) -> dict[str, Any]:
     }
 
 
-def _tell(rows: Sequence[Mapping[str, Any]]) -> None:
+def _log_main_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["group"] == "all" and row["metric"] in MAIN_METRICS and row["value"] is not None:
             logger.info("%s, %s: %s", row["method"], row["metric"], describe_row(row))
 
 
 def save_metrics_to_settings(model_file: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
-    """Add score threshold and metrics (all images) to the JSON file beside the weights.
+    """Add the score threshold and the metrics (all images) to the JSON file beside the weights.
 
     Args:
         model_file: the weights.
-        metrics: from :func:`write_evaluation`.
+        metrics: result of :func:`write_evaluation`.
     """
     rows = [row for row in metrics["rows"] if row["group"] == "all" and row["method"] == "detector"]
     add_to_settings(
