@@ -124,10 +124,10 @@ def localisation_rows(
 ) -> list[MetricRow]:
     """Metrics of |a| on the images with an opacity area, then of each baseline where it can be computed.
 
-    ``residue_pixel_ap`` ranks the pixels of all these images together; ``residue_pixel_ap_image_mean`` ranks the pixels
-    of each image separately and averages. The note of a baseline's row compares it with the residue on the same images in
-    the same resamples, and a row ``<metric>/above_<baseline>`` has the difference with its interval. Metrics that
-    begin with ``removed`` are of what y' took away instead of |a|.
+    ``residue_pixel_ap`` ranks the pixels of all these images together; ``residue_pixel_ap_image_mean`` ranks those of
+    each image separately and averages. The note of a baseline's row compares it with the residue on the same images in
+    the same resamples, and a row ``<metric>/above_<baseline>`` has the difference with its interval. Metrics whose name
+    begins with ``removed`` are of what y' took away instead of |a|.
 
     Args:
         cohort: results with their resamples.

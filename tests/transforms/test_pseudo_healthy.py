@@ -35,11 +35,8 @@ def test_every_abnormal_image_becomes_its_normal_twin_at_probability_1() -> None
 
 def test_probability_0_needs_no_decomposer_and_changes_nothing() -> None:
     out = RandPseudoHealthy(0.0, channels=("residue",))(b := batch([0, 1]))
-    assert (
-        torch.equal(out["image"], b["image"])
-        and torch.equal(out["label"], b["label"])
-        and not out["pseudo_healthy"].any()
-    )
+    assert torch.equal(out["image"], b["image"]) and torch.equal(out["label"], b["label"])
+    assert not out["pseudo_healthy"].any()
 
 
 def test_about_the_asked_share_and_the_same_ones_for_the_same_state() -> None:
