@@ -148,7 +148,7 @@ def test_no_route_loses_as_much_as_the_tolerance(route: str, random_case: Any) -
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_what_the_reader_left_alone_is_the_models_box_again(route: str, random_case: Any) -> None:
+def test_an_unchanged_box_is_the_models_box_again(route: str, random_case: Any) -> None:
     back, _ = ROUTES[route]
     for seed in SEEDS:
         placement, boxes = case(seed, random_case)
@@ -232,7 +232,7 @@ console.log(JSON.stringify({ sent, after: boxes.read(shown) }));
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")
-def test_the_viewers_script_keeps_to_the_tolerance_it_is_told(repository: Path, tmp_path: Path) -> None:
+def test_the_viewers_script_uses_the_servers_tolerance(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "run.js").write_text(SCRIPT)
     files = [str(repository / "apps/radiology_dgm/ohif" / name) for name in ("2-geometry.js", "3-boxes.js")]
     done = subprocess.run(["node", str(tmp_path / "run.js"), *files], capture_output=True, text=True, check=True)
