@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
 LABEL_VENV := .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
 # The second version of pydicom that the readers are tested with; the environment has the one that MONAI Label takes.
@@ -20,7 +21,7 @@ PORT ?= 8000
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test coverage test-slow test-pydicom3 test-label label label-pacs ohif lint format clean
+.PHONY: help environment train test coverage test-slow test-pydicom3 test-label label label-pacs ohif docs lint format clean
 
 help:
 	@echo "make train      environment, training on the embedded sample, report"
@@ -30,8 +31,9 @@ help:
 	@echo "make test-pydicom3 environment, the tests of the readers with pydicom 3"
 	@echo "make test-label environment with MONAI Label, the tests of its app"
 	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on the embedded sample; PORT=8000"
-	@echo "make label-pacs the label app over an Orthanc of its own with the embedded sample, and the OHIF viewer"
+	@echo "make label-pacs the label app on a new Orthanc with the embedded sample, and the OHIF viewer"
 	@echo "make ohif       fetch the OHIF viewer from npm for the label app"
+	@echo "make docs       environment, the documentation site in site/, its notebooks executed and its links checked"
 	@echo "make lint       environment, ruff and mypy"
 	@echo "make format     environment, ruff's fixes and formatting"
 	@echo "make clean      remove the environment and the tools' caches (outputs stay)"
@@ -70,7 +72,7 @@ $(PYDICOM3_FOLDER)/.installed: $(INSTALLED) Makefile
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PYDICOM3_FOLDER) pydicom==$(PYDICOM3)
 	touch $@
 
-# MONAI Label brings some gigabytes that nothing else needs, so it has an environment of its own.
+# MONAI Label requires some gigabytes that nothing else needs, so it has a separate environment.
 test-label: $(LABEL_INSTALLED)
 	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps $(ARGS)
 
@@ -84,12 +86,22 @@ label: $(LABEL_INSTALLED)
 	$(LABEL_VENV)/bin/python apps/radiology_dgm/start.py --port $(PORT) $(if $(STUDIES),--studies '$(STUDIES)') $(ARGS)
 
 label-pacs: $(LABEL_INSTALLED)
-	-$(MAKE) --no-print-directory ohif # other viewers do without
+	-$(MAKE) --no-print-directory ohif # may fail: other viewers work without it
 	$(LABEL_VENV)/bin/python apps/radiology_dgm/pacs.py --port $(PORT) $(ARGS)
 
-# The prebuilt viewer, its version and its checksum pinned; nothing of it is run or built here.
+# The prebuilt viewer, with pinned version and checksum; no code of it is run or built here.
 ohif:
 	@$(PYTHON) apps/radiology_dgm/fetch_ohif.py
+
+# The notebooks of docs/tutorials run while the site is built (a few minutes); a broken link or reference fails.
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python docs/result_tables.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m pip check
+	touch $@
 
 # All three speak before it fails.
 lint: $(INSTALLED)

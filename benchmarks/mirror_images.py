@@ -21,11 +21,11 @@ from torch import nn
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.classification.classifier import load_classifier
-from monai_dgm.engines.classification.data import task_splits
+from monai_dgm.engines.classification.tasks import task_splits
 from monai_dgm.engines.weights import read_model_settings
-from monai_dgm.metrics.across_splits import summarise_splits
 from monai_dgm.metrics.classification import classification_metric_set
 from monai_dgm.metrics.comparison import paired_differences
+from monai_dgm.metrics.metric_sets import summarise_splits
 
 Scores = NDArray[np.float64]
 

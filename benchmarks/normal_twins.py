@@ -19,13 +19,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_dgm.engines.classification.evaluation import SCORES_FILES, read_scores
-from monai_dgm.engines.classification.predictions import ClassificationResult
+from monai_dgm.engines.classification.classification_evaluation import SCORES_FILES, ClassificationResult, read_scores
 from monai_dgm.engines.metric_rows import METRICS_FILE
-from monai_dgm.metrics.across_splits import mean_over_splits, summarise_splits
 from monai_dgm.metrics.classification import classification_metric_set
 from monai_dgm.metrics.comparison import paired_differences
-from monai_dgm.metrics.metric_sets import MetricSet
+from monai_dgm.metrics.metric_sets import MetricSet, mean_over_splits, summarise_splits
 
 BUNDLE = "bundles/opacity_classification"
 VARIANTS: dict[str, dict[str, float]] = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from monai_dgm.engines.classification.data import TASKS
+from monai_dgm.engines.classification.tasks import TASKS
 from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES, listed_boxes, write_decomposition
 from monai_dgm.engines.file_run import SCORES_FILE, FileRun
 from monai_dgm.engines.files import describe_model, writing

@@ -1,4 +1,4 @@
-"""What all figures of a model's test share: rows for JSON, the note beside the weights."""
+"""Rows of metrics for JSON files, and the metrics in the settings file beside a model's weights."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ METRICS_FILE = "metrics.json"
 
 
 def finite(value: float, digits: int | None = None) -> float | None:
-    """``value``, rounded where ``digits`` are given; None where it is NaN or infinite, which JSON does not know."""
+    """``value``, rounded to ``digits`` if given; None where it is NaN or infinite, which JSON cannot represent."""
     if not math.isfinite(value):
         return None
     return value if digits is None else round(float(value), digits)
 
 
 def metric_row(row: MetricRow) -> dict[str, Any]:
-    """A row for JSON: "metric", "group", "value", "low", "high", "std", "num_images", "num_patients", "note".
+    """A row as JSON values: "metric", "group", "value", "low", "high", "std", "num_images", "num_patients", "note".
 
     Numbers are None where they are not defined.
     """
@@ -46,13 +46,13 @@ def metric_row(row: MetricRow) -> dict[str, Any]:
 
 
 def describe_row(row: Mapping[str, Any]) -> str:
-    """Value, interval and number of images of a :func:`metric_row` in words; its value is not None."""
+    """Value, interval and number of images of a :func:`metric_row` as text; the value must not be None."""
     bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
     return f"{row['value']:.3f}{bounds}, {row['num_images']} images"
 
 
 def main_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the note beside the weights says of a figure: "value", "low", "high", "num_images"."""
+    """The parts of a row that the settings file beside the weights has: "value", "low", "high", "num_images"."""
     return {name: row[name] for name in ("value", "low", "high", "num_images")}
 
 
@@ -62,12 +62,12 @@ def evaluation_origin(
     notes: Mapping[str, str],
     model_file: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """The beginning of a ``metrics.json``: "version", "model" (name and SHA-256), "settings", "tested_on", "notes".
+    """The first entries of a ``metrics.json``: "version", "model" (name and SHA-256), "settings", "tested_on", "notes".
 
     Args:
         settings: of the model.
-        tested_on: the data in words.
-        notes: what the figures are, by name.
+        tested_on: description of the test data.
+        notes: descriptions of the metrics, by name.
         model_file: weights, or None.
 
     Raises:
@@ -83,7 +83,7 @@ def evaluation_origin(
 
 
 def add_to_settings(model_file: str | os.PathLike[str], **notes: Any) -> None:
-    """Add ``notes`` to the JSON file beside a model's weights; what has the same name is replaced.
+    """Add ``notes`` to the JSON file beside a model's weights; entries of the same name are replaced.
 
     Args:
         model_file: the weights.

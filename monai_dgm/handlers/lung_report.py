@@ -95,12 +95,12 @@ def draw_masks(metrics: LungMetrics, number: int = 12) -> NDArray[np.uint8]:
     Returns:
         RGB picture, uint8 (rows, columns, 3).
     """
-    order = sorted(range(len(metrics.records)), key=lambda index: metrics.records[index].dice)
+    order = sorted(range(len(metrics.results)), key=lambda index: metrics.results[index].dice)
     number = min(number, len(order))
     worst, rest = order[: number // 2], order[number // 2 :]
     steps = np.linspace(0, len(rest) - 1, number - len(worst)).round().astype(int)
     chosen = [*worst, *(rest[step] for step in dict.fromkeys(steps.tolist()))]
-    panels = [_panel(metrics.dataset[index]["image"][0].numpy(), metrics.records[index]) for index in chosen]
+    panels = [_panel(metrics.dataset[index]["image"][0].numpy(), metrics.results[index]) for index in chosen]
     panels += [np.zeros_like(panels[0])] * (-len(panels) % COLUMNS)
     return np.concatenate([np.concatenate(panels[i : i + COLUMNS], 1) for i in range(0, len(panels), COLUMNS)])
 

@@ -60,7 +60,7 @@ class PanelHandler:
         """Write the picture of this epoch."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training with panels needs it
 
-        panels = [panel_from_result(result) for result in choose_results(self.metrics.records, self.count)]
+        panels = [panel_from_result(result) for result in choose_results(self.metrics.results, self.count)]
         png = panel_figure(panels, self.output_dir / f"panel_{engine.state.epoch:04d}.png")
         picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         with SummaryWriter(str(self.output_dir)) as writer:

@@ -83,7 +83,7 @@ class ReportWriter:
     def __call__(self, engine: Engine) -> None:
         """Write all files and log the metrics of the group "all"."""
         rows = self.metrics.rows
-        panels = [panel_from_result(result) for result in choose_results(self.metrics.records, self.num_panels)]
+        panels = [panel_from_result(result) for result in choose_results(self.metrics.results, self.num_panels)]
         write_rows(rows, self.folder)
         panel_figure(panels, self.folder / "panels.png")
         page = write_report(

@@ -4,14 +4,14 @@ from .case_results import MetricRow as MetricRow
 from .classification import ClassificationMetrics as ClassificationMetrics
 from .classification import classification_metrics as classification_metrics
 from .comparison import PairedDifference as PairedDifference
+from .comparison import delong_test as delong_test
 from .comparison import paired_differences as paired_differences
 from .decomposition import evaluate_decomposition as evaluate_decomposition
-from .delong import delong_test as delong_test
 from .detection import DetectionMetrics as DetectionMetrics
+from .detection import FrocCurve as FrocCurve
 from .detection import detection_metrics as detection_metrics
+from .detection import froc_curve as froc_curve
 from .detection_matching import DetectionResult as DetectionResult
-from .froc import FrocCurve as FrocCurve
-from .froc import froc_curve as froc_curve
 from .intervals import Interval as Interval
 from .intervals import patient_weights as patient_weights
 

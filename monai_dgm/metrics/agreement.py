@@ -1,4 +1,4 @@
-"""Is the residue what the normal image lacks, and does it grow with the opacity? Figures beside its place."""
+"""Is the residue what the normal image lacks, and does it grow with the opacity? Metrics beside its place."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monai_dgm.metrics.case_results import DecompositionResult, MetricRow
-from monai_dgm.metrics.cohort import Cohort
+from monai_dgm.metrics.case_results import Cohort, DecompositionResult, MetricRow
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.saliency import smoothing_sigma
 
@@ -17,14 +16,14 @@ FloatArray = NDArray[np.float64]
 FEWEST = 10  # images under which a correlation or a third is not printed
 
 
-def identity_error(record: DecompositionResult) -> float:
+def identity_error(result: DecompositionResult) -> float:
     """Mean |z - y' - a| over the pixels: 0 where residue and normal image add up to the radiograph."""
-    return float(np.abs(record.image - record.normal - record.residue).mean())
+    return float(np.abs(result.image - result.normal - result.residue).mean())
 
 
-def removed_score(record: DecompositionResult) -> NDArray[np.float32]:
+def removed_score(result: DecompositionResult) -> NDArray[np.float32]:
     """What y' took away, float32 (S, S): z - y' after a Gaussian of sigma S / 64, its positive part."""
-    removed = ndimage.gaussian_filter(record.image - record.normal, smoothing_sigma(max(record.image.shape)))
+    removed = ndimage.gaussian_filter(result.image - result.normal, smoothing_sigma(max(result.image.shape)))
     return np.maximum(removed, 0).astype(np.float32)
 
 
@@ -32,8 +31,8 @@ def identity_rows(cohort: Cohort) -> list[MetricRow]:
     """The identity error of normal and of abnormal images."""
     rows = []
     for name, label in (("normal", 0), ("abnormal", 1)):
-        part = cohort.part(lambda record, label=label: record.label == label)  # type: ignore[misc]
-        if part.records:
+        part = cohort.part(lambda result, label=label: result.label == label)  # type: ignore[misc]
+        if part.results:
             rows.append(part.mean_row(f"identity_error_{name}", part.each(identity_error)))
     return rows
 
@@ -45,27 +44,27 @@ def size_rows(cohort: Cohort, hits: FloatArray) -> list[MetricRow]:
         cohort: images with an opacity area.
         hits: (N,) pointing game of |a| on them.
     """
-    if len(cohort.records) < FEWEST:
+    if len(cohort.results) < FEWEST:
         return []
-    areas = cohort.each(lambda record: float(np.mean(record.opacity_area())))  # type: ignore[arg-type]
-    strength = cohort.each(lambda record: float(np.abs(record.residue).mean()))
+    areas = cohort.each(lambda result: float(np.mean(result.opacity_area())))  # type: ignore[arg-type]
+    strength = cohort.each(lambda result: float(np.abs(result.residue).mean()))
     rows = []
     if all(np.ptp(values) > 1e-6 * np.abs(values).max() for values in (strength, areas)):  # both vary
         value = float(weighted_correlation(strength, areas, np.ones((1, len(areas))))[0])
         samples = weighted_correlation(strength, areas, cohort.weights)
         rows.append(cohort.row("residue_area_correlation", value, samples))
-    smallest = np.array([_smallest_box(record) for record in cohort.records])
+    smallest = np.array([_smallest_box(result) for result in cohort.results])
     index = np.argsort(smallest, kind="stable")[: len(smallest) // 3].tolist()
     rows.append(cohort.take(index).mean_row("pointing_game_smallest_third", hits[index]))
     return rows
 
 
-def _smallest_box(record: DecompositionResult) -> float:
+def _smallest_box(result: DecompositionResult) -> float:
     """Area of the smallest opacity of an image, in pixels; of the whole opacity where there is only a mask."""
-    if record.opacity_boxes is not None and len(record.opacity_boxes):
-        shape = (record.image.shape[0], record.image.shape[1])
-        return float(min(rasterise_boxes(box[None], shape).sum() for box in record.opacity_boxes))
-    area = record.opacity_area()
+    if result.opacity_boxes is not None and len(result.opacity_boxes):
+        shape = (result.image.shape[0], result.image.shape[1])
+        return float(min(rasterise_boxes(box[None], shape).sum() for box in result.opacity_boxes))
+    area = result.opacity_area()
     return 0.0 if area is None else float(area.sum())
 
 

@@ -3,7 +3,7 @@
 The paper says that the residue map shows "the severity levels of the abnormalities" (section 6) and that normal images
 serve "longitudinal disease study" (abstract), without a formula. Two readings are given here, each over both lungs, a
 lung, and a third of a lung's height: the area of the saliency mask, and the residue summed over the pixels. Both are
-measures of what the network took for disease, not validated against any clinical score.
+measures of what the network takes for disease; they are not validated against any clinical score.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class RegionBurden:
     Attributes:
         area: of the region, in the burden's unit.
         salient_area: part of it that is salient.
-        integrated: sum of |a| times pixel area: an area, as if the residue were all of strength 1. At least 0.
-        integrated_signed: the same of a: what disease adds less what it takes away.
+        integrated: sum of |a| times pixel area, in the unit of the areas; at least 0.
+        integrated_signed: sum of a times pixel area: added minus removed intensity.
     """
 
     area: float
@@ -163,7 +163,7 @@ def residue_burden(
 
 
 def fit_burden_threshold(residues: Sequence[ArrayLike], lung_masks: Sequence[ArrayLike], share: float = 0.01) -> float:
-    """The smoothed |a| that only a share of the lung pixels of normal radiographs exceeds.
+    """Fit the value of smoothed |a| that only a given share of the lung pixels of normal radiographs exceeds.
 
     It is a fixed threshold for :func:`monai_dgm.transforms.saliency.compute_saliency`, to be fitted on images that the
     decomposer was not trained on. The pixels of all images together have the share, to one pixel; one image may have
@@ -175,20 +175,20 @@ def fit_burden_threshold(residues: Sequence[ArrayLike], lung_masks: Sequence[Arr
         share: of false positives, in [0, 1).
 
     Raises:
-        InputError: no lung pixels at all, another number of masks than of residues, shapes that differ or are not 2D,
-            a residue that is not finite, or a share that there is not.
+        InputError: no lung pixels at all, different numbers of masks and residues, shapes that differ or are not 2D, a
+            residue that is not finite, or a share outside [0, 1).
     """
     if not 0 <= share < 1:
         raise InputError(f"share: expected a number in [0, 1), got {share}")
     if len(residues) != len(lung_masks):
-        raise InputError(f"lung_masks: expected one a residue, {len(residues)}, got {len(lung_masks)}")
+        raise InputError(f"lung_masks: expected one per residue, {len(residues)}, got {len(lung_masks)}")
     values = []
-    for place, (residue, lung_mask) in enumerate(zip(residues, lung_masks, strict=True)):
+    for index, (residue, lung_mask) in enumerate(zip(residues, lung_masks, strict=True)):
         array, lungs = np.asarray(residue), np.asarray(lung_mask) != 0
         if array.ndim != 2 or lungs.shape != array.shape:
-            raise InputError(f"residue {place}: expected two planes (S, S), got {array.shape} and a mask {lungs.shape}")
+            raise InputError(f"residue {index}: expected two planes (S, S), got {array.shape} and a mask {lungs.shape}")
         if not np.isfinite(array).all():
-            raise InputError(f"residue {place}: expected finite values, got NaN or infinity")
+            raise InputError(f"residue {index}: expected finite values, got NaN or infinity")
         values.append(smoothed_score(residue_score(array))[lungs])
     if not any(part.size for part in values):
         raise InputError(f"lung_masks: expected pixels of lungs, there are none in {len(values)} radiographs")

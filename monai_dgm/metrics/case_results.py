@@ -1,18 +1,59 @@
-"""What is measured (a decomposed radiograph with its truth) and what comes out (a figure with its interval)."""
+"""Inputs and outputs of the evaluation: results of single radiographs, groups of them, and rows of metrics."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from monai_dgm.metrics.groups import UNKNOWN, groups_of
-from monai_dgm.metrics.intervals import interval
+from monai_dgm.metrics.intervals import interval, patient_weights, weighted_mean, weighted_ratio
 from monai_dgm.transforms.boxes import rasterise_boxes
+
+GROUPED_BY = ("source", "view", "sex")
+UNKNOWN = "unknown"
+
+T = TypeVar("T")
+
+
+def origin_of(item: Mapping[str, Any]) -> dict[str, str]:
+    """ "source", "view" and "sex" of an entry of a datalist; "unknown" where the entry does not give them."""
+    return {name: str(item.get(name) or UNKNOWN) for name in GROUPED_BY}
+
+
+def groups_of(
+    results: Sequence[T],
+    source_groups: Mapping[str, Sequence[str]] | None = None,
+    origins: Sequence[Mapping[str, str]] | None = None,
+    by: Sequence[str] = GROUPED_BY,
+) -> dict[str, list[T]]:
+    """Results by group: "all", then "source:<name>", "view:<name>" and "sex:<name>" where there are several values.
+
+    Args:
+        results: of an evaluation, in any order.
+        source_groups: further groups "sources:<name>": the names of the sources of each; empty groups are left out.
+        origins: origin of each result, from :func:`origin_of`; None takes the attributes of the results.
+        by: properties to group by, of "source", "view" and "sex".
+    """
+    if origins is None:
+        origins = [{name: getattr(result, name) for name in GROUPED_BY if hasattr(result, name)} for result in results]
+    pairs = list(zip(results, origins, strict=True))
+    groups = {"all": list(results)}
+    for kind in by:
+        known = sorted({origin[kind] for _, origin in pairs if origin.get(kind, UNKNOWN) != UNKNOWN})
+        if kind == "source" and any(origin.get(kind) == UNKNOWN for _, origin in pairs):
+            known.append(UNKNOWN)  # images without a source form a group, too
+        if len(known) > 1:
+            groups.update({f"{kind}:{name}": [r for r, o in pairs if o.get(kind) == name] for name in known})
+    for name, members in (source_groups or {}).items():
+        if kept := [result for result, origin in pairs if origin.get("source") in members]:
+            groups[f"sources:{name}"] = kept
+    return groups
+
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -20,23 +61,23 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DecompositionResult:
-    """One decomposed radiograph and what is known of it.
+    """One decomposed radiograph with the known truth.
 
     Attributes:
         image_id: unique name of the image.
         patient_id: images that share it are resampled together.
         source: where the image comes from.
-        view, sex: "unknown" where the data does not say.
+        view, sex: "unknown" where the data does not give them.
         label: 0 normal, 1 abnormal.
         category: "normal", "lung_opacity" or "other_abnormal".
         image: z, float32 (S, S) in [-1, 1].
         normal: y', float32 (S, S) in [-1, 1].
-        residue: a, float32 (S, S), in the scale of the image.
+        residue: a, float32 (S, S), on the scale of the image.
         probability: abnormality probability in [0, 1].
-        opacity_mask: (S, S), nonzero in the opacities, when known.
-        opacity_boxes: (N, 4) in model coordinates, when known; used where there is no mask.
-        lung_mask: (S, S), nonzero in the lungs, when known.
-        true_normal: float32 (S, S) in [-1, 1], when known (simulated radiographs).
+        opacity_mask: (S, S), nonzero in the opacities, where known.
+        opacity_boxes: (N, 4) in model coordinates, where known; used if there is no mask.
+        lung_mask: (S, S), nonzero in the lungs, where known.
+        true_normal: float32 (S, S) in [-1, 1], where known (simulated radiographs).
         lung_box: (4,) in model coordinates, of a known or a segmented lung, for the prior aligned to it.
     """
 
@@ -65,7 +106,7 @@ class DecompositionResult:
                 raise ValueError(f"{self.image_id}: expected {name} of shape {expected}, got {array.shape}")
 
     def opacity_area(self) -> Mask | None:
-        """The opacity mask, else the area of the boxes; None where neither marks a pixel."""
+        """The opacity mask, or the area of the boxes if there is no mask; bool (S, S), None if no pixel is marked."""
         if self.opacity_mask is not None:
             area = np.asarray(self.opacity_mask) != 0
         elif self.opacity_boxes is not None and len(self.opacity_boxes):
@@ -77,10 +118,10 @@ class DecompositionResult:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A figure, the bounds of its 95 % bootstrap interval, and the standard deviation of the resamples.
+    """One metric of one group of images, with its 95 % bootstrap interval and the standard deviation of the resamples.
 
-    ``value`` is NaN where the figure is not defined; ``note`` then says why. A baseline of figure ``x`` is named
-    ``x/baseline_<name>``.
+    ``value`` is NaN where the metric is not defined; ``note`` then gives the reason. A baseline of the metric ``x`` has
+    the name ``x/baseline_<name>``.
     """
 
     name: str
@@ -97,14 +138,14 @@ class MetricRow:
 Group = Callable[[DecompositionResult], bool]
 
 
-def standard_groups(records: Sequence[DecompositionResult], by: Sequence[str] = ("source",)) -> dict[str, Group]:
-    """Which records count in each of :func:`monai_dgm.metrics.groups.groups_of`."""
-    named = {name: {record.image_id for record in part} for name, part in groups_of(records, by=by).items()}
+def standard_groups(results: Sequence[DecompositionResult], by: Sequence[str] = ("source",)) -> dict[str, Group]:
+    """A predicate for each group of :func:`monai_dgm.metrics.case_results.groups_of`."""
+    named = {name: {result.image_id for result in part} for name, part in groups_of(results, by=by).items()}
     return {name: partial(_is_among, ids) for name, ids in named.items()}
 
 
-def _is_among(image_ids: set[str], record: DecompositionResult) -> bool:
-    return record.image_id in image_ids
+def _is_among(image_ids: set[str], result: DecompositionResult) -> bool:
+    return result.image_id in image_ids
 
 
 def make_row(
@@ -112,46 +153,63 @@ def make_row(
     group: str,
     value: float,
     samples: ArrayLike,
-    records: Sequence[DecompositionResult],
+    results: Sequence[DecompositionResult],
     note: str = "",
 ) -> MetricRow:
-    """A row from a figure and its resamples (B,), counted over the ``records`` it was computed on."""
+    """A row from a value and its resamples (B,); images and patients are counted over ``results``."""
     bounds = interval(samples)
-    patients = len({record.patient_id for record in records})
-    return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(records), patients, note)
-
-
-def combine_runs(runs: Sequence[Sequence[MetricRow]]) -> list[MetricRow]:
-    """Mean over several trainings (the paper's five splits), with their standard deviation as the spread.
-
-    The bounds become the lowest and the highest run. Figures that a run lacks, or has as NaN, are averaged over the
-    others.
-    """
-    table: dict[tuple[str, str], list[MetricRow]] = {}
-    for run in runs:
-        for row in run:
-            table.setdefault((row.name, row.group), []).append(row)
-    return [_combined(rows) for rows in table.values()]
-
-
-def _combined(rows: Sequence[MetricRow]) -> MetricRow:
-    values = np.array([row.value for row in rows if np.isfinite(row.value)])
-    first, nan = rows[0], float("nan")
-    if values.size == 0:
-        return first
-    return MetricRow(
-        name=first.name,
-        group=first.group,
-        value=float(values.mean()),
-        low=float(values.min()),
-        high=float(values.max()),
-        std=float(values.std(ddof=1)) if values.size > 1 else nan,
-        num_images=first.num_images,
-        num_patients=first.num_patients,
-        note=f"mean of {values.size} runs, bounds are the lowest and highest",
-    )
+    patients = len({result.patient_id for result in results})
+    return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(results), patients, note)
 
 
 def rows_as_dict(rows: Sequence[MetricRow]) -> Mapping[str, float]:
-    """Values by ``group/name``, for trackers and key metrics."""
+    """Values by ``group/name``, for experiment trackers and key metrics."""
     return {f"{row.group}/{row.name}": row.value for row in rows}
+
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The results of a group, and how many times each of them is in each bootstrap resample.
+
+    Attributes:
+        name: of the group.
+        results: N results.
+        weights: (B, N) from :func:`monai_dgm.metrics.intervals.patient_weights`.
+    """
+
+    name: str
+    results: Sequence[DecompositionResult]
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def draw(cls, name: str, results: Sequence[DecompositionResult], num_bootstrap: int, seed: int) -> Cohort:
+        """Make a cohort by resampling the patients of ``results``."""
+        return cls(name, results, patient_weights([result.patient_id for result in results], num_bootstrap, seed))
+
+    def take(self, index: Sequence[int]) -> Cohort:
+        """Some of the results, in the same resamples, so that metrics of both stay paired."""
+        return Cohort(self.name, [self.results[i] for i in index], self.weights[:, list(index)])
+
+    def part(self, keep: Callable[[DecompositionResult], bool]) -> Cohort:
+        """The results for which ``keep`` is true."""
+        return self.take([i for i, result in enumerate(self.results) if keep(result)])
+
+    def each(self, metric: Callable[[DecompositionResult], float]) -> FloatArray:
+        """The value of ``metric`` for each result, (N,)."""
+        return np.array([metric(result) for result in self.results], dtype=np.float64)
+
+    def row(self, name: str, value: float, samples: ArrayLike, note: str = "") -> MetricRow:
+        """A row from a value and its resamples (B,)."""
+        return make_row(name, self.name, value, samples, self.results, note)
+
+    def mean_row(self, name: str, values: FloatArray, note: str = "") -> MetricRow:
+        """Mean over the results of ``values`` (N,)."""
+        return self.row(name, float(values.mean()), weighted_mean(values, self.weights), note)
+
+    def ratio_row(self, name: str, above: FloatArray, below: FloatArray, note: str = "") -> MetricRow:
+        """Sum of ``above`` (N,) over sum of ``below`` (N,)."""
+        value = float(above.sum() / below.sum()) if below.sum() > 0 else math.nan
+        return self.row(name, value, weighted_ratio(above, below, self.weights), note)

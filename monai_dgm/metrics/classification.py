@@ -1,8 +1,8 @@
-"""Figures of a two-class classifier (paper, section 5.2), from scikit-learn.
+"""Metrics of a two-class classifier (paper, section 5.2), from scikit-learn.
 
 The paper's thresholds minimise |sensitivity - specificity| on the validation set and are then applied to the test set:
 :func:`balanced_threshold` on one, :func:`classification_metrics` on the other, or :func:`classification_rows` for
-intervals. Its Tables 4 and 5 take NORMAL as the positive class; pass ``positive_class="normal"`` to stand beside them.
+intervals. The paper's Tables 4 and 5 take NORMAL as the positive class; pass ``positive_class="normal"`` to compare.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
 from monai_dgm.metrics.metric_sets import MetricSet, metric_rows
 
 PositiveClass = Literal["abnormal", "normal"]
-FIGURES = ("auc", "average_precision", "sensitivity", "specificity", "precision", "f1")
+METRICS = ("auc", "average_precision", "sensitivity", "specificity", "precision", "f1")
 ONE_CLASS = "only one class present"
 NOT_FINITE = "scores are not all finite"
 
 
 @dataclass(frozen=True)
 class ClassificationMetrics:
-    """Figures in [0, 1]; NaN where undefined, with the reason in ``note``."""
+    """Metrics of a two-class classifier, all in [0, 1]; NaN where undefined, with the reason in ``note``."""
 
     auc: float
     average_precision: float
@@ -41,7 +41,7 @@ class ClassificationMetrics:
 
 
 def undefined_reason(labels: ArrayLike, scores: ArrayLike) -> str:
-    """Why no ranking figure exists for these labels (N,) and scores (N,); empty when one does."""
+    """Why AUC and average precision are undefined for labels (N,) and scores (N,); empty if they are defined."""
     if np.unique(np.asarray(labels)).size < 2:
         return ONE_CLASS
     return "" if np.isfinite(np.asarray(scores, dtype=np.float64)).all() else NOT_FINITE
@@ -69,7 +69,7 @@ def balanced_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
         scores: (N,) higher means more likely 1.
 
     Returns:
-        One of the scores, the one with the larger sum of both among equals; NaN where undefined.
+        one of the scores; among equals the one with the largest sensitivity + specificity; NaN where undefined.
     """
     if undefined_reason(labels, scores):
         return math.nan
@@ -86,14 +86,14 @@ def classification_metrics(
     threshold: float | None = None,
     positive_class: PositiveClass = "abnormal",
 ) -> ClassificationMetrics:
-    """All figures of the paper's Tables 4 and 5.
+    """Compute all metrics of the paper's Tables 4 and 5.
 
     Args:
         labels: (N,) 0 normal, 1 abnormal.
         probabilities: (N,) abnormality probability in [0, 1].
-        threshold: abnormality probability from which an image is called abnormal; None takes the balanced one of these
-            very images, which flatters the figures: pass the one of a validation set.
-        positive_class: which class sensitivity, precision, F1 and AP are about.
+        threshold: an image is called abnormal if its probability is at least this. None takes the balanced threshold
+            of the same images, which makes the metrics too good; pass the one of a validation set.
+        positive_class: the class whose sensitivity, precision, F1 and average precision are computed.
     """
     truth, scores = np.asarray(labels).astype(int), np.asarray(probabilities, dtype=np.float64)
     reason = undefined_reason(truth, scores)
@@ -102,7 +102,7 @@ def classification_metrics(
         return ClassificationMetrics(nan, nan, nan, nan, nan, nan, nan, note=reason)
     level = balanced_threshold(truth, scores) if threshold is None else threshold
     called = (scores >= level).astype(int)
-    if positive_class == "normal":  # -scores and not 1 - scores, which makes equals of 1e-17 and 1e-18
+    if positive_class == "normal":  # -scores, because 1 - scores would make 1e-17 and 1e-18 equal
         truth, scores, called = 1 - truth, -scores, 1 - called
     true_negative, false_positive, false_negative, true_positive = _counts(truth, called)
     return ClassificationMetrics(
@@ -122,9 +122,10 @@ def classification_metric_set(
     threshold: float,
     positive_class: PositiveClass = "abnormal",
 ) -> MetricSet:
-    """The six ``FIGURES`` as a function of resampling weights; arguments as :func:`classification_metrics`.
+    """The six ``METRICS`` as a metric set (see :mod:`monai_dgm.metrics.metric_sets`).
 
-    The threshold is given, not fitted, in every resample: it comes from other images.
+    Arguments as in :func:`classification_metrics`. The threshold comes from other images and is the same in every
+    resample.
 
     Raises:
         ValueError: probabilities that are not all finite; labels other than 0 and 1, or of another length.
@@ -164,22 +165,22 @@ def classification_rows(
     seed: int = 0,
     group: str = "all",
 ) -> list[MetricRow]:
-    """The six ``FIGURES`` with 95 % intervals by bootstrap over patients; NaN with a note where undefined.
+    """The six ``METRICS`` with 95 % intervals by bootstrap over patients; NaN with a note where undefined.
 
     Args:
         labels: (N,) 0 normal, 1 abnormal.
         probabilities: (N,) abnormality probability in [0, 1].
         patients: patient of each image.
         threshold: from a validation set (:func:`balanced_threshold`).
-        positive_class: which class sensitivity, precision, F1 and AP are about.
-        num_bootstrap: resamples of the patients.
+        positive_class: the class whose sensitivity, precision, F1 and average precision are computed.
+        num_bootstrap: number of resamples of the patients.
         seed: of the resampling.
-        group: which images these are, for the rows.
+        group: name of the images, for the rows.
     """
     reason = undefined_reason(labels, probabilities)
     if reason:
         nan, count = math.nan, (len(patients), len(set(patients)))
-        return [MetricRow(name, group, nan, nan, nan, nan, *count, reason) for name in FIGURES]
+        return [MetricRow(name, group, nan, nan, nan, nan, *count, reason) for name in METRICS]
     metrics = classification_metric_set(labels, probabilities, threshold, positive_class)
     return metric_rows(metrics, patients, num_bootstrap, seed, group)
 

@@ -1,8 +1,8 @@
-"""How well radiographs were taken apart: every figure of the report, with 95 % intervals by patient.
+"""Metrics of a decomposition, as in the report, with 95 % intervals by bootstrap over patients.
 
-Detection by the head and by |a|; |a| on normal and abnormal images; the residue against the opacity masks beside
-baselines that know nothing of it; the normal image's likeness, and its error against the true normal where that is
-known; and the two ways in which a decomposition collapses (one normal for everybody, a blurred copy).
+AUC of the head and of |a|; |a| on normal and abnormal images; the residue against the opacity masks, next to baselines
+that do not use the residue; similarity of the normal image, and its error against the true normal image where that is
+known; and the two ways in which a decomposition can collapse (the same normal image for all inputs, a blurred copy).
 """
 
 from __future__ import annotations
@@ -18,21 +18,19 @@ from monai_dgm.metrics import image_quality as fidelity
 from monai_dgm.metrics.agreement import identity_rows
 from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.case_results import (
+    Cohort,
     DecompositionResult,
     Group,
     MetricRow,
-    combine_runs,
     rows_as_dict,
     standard_groups,
 )
-from monai_dgm.metrics.cohort import Cohort
 from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
 from monai_dgm.metrics.localisation import localisation_rows
 
 __all__ = [
     "DecompositionResult",
     "MetricRow",
-    "combine_runs",
     "evaluate_decomposition",
     "rows_as_dict",
     "standard_groups",
@@ -40,7 +38,7 @@ __all__ = [
 
 
 def evaluate_decomposition(
-    records: Sequence[DecompositionResult],
+    results: Sequence[DecompositionResult],
     num_bootstrap: int = 1000,
     seed: int = 0,
     groups: Mapping[str, Group] | None = None,
@@ -50,32 +48,32 @@ def evaluate_decomposition(
     aligned_prior: LungAlignedPrior | None = None,
     mean_blob: ArrayLike | None = None,
 ) -> list[MetricRow]:
-    """All figures of all groups.
+    """Compute all metrics of all groups.
 
     Args:
-        records: decomposed radiographs, of one side S.
-        num_bootstrap: resamples of the patients.
+        results: decomposed radiographs, all of the same side S.
+        num_bootstrap: number of resamples of the patients.
         seed: of the resampling.
-        groups: which records count, by group name; None is :func:`standard_groups`.
+        groups: by name, a function that says which results belong to the group; None for :func:`standard_groups`.
         mean_box_prior: (S, S) from :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior` on training images.
         mean_lung_box: (4,) from :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box` on training images.
         aligned_prior: from :class:`monai_dgm.metrics.aligned_prior.LungAlignedPrior` on training images.
         mean_blob: (S, S), mean of the superimposed opacities that a training saw.
 
     Returns:
-        Rows, group by group; a group without records has none. A figure is left out where nobody has the truth that it
-        needs (no opacity, no true normal, no normal image), and is NaN with a note where one class is absent or a
-        score is not finite.
+        rows, group by group; a group without results has no row. A metric is left out where no result has the truth
+        that it needs (no opacity, no true normal image, no normal radiograph). It is NaN, with a note, where one class
+        is absent or a score is not finite.
 
     Raises:
-        ValueError: records of different sides.
+        ValueError: results of different shapes.
     """
-    sides = sorted({record.image.shape for record in records})
+    sides = sorted({result.image.shape for result in results})
     if len(sides) > 1:
-        raise ValueError(f"records: expected images of one shape, got {sides}")
+        raise ValueError(f"results: expected images of one shape, got {sides}")
     rows: list[MetricRow] = []
-    for name, belongs in (standard_groups(records) if groups is None else groups).items():
-        members = [record for record in records if belongs(record)]
+    for name, belongs in (standard_groups(results) if groups is None else groups).items():
+        members = [result for result in results if belongs(result)]
         if members:
             cohort = Cohort.draw(name, members, num_bootstrap, seed)
             rows += _detection_rows(cohort) + _strength_rows(cohort)
@@ -85,21 +83,21 @@ def evaluate_decomposition(
     return rows
 
 
-def mean_abs_residue(record: DecompositionResult) -> float:
+def mean_abs_residue(result: DecompositionResult) -> float:
     """Mean |a| over the pixels of an image."""
-    return float(np.abs(record.residue).mean())
+    return float(np.abs(result.residue).mean())
 
 
 def _normals(cohort: Cohort) -> Cohort:
-    return cohort.part(lambda record: record.label == 0)
+    return cohort.part(lambda result: result.label == 0)
 
 
 def _detection_rows(cohort: Cohort) -> list[MetricRow]:
-    """AUC and average precision of the head, and of mean |a|."""
-    labels = np.array([record.label for record in cohort.records])
+    """AUC and average precision of the head's probability and of mean |a|."""
+    labels = np.array([result.label for result in cohort.results])
     rows = []
     for prefix, scores in (
-        ("head", cohort.each(lambda record: record.probability)),
+        ("head", cohort.each(lambda result: result.probability)),
         ("residue", cohort.each(mean_abs_residue)),
     ):
         reason = classification.undefined_reason(labels, scores)
@@ -112,14 +110,14 @@ def _detection_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _strength_rows(cohort: Cohort) -> list[MetricRow]:
-    """Mean |a| on normal and on abnormal images, and abnormal over normal."""
+    """Mean |a| on normal and on abnormal images, and their ratio (abnormal / normal)."""
     strength = cohort.each(mean_abs_residue)
-    abnormal = cohort.each(lambda record: float(record.label == 1))
+    abnormal = cohort.each(lambda result: float(result.label == 1))
     means: list[tuple[float, NDArray[np.float64]]] = []
     rows = []
     for name, indicator in (("normal", 1 - abnormal), ("abnormal", abnormal)):
         part = cohort.take(np.flatnonzero(indicator).tolist())
-        if part.records:
+        if part.results:
             samples = weighted_ratio(strength * indicator, indicator, cohort.weights)
             means.append((float(strength[indicator > 0].mean()), samples))
             rows.append(part.row(f"residue_mean_{name}", *means[-1]))
@@ -133,12 +131,12 @@ def _strength_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _likeness_rows(cohort: Cohort) -> list[MetricRow]:
-    """SSIM and L1 of y' to z on normal images, where y' should be z."""
+    """SSIM and L1 between y' and z on normal images, where y' should equal z."""
     normal = _normals(cohort)
-    if not normal.records:
+    if not normal.results:
         return []
     similarity = fidelity.structural_similarity(
-        [record.normal for record in normal.records], [record.image for record in normal.records]
+        [result.normal for result in normal.results], [result.image for result in normal.results]
     )
     return [
         normal.mean_row("normal_ssim", similarity),
@@ -147,13 +145,13 @@ def _likeness_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _truth_rows(cohort: Cohort) -> list[MetricRow]:
-    """Errors against the true normal, where it and the lesion are known."""
+    """Errors against the true normal image, where that and the lesion are known."""
     known, errors = [], []
-    for i, record in enumerate(cohort.records):
-        area = record.opacity_area()
-        if record.true_normal is not None and area is not None:
+    for i, result in enumerate(cohort.results):
+        area = result.opacity_area()
+        if result.true_normal is not None and area is not None:
             known.append(i)
-            errors.append(fidelity.lesion_errors(record.image, record.normal, record.true_normal, area))
+            errors.append(fidelity.lesion_errors(result.image, result.normal, result.true_normal, area))
     if not errors:
         return []
     part = cohort.take(known)
@@ -170,10 +168,10 @@ def _truth_rows(cohort: Cohort) -> list[MetricRow]:
 
 
 def _collapse_rows(cohort: Cohort) -> list[MetricRow]:
-    """Spread of y' over patients against the inputs' (0: one normal for all); sharpness of y' (0: blurred)."""
+    """Standard deviation of y' over images, relative to the inputs (0: one image for all), and sharpness."""
     rows = []
-    if len(cohort.records) > 1:
-        images, normals = [r.image for r in cohort.records], [r.normal for r in cohort.records]
+    if len(cohort.results) > 1:
+        images, normals = [r.image for r in cohort.results], [r.normal for r in cohort.results]
         below = fidelity.mean_pixel_std(images)
         value = fidelity.mean_pixel_std(normals) / below if below > 0 else math.nan
         inputs = fidelity.bootstrap_std(images, cohort.weights)
@@ -181,7 +179,7 @@ def _collapse_rows(cohort: Cohort) -> list[MetricRow]:
             samples = fidelity.bootstrap_std(normals, cohort.weights) / inputs
         rows.append(cohort.row("normal_std_ratio", value, samples))
     normal = _normals(cohort)
-    if normal.records:
+    if normal.results:
         sharpness = normal.each(lambda r: fidelity.gradient_energy(r.normal))
         inputs = normal.each(lambda r: fidelity.gradient_energy(r.image))
         rows.append(normal.ratio_row("sharpness_ratio", sharpness, inputs))

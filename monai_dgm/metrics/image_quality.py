@@ -1,4 +1,4 @@
-"""Is the normal image the patient's own? Likeness, sharpness, spread over patients, error against the truth."""
+"""Quality of the normal image: similarity, sharpness, standard deviation over patients, error against the truth."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from monai.metrics import SSIMMetric
 from numpy.typing import ArrayLike, NDArray
 
 DATA_RANGE = 2.0
-"""Width of the [-1, 1] scale."""
-_SPREAD_PIXELS = 1024
+"""Width of the intensity scale [-1, 1]."""
+_MAX_STD_PIXELS = 1024
 _BATCH = 16
 
 
 def structural_similarity(
     images: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float64]:
-    """SSIM (MONAI's, Gaussian window of 11 pixels, data range 2) of N pairs of planes (S, S); (N,)."""
+    """SSIM of N pairs of planes (S, S), by MONAI: Gaussian window of 11 pixels, data range 2; (N,) in [-1, 1]."""
     found: list[float] = []
     for first in range(0, len(images), _BATCH):
         x = torch.from_numpy(np.stack(images[first : first + _BATCH]))[:, None].float()  # (n, 1, S, S)
@@ -32,27 +32,27 @@ def structural_similarity(
 
 
 def mean_absolute_error(image: ArrayLike, other: ArrayLike, area: ArrayLike | None = None) -> float:
-    """Mean |image - other| over ``area`` (all pixels for None); all (S, S). NaN for an empty area."""
+    """Mean |image - other| of planes (S, S) over the nonzero pixels of ``area`` (None: all); NaN for an empty area."""
     difference = np.abs(np.asarray(image, dtype=np.float64) - np.asarray(other, dtype=np.float64))
     values = difference if area is None else difference[np.asarray(area) != 0]
     return float(values.mean()) if values.size else math.nan
 
 
 def gradient_energy(image: ArrayLike) -> float:
-    """Mean squared difference of neighbouring pixels of a plane (S, S), both directions: falls with blur."""
+    """Mean squared difference of neighbouring pixels of a plane (S, S) in both directions; it decreases with blur."""
     plane = np.asarray(image, dtype=np.float64)
     return float(np.square(np.diff(plane, axis=0)).mean() + np.square(np.diff(plane, axis=1)).mean())
 
 
 @dataclass(frozen=True)
 class LesionErrors:
-    """Summed |.| over the lesion area of one image, and the mean error outside it.
+    """Absolute errors of one image, summed over the lesion area, and the mean error outside of it.
 
     Attributes:
-        pixels: pixels of the lesion area.
-        image_error: sum over the area of |image - true normal|: what the disease changed.
-        normal_error: sum over the area of |normal - true normal|: what is left of it.
-        outside_error: mean over the rest of |normal - true normal|: what the decomposition spoils.
+        pixels: number of pixels of the lesion area.
+        image_error: sum over the area of |image - true normal|: the change by the disease.
+        normal_error: sum over the area of |normal - true normal|: the part of it that remains.
+        outside_error: mean over the other pixels of |normal - true normal|: damage by the decomposition.
     """
 
     pixels: int
@@ -72,7 +72,7 @@ def lesion_errors(image: ArrayLike, normal: ArrayLike, true_normal: ArrayLike, a
 
 
 def mean_pixel_std(planes: Sequence[NDArray[np.float32]]) -> float:
-    """Standard deviation over images of each pixel, averaged over pixels: 0 when all planes (S, S) are one."""
+    """Standard deviation of each pixel over N planes (S, S), averaged over the pixels: 0 if all planes are equal."""
     if len(planes) < 2:
         return math.nan
     total = np.zeros(planes[0].shape, dtype=np.float64)
@@ -91,7 +91,7 @@ def bootstrap_std(planes: Sequence[NDArray[np.float32]], weights: ArrayLike) -> 
         planes: N planes (S, S).
         weights: (B, N) from :func:`monai_dgm.metrics.intervals.patient_weights`.
     """
-    step = max(1, math.ceil(math.sqrt(planes[0].size / _SPREAD_PIXELS)))
+    step = max(1, math.ceil(math.sqrt(planes[0].size / _MAX_STD_PIXELS)))
     values = np.stack([plane[step // 2 :: step, step // 2 :: step].ravel() for plane in planes]).astype(np.float64)
     table = np.asarray(weights, dtype=np.float64)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)

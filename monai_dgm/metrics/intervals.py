@@ -1,8 +1,8 @@
 """95 % intervals by bootstrap over patients.
 
 Images of one patient are not independent, so whole patients are resampled. A resample is a row of integer weights,
-one an image, and every figure here is computed for all resamples at once from those weights: means are one matrix
-product, and ranking figures (AUC, average precision) come from weighted score histograms.
+one per image, and every metric is computed for all resamples at once from these weights: means are one matrix product,
+and ranking metrics (AUC, average precision) are computed from weighted histograms of the scores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds of the central 95 % of the resamples, and the resamples' standard deviation; NaN where undefined."""
+    """Bounds of the central 95 % of the resamples, and their standard deviation; NaN where undefined."""
 
     low: float
     high: float
@@ -38,7 +38,7 @@ def patient_weights(patients: Sequence[Hashable], num_bootstrap: int, seed: int 
         seed: of NumPy's default generator.
 
     Returns:
-        (B, N): how many times each image is in each resample. Images of one patient share a column's values.
+        float32 (B, N): how many times each image is in each resample. Images of one patient have equal columns.
     """
     if not patients:
         return np.zeros((num_bootstrap, 0), dtype=np.float32)
@@ -53,8 +53,8 @@ def interval(samples: ArrayLike, level: float = 0.95) -> Interval:
     """Percentile interval and standard deviation of bootstrap results; resamples that gave NaN are left out.
 
     Args:
-        samples: (B,) the figure of each resample.
-        level: share of the resamples between the bounds.
+        samples: (B,) value of the metric in each resample.
+        level: share of the resamples between the bounds, in (0, 1).
     """
     values = np.asarray(samples, dtype=np.float64)
     values = values[np.isfinite(values)]

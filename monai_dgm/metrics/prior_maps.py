@@ -1,7 +1,7 @@
-"""Score maps that know nothing of the residue, printed beside its figures.
+"""Baselines of localisation: score maps that do not depend on the residue.
 
-Opacities lie in the lungs, lower more often than upper, and boxes cover much of a lung: a map that always says so
-scores well without looking. A residue is worth what it adds to these.
+Opacities lie in the lungs, more often in the lower parts, and boxes cover much of a lung. A constant map of that kind
+has a high score without any information from the image; the metrics of a residue are to be compared with it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fit_mean_box_prior(masks: Sequence[ArrayLike]) -> ScoreMap:
 
 
 def fit_mean_lung_box(lung_masks: Sequence[ArrayLike]) -> NDArray[np.float32]:
-    """Median edges of the boxes around training lung masks: the lung box of an image without a lung mask.
+    """Median edges of the boxes around training lung masks, for images without a lung mask.
 
     Args:
         lung_masks: (S, S) lung masks in model coordinates; empty masks are left out.
@@ -76,5 +76,5 @@ def box_score(box: ArrayLike, shape: tuple[int, int]) -> ScoreMap:
 
 
 def brightness_score(image: ArrayLike) -> ScoreMap:
-    """The image itself as a score, moved from [-1, 1] to [0, 1]; float32 (S, S)."""
+    """The brightness of the image as a score, rescaled from [-1, 1] to [0, 1]; float32 (S, S)."""
     return ((np.asarray(image, dtype=np.float32) + 1) / 2).astype(np.float32)

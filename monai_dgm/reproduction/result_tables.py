@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.across_splits import SplitSummary, mean_over_splits, summarise_splits
 from monai_dgm.metrics.comparison import PairedDifference, paired_differences
-from monai_dgm.metrics.metric_sets import metric_values
+from monai_dgm.metrics.metric_sets import SplitSummary, mean_over_splits, metric_values, summarise_splits
 from monai_dgm.networks.abnormality import AbnormalityNetwork
 from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.reproduction.dataset_info import DatasetInfo

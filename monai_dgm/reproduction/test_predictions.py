@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.engines.classification.evaluation import read_scores
-from monai_dgm.engines.classification.predictions import ClassificationResult
-from monai_dgm.engines.detection.evaluation import read_detections
+from monai_dgm.engines.classification.classification_evaluation import ClassificationResult, read_scores
+from monai_dgm.engines.detection.detection_evaluation import read_detections
 from monai_dgm.engines.metric_rows import METRICS_FILE
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.classification import PositiveClass, balanced_threshold, classification_metric_set

@@ -1,8 +1,8 @@
-"""Normal twins: the synthesised normal image of an abnormal radiograph as one more normal example (paper, section 6).
+"""Pseudo-healthy images: the synthesised normal image of an abnormal radiograph as a normal example (paper, section 6).
 
-A twin has the anatomy of its patient without the disease. Two things to know of it: it is blurred where the decomposer
-is, so that a classifier may learn blur for normal (a twin of the decomposer's own side is blurred least); and it knows
-all that the decomposer was trained on, so that "few normals" must hold for the decomposer, too, in a fair comparison.
+A pseudo-healthy image shows the anatomy of its patient without the disease. It is slightly blurred, so a classifier may
+learn that blurred means normal; an image at the decomposer's own side is blurred least. It also depends on all images
+that the decomposer was trained on, so a comparison with few normal images must train the decomposer on the same few.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _NORMAL, _RESIDUE = slice(0, 1), slice(1, 2)  # channels of a decomposer's outpu
 
 
 def content_mask(image: Tensor) -> Tensor:
-    """Where radiographs lie within their squares: False in rows and columns at a border that are -1 throughout.
+    """Where radiographs lie within their squares: False in border rows and columns that are -1 throughout.
 
     Args:
-        image: (B, 1, S, S) in [-1, 1], not yet moved.
+        image: (B, 1, S, S) in [-1, 1], before augmentation.
 
     Returns:
         bool (B, 1, S, S).
@@ -34,7 +34,7 @@ def content_mask(image: Tensor) -> Tensor:
 
 
 def _span(marked: Tensor, dim: int) -> Tensor:
-    """All places between the first and the last marked one."""
+    """True from the first to the last marked index along ``dim``."""
     count = marked.long()
     return (count.cumsum(dim) > 0) & (count.flip(dim).cumsum(dim).flip(dim) > 0)
 
@@ -45,17 +45,18 @@ def pseudo_healthy_image(
     size: int | None = None,
     channels: Sequence[str] = ("image",),
 ) -> Tensor:
-    """The normal twins of radiographs, as a classifier's input.
+    """Pseudo-healthy images of radiographs, as the input of a classifier.
 
     Args:
-        decomposer: gives (B, 3, S', S') with y' and a in its first channels, in evaluation mode, on the image's device.
+        decomposer: maps (B, 1, S', S') to (B, 3, S', S') with y' and a as first channels; in evaluation mode, on the
+            device of the image.
         image: z, (B, 1, S, S) in [-1, 1].
         size: side S' of the decomposer's input; None for S. Planes are resampled to it and back.
-        channels: what a classifier's channels are, of "image" and "residue". The residue of a twin is what the
-            decomposer finds in it: nearly, not exactly, nothing.
+        channels: channels of the classifier, of "image" and "residue". The residue of a pseudo-healthy image is
+            computed by the decomposer; it is nearly 0.
 
     Returns:
-        float32 (B, C, S, S): y' and its residue in the order of ``channels``; in the border that "pad" added -1 and 0.
+        float32 (B, C, S, S): y' and its residue in the order of ``channels``; -1 and 0 in the border that "pad" added.
     """
     side, inside = image.shape[-1], content_mask(image)
     with torch.no_grad():
@@ -70,21 +71,21 @@ def pseudo_healthy_image(
 
 
 class RandPseudoHealthy:
-    """Put normal twins in the place of random images of label 1 of a batch, with label 0.
+    """Replace random images of label 1 in a batch by their pseudo-healthy images, with label 0.
 
-    The image itself is seen as it is in other batches, so over a training twins are added, not swapped. With a balanced
-    sampler, ``normal_fraction`` 0.25 and ``prob`` 1/3 give a quarter each of real normals and twins. Use it before
-    variation, which blurs the border that tells where the radiograph lies. Uses torch's global random state, so a
-    resumed training repeats it.
+    The original image is used in other batches, so over a whole training pseudo-healthy images are added. With a
+    balanced sampler, ``normal_fraction`` 0.25 and ``prob`` 1/3 give a quarter each of real and pseudo-healthy normal
+    images. Use it before augmentation, which blurs the border of the radiograph. The random numbers come from torch's
+    global random state, so a resumed training repeats them.
 
     Args:
         prob: probability for each image of label 1.
         decomposer: as in :func:`pseudo_healthy_image`; may be None when ``prob`` is 0.
         size: side of the decomposer's input; None for that of the batch.
-        channels: what the channels of a batch are, of "image" and "residue".
+        channels: names of the channels of a batch, of "image" and "residue".
 
     Raises:
-        ValueError: a probability outside [0, 1], no decomposer, or channels without the image.
+        ValueError: a probability outside [0, 1]; with a positive one also no decomposer, or channels without "image".
     """
 
     def __init__(
@@ -97,27 +98,28 @@ class RandPseudoHealthy:
         if not 0 <= prob <= 1:
             raise ValueError(f"prob: expected a number in [0, 1], got {prob}")
         if prob > 0 and decomposer is None:
-            raise ValueError("decomposer: expected one, normal twins are its normal images")
+            raise ValueError("decomposer: expected one: pseudo-healthy images are its normal images")
         if prob > 0 and "image" not in channels:
-            raise ValueError(f"channels: expected the image among them, a twin is made of it, got {list(channels)}")
+            raise ValueError(
+                f"channels: expected the image among them: pseudo-healthy images are made from it, got {list(channels)}"
+            )
         self.prob = prob
         self.decomposer = decomposer
         self.size = size
         self.channels = tuple(channels)
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Replace in a batch with ``image`` (B, C, S, S) and ``label`` (B,).
+        """Replace images in a batch with ``image`` (B, C, S, S) and ``label`` (B,).
 
         Returns:
-            the batch with ``image`` and ``label`` changed (label 0 where a twin), and ``twin`` (B,) bool.
+            the batch with new ``image`` and ``label`` (0 where replaced), and ``pseudo_healthy`` (B,) bool.
         """
         image, label = batch["image"], batch["label"]
         chosen = (torch.rand(label.shape, device=label.device) < self.prob) & (label == 1)
         if chosen.any() and self.decomposer is not None:
-            place = self.channels.index("image")
-            pseudo_healthy = pseudo_healthy_image(
-                self.decomposer, image[chosen][:, place : place + 1], self.size, self.channels
-            )
+            index = self.channels.index("image")
+            plane = image[chosen][:, index : index + 1]
+            pseudo_healthy = pseudo_healthy_image(self.decomposer, plane, self.size, self.channels)
             image, label = image.clone(), label.clone()
             image[chosen], label[chosen] = pseudo_healthy.to(image.dtype), 0
-        return {**batch, "image": image, "label": label, "twin": chosen}
+        return {**batch, "image": image, "label": label, "pseudo_healthy": chosen}

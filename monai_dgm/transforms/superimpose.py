@@ -1,9 +1,9 @@
 """Superimpose simulated opacities on normal radiographs: pairs with known truth, from image-level labels alone.
 
-The paper assumes that disease "superimposes upon or replaces" normal tissue. Doing exactly that to a normal radiograph
-gives an abnormal one whose normal image and residue are known, so the decomposition can be supervised where unpaired
-training leaves it free. The shapes here are deliberately plain (ragged, textured blobs) and share no code with
-:mod:`monai_dgm.data.simulator`, so that the simulator's truth stays a fair judge.
+The paper assumes that disease "superimposes upon or replaces" normal tissue. Doing this to a normal radiograph gives an
+abnormal one whose normal image and residue are known, so that they can supervise the decomposition. The shapes are
+simple (ragged, textured blobs) and share no code with :mod:`monai_dgm.data.simulator`, so that evaluation on simulated
+radiographs stays fair.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["RandSuperimposeOpacity", "blob_mask", "smooth_noise", "superimpose_o
 
 
 def smooth_noise(shape: Sequence[int], cells: int, device: torch.device | None = None) -> Tensor:
-    """Smooth random field with about unit variance: bicubic interpolation of ``cells`` x ``cells`` Gaussian values.
+    """Smooth random field with a variance of about 1: bicubic interpolation of ``cells`` x ``cells`` Gaussian values.
 
     Args:
         shape: (B, C, S, S) of the result.
-        cells: larger is finer.
+        cells: number of values per side; more give a finer field.
     """
     coarse = torch.randn(shape[0], shape[1], cells, cells, device=device)
     field = F.interpolate(coarse, size=tuple(shape[2:]), mode="bicubic", align_corners=False)
@@ -35,7 +35,7 @@ def blob_mask(size: int, centre: Tensor, radius: Tensor, raggedness: Tensor, sof
     Args:
         size: S.
         centre, radius: (B, K, 2) as fractions of the side, x then y.
-        raggedness: (B, K), how far noise moves the edge, as a share of the radius.
+        raggedness: (B, K), amount by which noise moves the edge, as a share of the radius.
         softness: (B, K), width of the edge as a share of the radius.
 
     Returns:
@@ -53,7 +53,7 @@ def blob_mask(size: int, centre: Tensor, radius: Tensor, raggedness: Tensor, sof
 
 
 def superimpose_opacity(normal: Tensor, mask: Tensor, density: Tensor, replaced: Tensor) -> Tensor:
-    """Lay an opacity over, or in the place of, normal tissue.
+    """Add an opacity to normal tissue, or replace normal tissue by it.
 
     Args:
         normal: (B, 1, S, S) in [-1, 1].
@@ -66,7 +66,7 @@ def superimpose_opacity(normal: Tensor, mask: Tensor, density: Tensor, replaced:
     """
     density, replaced = density[:, None, None, None], replaced[:, None, None, None]
     added = mask * density
-    towards = mask * (density + 0.1 - normal).clamp(min=0)  # tissue brighter than the opacity already stays
+    towards = mask * (density + 0.1 - normal).clamp(min=0)  # tissue that is brighter than the opacity is kept
     return (normal + (1 - replaced) * added + replaced * towards).clamp(-1, 1)
 
 
@@ -74,13 +74,14 @@ class RandSuperimposeOpacity:
     """Superimpose random opacities on random normal images of a batch.
 
     Centres are drawn where lungs are in a frontal view (two Gaussians, left and right), radii from a nodule's to half
-    a lung's. Uses torch's global random state, so a resumed training repeats it.
+    a lung's. The random numbers come from torch's global random state, so a resumed training
+    repeats them.
 
     Args:
         prob: probability for each normal image.
-        max_opacities: at most that many in one image.
-        density: range of added brightness on the [-1, 1] scale.
-        radius: range of radii as fractions of the side.
+        max_opacities: largest number of opacities per image.
+        density: smallest and largest added brightness on the [-1, 1] scale.
+        radius: smallest and largest radius as fractions of the side.
         lung_centres: x of the two lungs' centres as fractions of the side.
     """
 
@@ -122,10 +123,10 @@ class RandSuperimposeOpacity:
         return (masks * kept[:, :, None, None]).amax(dim=1, keepdim=True)
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Superimpose in a batch with ``image`` (B, 1, S, S) and ``label`` (B,).
+        """Superimpose opacities in a batch with ``image`` (B, 1, S, S) and ``label`` (B,).
 
         Returns:
-            the batch with ``image`` and ``label`` changed (label 1 where superimposed), ``superimposed`` (B,) bool and
+            the batch with new ``image`` and ``label`` (1 where superimposed), ``superimposed`` (B,) bool and
             ``true_normal`` (B, 1, S, S), the image as it was.
         """
         normal, label = batch["image"], batch["label"]

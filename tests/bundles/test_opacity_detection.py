@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_i
 
 import monai_dgm
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.detection.evaluation import read_detections
+from monai_dgm.engines.detection.detection_evaluation import read_detections
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.detector import DETECTION_CHANNELS, OpacityDetector

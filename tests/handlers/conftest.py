@@ -43,7 +43,7 @@ def make_record() -> MakeRecord:
 
 @pytest.fixture
 def metrics(make_record: MakeRecord) -> SimpleNamespace:
-    """What a DecompositionFigures leaves behind: records and rows."""
+    """Results and rows, as a DecompositionMetrics has them after a run."""
     kinds = ["lung_opacity", "normal", "normal", "other_abnormal", "lung_opacity", "normal"]
     records = [make_record(f"image_{i}", kind) for i, kind in enumerate(kinds)]
-    return SimpleNamespace(records=records, rows=evaluate_decomposition(records, num_bootstrap=3))
+    return SimpleNamespace(results=records, rows=evaluate_decomposition(records, num_bootstrap=3))

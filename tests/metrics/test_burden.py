@@ -194,7 +194,7 @@ def test_what_no_threshold_can_be_fitted_on_is_refused() -> None:
         fit_burden_threshold([residue], [mask[1:]])
     with pytest.raises(InputError, match="^residue 0: expected two planes"):
         fit_burden_threshold([residue[None]], [mask[None]])
-    with pytest.raises(InputError, match="^lung_masks: expected one a residue, 1, got 2"):
+    with pytest.raises(InputError, match="^lung_masks: expected one per residue, 1, got 2"):
         fit_burden_threshold([residue], [mask, mask])
     for share in (-0.1, 1.0, math.nan):
         with pytest.raises(InputError, match="^share: expected a number in"):

@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics as reference
 
 from monai_dgm.metrics.classification import (
-    FIGURES,
+    METRICS,
     ONE_CLASS,
     auc,
     average_precision,
@@ -125,7 +125,7 @@ def test_figures_are_scikit_learns_in_random_cases(positive_class: str) -> None:
         if called.any():
             assert ours.precision == pytest.approx(reference.precision_score(truth, called))
         assert ours.f1 == pytest.approx(reference.f1_score(truth, called))
-        assert [getattr(ours, name) for name in FIGURES] == pytest.approx(
+        assert [getattr(ours, name) for name in METRICS] == pytest.approx(
             list(metric_values(classification_metric_set(labels, scores, 0.5, positive_class), len(labels)).values()),  # type: ignore[arg-type]
             nan_ok=True,
         )
@@ -138,7 +138,7 @@ def test_a_weight_is_that_many_copies_of_the_image() -> None:
     for b, row in enumerate(weights):
         copies = np.repeat(np.arange(60), row.astype(int))
         expected = classification_metrics(labels[copies], scores[copies], 0.4, "normal")
-        assert [samples[name][b] for name in FIGURES] == pytest.approx([getattr(expected, name) for name in FIGURES])
+        assert [samples[name][b] for name in METRICS] == pytest.approx([getattr(expected, name) for name in METRICS])
 
 
 def test_probabilities_near_0_and_1_keep_their_order_for_the_normal_class() -> None:
@@ -151,7 +151,7 @@ def test_rows_have_intervals_by_patient_around_the_values() -> None:
     patients = [f"p{i // 4}" for i in range(len(labels))]
     rows = classification_rows(labels, scores, patients, 0.4, num_bootstrap=200, group="nih")
     metrics = classification_metrics(labels, scores, 0.4)
-    assert tuple(row.name for row in rows) == FIGURES
+    assert tuple(row.name for row in rows) == METRICS
     for row in rows:
         assert row.value == pytest.approx(getattr(metrics, row.name))
         assert row.low < row.value < row.high and row.std > 0

@@ -11,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 from monai_dgm.metrics.decomposition import (
     DecompositionResult,
     MetricRow,
-    combine_runs,
     evaluate_decomposition,
     rows_as_dict,
 )
@@ -202,13 +201,3 @@ def test_planes_of_different_shapes_are_refused() -> None:
     other = DecompositionResult("x", "x", "nih", 0, "normal", small, small, small, 0.5)
     with pytest.raises(ValueError, match="one shape"):
         evaluate_decomposition([*RECORDS, other], 5)
-
-
-def test_runs_are_averaged_with_their_standard_deviation() -> None:
-    def run(value: float) -> list[MetricRow]:
-        return [MetricRow("head_auc", "all", value, 0, 1, 0.5, 10, 9), MetricRow("x", "all", math.nan, 0, 1, 0, 1, 1)]
-
-    first, lost = combine_runs([run(0.8), run(0.9), run(1.0)])
-    assert first.value == pytest.approx(0.9) and first.std == pytest.approx(0.1)
-    assert (first.low, first.high) == (0.8, 1.0) and "3 runs" in first.note
-    assert math.isnan(lost.value)

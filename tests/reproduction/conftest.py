@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.classification.evaluation import write_scores
-from monai_dgm.engines.classification.predictions import ClassificationResult
-from monai_dgm.engines.detection.evaluation import write_detections
+from monai_dgm.engines.classification.classification_evaluation import ClassificationResult, write_scores
+from monai_dgm.engines.detection.detection_evaluation import write_detections
 from monai_dgm.metrics.detection import DetectionResult
 from monai_dgm.reproduction.dataset_info import DatasetInfo
 from monai_dgm.reproduction.job_record import SCORES, JobRecord

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from monai_dgm.engines.classification.evaluation import read_scores, write_scores
+from monai_dgm.engines.classification.classification_evaluation import read_scores, write_scores
 from monai_dgm.metrics.classification import balanced_threshold
 from monai_dgm.reproduction.jobs import Row
 from monai_dgm.reproduction.result_tables import ResultRow, Results, collect, millions_of_parameters

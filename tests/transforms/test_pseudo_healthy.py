@@ -26,7 +26,7 @@ def test_every_abnormal_image_becomes_its_normal_twin_at_probability_1() -> None
     b = batch([0, 1, 1, 0])
     before = {name: value.clone() for name, value in b.items()}
     out = RandPseudoHealthy(1.0, halving)(b)
-    assert out["label"].tolist() == [0, 0, 0, 0] and out["twin"].tolist() == [False, True, True, False]
+    assert out["label"].tolist() == [0, 0, 0, 0] and out["pseudo_healthy"].tolist() == [False, True, True, False]
     torch.testing.assert_close(out["image"][1:3], b["image"][1:3] / 2)
     assert torch.equal(out["image"][[0, 3]], b["image"][[0, 3]])
     assert all(torch.equal(b[name], value) for name, value in before.items())  # the input is left alone
@@ -35,15 +35,16 @@ def test_every_abnormal_image_becomes_its_normal_twin_at_probability_1() -> None
 
 def test_probability_0_needs_no_decomposer_and_changes_nothing() -> None:
     out = RandPseudoHealthy(0.0, channels=("residue",))(b := batch([0, 1]))
-    assert torch.equal(out["image"], b["image"]) and torch.equal(out["label"], b["label"]) and not out["twin"].any()
+    assert torch.equal(out["image"], b["image"]) and torch.equal(out["label"], b["label"])
+    assert not out["pseudo_healthy"].any()
 
 
 def test_about_the_asked_share_and_the_same_ones_for_the_same_state() -> None:
     b, pseudo_healthy = batch([1] * 300), RandPseudoHealthy(0.3, halving)
     torch.manual_seed(1)
     first = pseudo_healthy(b)
-    assert first["twin"].float().mean().item() == pytest.approx(0.3, abs=0.08)
-    assert torch.equal(first["label"] == 0, first["twin"])
+    assert first["pseudo_healthy"].float().mean().item() == pytest.approx(0.3, abs=0.08)
+    assert torch.equal(first["label"] == 0, first["pseudo_healthy"])
     torch.manual_seed(1)
     assert torch.equal(pseudo_healthy(b)["image"], first["image"])
 

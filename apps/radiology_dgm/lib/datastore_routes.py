@@ -30,7 +30,7 @@ def get_image(app: App, image: ImageId, user: AnyUser, check_sum: str = "") -> R
     name = app.datastore().get_image_info(image)["name"]
     content = image_nifti(app.analysis, image)
     if check_sum and check_sum.split(":")[-1].lower() != hashlib.sha256(content).hexdigest():
-        raise UnknownError("image: there is none of that id and checksum")
+        raise UnknownError("image: there is no image of that id and checksum")
     return file_response(name, content)
 
 
@@ -70,7 +70,7 @@ def put_label(
     tag: Tag = "",
     params: Annotated[str, Form()] = "{}",
 ) -> dict[str, Any]:
-    """Keep a reader's markups as the label of an image. A document without boxes is a confirmed negative."""
+    """Store a reader's markups as the label of an image. A document without boxes is a confirmed negative."""
     reader = reader_who_asks(parse_params(params), user)
     placement = app.analysis.placement(image)
     kept = app.submissions.submit(_content(label, MAX_DOCUMENT_BYTES, "label"), image, placement, reader)
@@ -91,7 +91,7 @@ def get_label(app: App, user: AnyUser, label: str = "", image: str = "", tag: Ta
     """The latest label of an image as markups; MONAI Label names the image "label" in GET and "image" in HEAD."""
     found = app.datastore().get_label(label or image, TAG)
     if found is None:
-        raise UnknownError("label: there is none of that image")
+        raise UnknownError("label: this image has no label")
     return file_response("label.json", found.getvalue())
 
 
@@ -118,7 +118,7 @@ def get_labels(
 
 @router.put("/dgm/labels")
 def put_labels(app: App, user: Admin, form: Literal["coco", "rsna"], reader: str, document: Body) -> dict[str, Any]:
-    """Keep the labels in a file as those of a reader: all of them, or none when one is wrong."""
+    """Store the labels in a file as those of a reader: all of them, or none when one is wrong."""
     labels = parse_labels(document, form, reader, lambda image_id: size_in(app.analysis, image_id))
     done = keep_all(labels, app.submissions)
     return {"images": done.images, "added": done.added, "unchanged": done.unchanged, "reader": labels[0].reader}

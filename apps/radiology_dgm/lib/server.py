@@ -64,7 +64,7 @@ class MONAILabelApplication:
         self.stack = stack
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle a connection without what our own router noted in it."""
+        """Handle a connection; values that our own router added to it are removed."""
         ours = ("router", "endpoint", "route", "path_params")
         plain = {name: value for name, value in scope.items() if name not in ours}
         await self.stack({**plain, "app": self.application}, receive, send)

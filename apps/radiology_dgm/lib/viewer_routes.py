@@ -18,7 +18,7 @@ from monai_dgm.transforms.boxes import SAME_BOX_PIXELS
 from monai_dgm.transforms.placement import Placement
 
 SOURCE = "ohif"
-# the viewer needs to compile WebAssembly and to style elements; it is not to talk to anyone else
+# the viewer compiles WebAssembly and styles elements; it must not connect to other servers
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self' data: blob:; "
@@ -50,7 +50,7 @@ def viewer_file(app: App, path: str) -> Response:
 
 @router.get("/dgm/boxes")
 def get_boxes(app: App, image: ImageId, user: AnyUser, fresh: bool = False, reader: str = "") -> dict[str, Any]:
-    """The model's boxes of an image: those computed before where there are any, unless ``fresh`` ones are wanted."""
+    """The model's boxes of an image: the stored ones, if there are any and ``fresh`` is false; else new ones."""
     who = reader_who_asks({"reader": reader}, user)
     placement = app.analysis.placement(image)
     shown = None if fresh else app.submissions.shown(image, who)
@@ -65,7 +65,7 @@ def get_boxes(app: App, image: ImageId, user: AnyUser, fresh: bool = False, read
 
 @router.put("/dgm/boxes")
 def put_boxes(app: App, image: ImageId, document: Body, user: Annotator, reader: str = "") -> dict[str, Any]:
-    """Keep a reader's boxes, or the confirmed negative, as the label of an image."""
+    """Store a reader's boxes, or a confirmed negative, as the label of an image."""
     who = reader_who_asks({"reader": reader}, user)
     placement = app.analysis.placement(image)
     reading = read_viewer_boxes(document, placement)
@@ -84,13 +84,13 @@ def put_boxes(app: App, image: ImageId, document: Body, user: Annotator, reader:
 
 @router.get("/dgm/pictures/{name}")
 def get_picture(app: App, name: str, image: ImageId, user: AnyUser) -> Response:
-    """The normal image or the residue over the radiograph, as PNG with the warning on it."""
+    """The normal image or the residue over the radiograph, as PNG that contains a warning."""
     return Response(picture_png(app.analysis, image, name), media_type="image/png")
 
 
 @router.get("/dgm/state")
 def get_state(app: App, user: AnyUser) -> dict[str, Any]:
-    """Which models there are, and how far the labelling is."""
+    """State and versions of the models, and the number of labelled images."""
     versions, batch = app.analysis.models.versions(), app.batches.last()
     busy = batch is not None and batch.status == "RUNNING"
     busy = busy or (app.watcher is not None and app.watcher.waiting > 0)

@@ -1,9 +1,9 @@
-// What the extension asks the label app for. Plain scripts: each adds to window.monaiDgm, app-config.js comes last.
+// Requests of the extension to the label app. Each script adds to window.monaiDgm; app-config.js is loaded last.
 (function () {
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
 
-  /** The reader's name where nobody logs in: ?reader=... of the address, kept for this tab. */
+  /** The reader's name where users do not log in: ?reader=... in the address, stored for this tab. */
   function reader() {
     const given = new URLSearchParams(window.location.search).get('reader');
     if (given) {
@@ -12,9 +12,9 @@
     return given || sessionStorage.getItem('monaiDgm.reader') || '';
   }
 
-  reader(); // the list of studies forgets it on the way to a study
+  reader(); // stored now, since the list of studies removes it from the address
 
-  /** The answer of the server as JSON; its one line of reason as an Error. */
+  /** The answer of the server as JSON. Throws an Error with the server's message. */
   async function ask(path, query, options) {
     const address = new URL(path, window.location.origin);
     Object.entries(query || {}).forEach(([name, value]) => value && address.searchParams.set(name, value));

@@ -1,11 +1,11 @@
-// The displayed radiograph, and its pixels in the viewer's world. Pixels have continuous edges: (0, 0) is the outer corner
-// of the first one. Cornerstone's own worldToImageCoords swaps the two spacings, which is wrong where pixels are not
-// square; the image data that is drawn has them right, so it is asked instead.
+// The displayed radiograph, and conversion between its pixels and the viewer's world coordinates. Pixel coordinates have
+// continuous edges: (0, 0) is the outer corner of the first pixel. Cornerstone's worldToImageCoords swaps the two
+// spacings, which is wrong for pixels that are not square; so the conversion of the drawn image data is used.
 (function () {
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
 
-  /** The radiograph in the active viewport, or an Error that a reader understands. */
+  /** The radiograph in the active viewport. Throws an Error for the reader if there is none. */
   function displayed(services) {
     const viewportId = services.viewportGridService.getActiveViewportId();
     const viewport = viewportId && services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
@@ -18,18 +18,18 @@
     return { viewportId, viewport, imageId, image: instance.SOPInstanceUID, imageData: drawn.imageData };
   }
 
-  /** Columns and rows [x, y] of a world point. */
+  /** World point -> pixel coordinates [x, y]. */
   function toPixel(shown, point) {
     const index = shown.imageData.worldToIndex(point);
     return [index[0] + 0.5, index[1] + 0.5];
   }
 
-  /** The world point of columns and rows. */
+  /** Pixel coordinates -> world point. */
   function toWorld(shown, x, y) {
     return Array.from(shown.imageData.indexToWorld([x - 0.5, y - 0.5, 0]));
   }
 
-  /** [xmin, ymin, xmax, ymax] around world points. */
+  /** The smallest box [xmin, ymin, xmax, ymax] in pixels that contains the world points. */
   function boxAround(shown, points) {
     const pixels = points.map(point => toPixel(shown, point));
     const xs = pixels.map(pixel => pixel[0]);
@@ -37,7 +37,7 @@
     return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
   }
 
-  /** The corners of a box as RectangleROI holds them: upper left, upper right, lower left, lower right. */
+  /** World points of a box's corners in the order of RectangleROI: upper left, upper right, lower left, lower right. */
   function corners(shown, [xmin, ymin, xmax, ymax]) {
     return [[xmin, ymin], [xmax, ymin], [xmin, ymax], [xmax, ymax]].map(([x, y]) => toWorld(shown, x, y));
   }

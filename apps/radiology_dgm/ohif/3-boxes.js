@@ -1,4 +1,4 @@
-// The model's boxes as RectangleROI annotations that a reader can edit at once, and all rectangles of an image as boxes.
+// Draws the model's boxes as RectangleROI annotations, which a reader can edit, and reads all rectangles of an image.
 // Which boxes a reader changed is decided by the server; here the same rule only keeps rectangles from being drawn twice.
 (function () {
   'use strict';
@@ -8,7 +8,7 @@
   // annotationUID -> the model's box that was drawn
   const drawn = new Map();
 
-  /** "lung opacity 0.87" */
+  /** Text at a box: "lung opacity 0.87". */
   function displayName(box) {
     const name = (box.label || 'lung_opacity').replaceAll('_', ' ');
     return box.score === null || box.score === undefined ? name : `${name} ${box.score.toFixed(2)}`;
@@ -25,7 +25,7 @@
 
   const boxOf = (shown, annotation) => dgm.geometry.boxAround(shown, annotation.data.handles.points);
 
-  /** Draw one box. The two events are those of a rectangle drawn by hand, so that it is tracked and reported. */
+  /** Draw one box, with the same event as a rectangle drawn by hand, so that OHIF tracks it and adds it to reports. */
   function draw(shown, box) {
     const { annotation, utilities, Enums } = window.cornerstoneTools;
     const added = {
@@ -58,7 +58,7 @@
   }
 
   /**
-   * Show these boxes in the place of earlier ones of the model; what a reader drew or moved stays.
+   * Replace the model's earlier boxes by these; boxes that a reader drew or moved stay.
    * tolerance: pixels by which an edge of an unchanged box may differ, as the server states it.
    */
   function show(shown, boxes, tolerance) {
@@ -74,14 +74,14 @@
       });
     const there = rectangles(shown).map(one => boxOf(shown, one));
     boxes
-      .filter(box => !there.some(one => isSame(one, box.box, tolerance))) // as those of a report that was loaded
+      .filter(box => !there.some(one => isSame(one, box.box, tolerance))) // already drawn, for example from a report
       .forEach(box => draw(shown, box));
     const render = () => window.cornerstoneTools.utilities.triggerAnnotationRenderForViewportIds([shown.viewportId]);
     render();
-    window.setTimeout(render, 500); // the viewer draws them dashed until it tracks them
+    window.setTimeout(render, 500); // again, since the viewer draws them dashed until it tracks them
   }
 
-  /** All rectangles of the displayed image as the server takes them: one that was the model's has the model's score. */
+  /** All rectangles of the displayed image, in the form of the server; the model's boxes keep their score. */
   function read(shown) {
     return rectangles(shown).map(one => {
       const model = drawn.get(one.annotationUID);
@@ -89,7 +89,7 @@
     });
   }
 
-  /** A rectangle shows its label only; area and mean of a box are no findings. */
+  /** Show only the label at a rectangle; area and mean of a box are not findings. */
   function label(services) {
     const { toolGroupService } = services;
     const plain = () =>

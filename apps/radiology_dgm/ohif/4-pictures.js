@@ -1,9 +1,9 @@
-// The normal image or the residue, laid exactly over the radiograph and under the boxes; it follows zoom, pan and flips.
+// Shows the normal image or the residue over the radiograph and under the boxes; it follows zoom, pan and flips.
 (function () {
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
   const CLASS = 'monai-dgm-picture';
-  let stop = null; // ends what is shown
+  let stop = null; // function that removes the shown picture
 
   function hide() {
     if (stop) {
@@ -12,7 +12,7 @@
     }
   }
 
-  /** The name of what is shown, or null. */
+  /** Name of the shown picture, or null. */
   const current = () => (stop ? stop.picture : null);
 
   function load(address) {
@@ -26,8 +26,8 @@
     });
   }
 
-  /** Put the picture's corners where the radiograph's are. */
-  function place(picture, shown, cols, rows) {
+  /** Move the corners of the picture to those of the radiograph. */
+  function align(picture, shown, cols, rows) {
     const [origin, right, down] = [[0, 0], [cols, 0], [0, rows]].map(([x, y]) =>
       shown.viewport.worldToCanvas(dgm.geometry.toWorld(shown, x, y))
     );
@@ -46,7 +46,7 @@
     picture.className = CLASS;
     picture.dataset.picture = name;
     picture.alt = `${name} image, synthetic - not for diagnosis`;
-    const follow = () => place(picture, shown, cols, rows);
+    const follow = () => align(picture, shown, cols, rows);
     const leave = () => shown.viewport.getCurrentImageId() !== shown.imageId && hide();
     element.querySelector('canvas').after(picture);
     element.addEventListener(events.CAMERA_MODIFIED, follow);

@@ -1,4 +1,4 @@
-// A line at the window's lower edge: the model's version and state, how far the labelling is, and what this is not.
+// The status line at the lower edge: version and state of the model, number of labelled images, and a warning.
 (function () {
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
@@ -39,7 +39,7 @@
       .join('  |  ');
   }
 
-  /** Ask the server and write it down. */
+  /** Ask the server for its state, and show it. */
   async function refresh() {
     try {
       const values = await dgm.server.state();
@@ -52,13 +52,13 @@
     write();
   }
 
-  /** What is said of the displayed radiograph. */
+  /** Show a note about the displayed radiograph. */
   function note(words) {
     known.note = words;
     write();
   }
 
-  /** "computing" for as long as a promise takes. */
+  /** Show "computing" until a promise has ended. */
   async function during(work) {
     busy += 1;
     write();

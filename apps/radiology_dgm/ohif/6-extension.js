@@ -1,4 +1,4 @@
-// The OHIF extension: buttons in the toolbar and what they do.
+// The OHIF extension: buttons in the toolbar, and their actions.
 (function () {
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
@@ -7,12 +7,12 @@
   const SECONDS_BETWEEN_STATES = 15;
   const BUTTONS = [
     ['ShowBoxes', 'Show boxes', "The model's opacity boxes, to be moved, deleted or added to"],
-    ['DetectAgain', 'Detect again', 'Run the present model; what you drew or moved stays'],
+    ['DetectAgain', 'Detect again', 'Run the present model; boxes that you drew or moved stay'],
     ['ShowNormal', 'Normal', 'Synthesised normal image over the radiograph, on and off'],
     ['ShowResidue', 'Residue', 'Residue over the radiograph, on and off'],
     ['NoFinding', 'No finding', 'Confirm that there is no opacity'],
-    ['SubmitBoxes', 'Submit boxes', 'Keep all rectangles on this image as your label'],
-    ['NextCase', 'Next case', 'The study that is worth most to be read next'],
+    ['SubmitBoxes', 'Submit boxes', 'Store all rectangles on this image as your label'],
+    ['NextCase', 'Next case', 'The study that active learning selects to be read next'],
   ];
 
   function makeActions({ servicesManager, commandsManager }) {
@@ -64,8 +64,8 @@
       window.location.assign(address);
     }
 
-    // whatever goes wrong is said in one line
-    const spoken = work => async () => {
+    // an action whose errors are shown in one line
+    const withMessage = work => async () => {
       try {
         await work();
       } catch (error) {
@@ -74,13 +74,13 @@
     };
 
     return {
-      monaiDgmShowBoxes: spoken(() => showBoxes(false)),
-      monaiDgmDetectAgain: spoken(() => showBoxes(true)),
-      monaiDgmShowNormal: spoken(() => togglePicture('normal')),
-      monaiDgmShowResidue: spoken(() => togglePicture('residue')),
-      monaiDgmNoFinding: spoken(() => submit('no_finding')),
-      monaiDgmSubmitBoxes: spoken(() => submit('boxes')),
-      monaiDgmNextCase: spoken(nextCase),
+      monaiDgmShowBoxes: withMessage(() => showBoxes(false)),
+      monaiDgmDetectAgain: withMessage(() => showBoxes(true)),
+      monaiDgmShowNormal: withMessage(() => togglePicture('normal')),
+      monaiDgmShowResidue: withMessage(() => togglePicture('residue')),
+      monaiDgmNoFinding: withMessage(() => submit('no_finding')),
+      monaiDgmSubmitBoxes: withMessage(() => submit('boxes')),
+      monaiDgmNextCase: withMessage(nextCase),
     };
   }
 

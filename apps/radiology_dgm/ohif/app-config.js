@@ -1,4 +1,4 @@
-// OHIF's configuration: the PACS behind this server, our extension, and no questions before the first box.
+// Configuration of OHIF: the archive behind this server, our extension, and no dialogs before the first box.
 window.config = {
   routerBasename: '/ohif/',
   extensions: [window.monaiDgm.extension],
@@ -9,9 +9,9 @@ window.config = {
   showCPUFallbackMessage: true,
   showLoadingIndicator: true,
   showErrorDetails: 'always',
-  investigationalUseDialog: { option: 'never' }, // the status line says it at all times
+  investigationalUseDialog: { option: 'never' }, // the status line shows the warning at all times
   disableConfirmationPrompts: true,
-  measurementTrackingMode: 'simplified', // rectangles are tracked without a question
+  measurementTrackingMode: 'simplified', // rectangles are tracked without a dialog
   customizationService: [{ 'ohif.tours': { $set: [] } }],
   defaultDataSourceName: 'dicomweb',
   dataSources: [

@@ -1,1 +1,1 @@
-"""Classifiers: data of a task, scores, figures and inference."""
+"""Classifiers: data of a task, scores, metrics and inference."""

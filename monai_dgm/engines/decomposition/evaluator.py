@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import Baselines, FindLungs, lung_box_of
-from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, standard_groups
+from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, origin_of, standard_groups
 from monai_dgm.metrics.decomposition import evaluate_decomposition
-from monai_dgm.metrics.groups import origin_of
 from monai_dgm.networks.residue_system import join_prediction
 
 __all__ = ["DecompositionEvaluator", "DecompositionMetrics", "as_prediction", "result_of"]
@@ -97,18 +96,18 @@ class DecompositionMetrics(Metric):
         self.group_by = tuple(group_by)
         self.baselines = baselines or Baselines(None, None)
         self.num_bootstrap = num_bootstrap
-        self.records: list[DecompositionResult] = []
+        self.results: list[DecompositionResult] = []
         self.rows: list[MetricRow] = []
         super().__init__(output_transform=lambda out: (out["image"], out["pred"], out["index"]), device=device)
 
     def reset(self) -> None:
         """Forget the records."""
-        self.records = []
+        self.results = []
 
     def update(self, output: Sequence[Tensor]) -> None:
         """Take in images, predictions and indices of a batch of :class:`DecompositionEvaluator`."""
         for image, prediction, index in zip(*output, strict=True):
-            self.records.append(result_of(self.dataset, int(index), image, prediction, self.find_lungs))
+            self.results.append(result_of(self.dataset, int(index), image, prediction, self.find_lungs))
 
     def compute(self) -> dict[str, float]:
         """Figures by name; those that are not defined on this data are left out.
@@ -117,9 +116,9 @@ class DecompositionMetrics(Metric):
         mean |a| and the SSIM of y' to z on normals. It needs image-level labels only.
         """
         self.rows = evaluate_decomposition(
-            self.records,
+            self.results,
             num_bootstrap=self.num_bootstrap,
-            groups=standard_groups(self.records, self.group_by),
+            groups=standard_groups(self.results, self.group_by),
             mean_box_prior=self.baselines.mean_box_prior,
             mean_lung_box=self.baselines.mean_lung_box,
             aligned_prior=self.baselines.aligned_prior,

@@ -1,1 +1,1 @@
-"""Opacity detectors: training and evaluation workflows, baselines, figures and inference."""
+"""Opacity detectors: training and evaluation workflows, baselines, metrics and inference."""

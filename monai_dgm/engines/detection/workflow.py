@@ -122,9 +122,9 @@ def _running_statistics(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
 
 
 class OpacityDetections(Metric):
-    """What a detector found in a data set, beside the truth, and its figures.
+    """What a detector found in a data set, beside the truth, and its metrics.
 
-    ``compute`` returns the values by name, so they appear in ``engine.state.metrics``; ``records`` and ``figures`` keep
+    ``compute`` returns the values by name, so they appear in ``engine.state.metrics``; ``results`` and ``metrics`` keep
     everything.
 
     Args:
@@ -135,13 +135,13 @@ class OpacityDetections(Metric):
     def __init__(self, dataset: OpacityBoxDataset, num_bootstrap: int = 0, device: str = "cpu") -> None:
         self.dataset = dataset
         self.num_bootstrap = num_bootstrap
-        self.records: list[DetectionResult] = []
+        self.results: list[DetectionResult] = []
         self.metrics: DetectionMetrics | None = None
         super().__init__(output_transform=lambda out: (out["boxes"], out["scores"], out["index"]), device=device)
 
     def reset(self) -> None:
-        """Forget the records."""
-        self.records = []
+        """Forget the results."""
+        self.results = []
 
     def update(self, output: Sequence[Any]) -> None:
         """Take in boxes, scores and indices of a batch of :class:`DetectionEvaluator`."""
@@ -150,11 +150,11 @@ class OpacityDetections(Metric):
             item = self.dataset.items[place]
             names = {name: str(item.get(name, place)) for name in ("image_id", "patient_id")}
             truth = self.dataset.boxes[place].numpy()
-            self.records.append(DetectionResult(**names, boxes=boxes.numpy(), scores=scores.numpy(), truth=truth))
+            self.results.append(DetectionResult(**names, boxes=boxes.numpy(), scores=scores.numpy(), truth=truth))
 
     def compute(self) -> dict[str, float]:
-        """Figures by name; those that are not defined on this data are left out."""
-        self.metrics = detection_metrics(self.records, self.num_bootstrap)
+        """Metrics by name; those that are not defined on this data are left out."""
+        self.metrics = detection_metrics(self.results, self.num_bootstrap)
         return {row.name: row.value for row in self.metrics.rows if row.value == row.value}
 
 
@@ -165,7 +165,7 @@ class DetectionEvaluator(Evaluator):
         device: where the network is.
         val_data_loader: yields ``image`` and ``index``, in the order of the data set.
         network: used in evaluation mode, full precision.
-        detections: collects what is found; its figure ``ap`` is the key metric.
+        detections: collects what is found; its metric ``ap`` is the key metric.
         val_handlers: Ignite or MONAI handlers.
         inferer: calls the network; by default on the whole image.
         strict: raise where the network yields NaN or infinity; else warn and count it as nothing found, so that a

@@ -24,8 +24,7 @@ from monai_dgm.engines.lungs.chest_check import (
     fit_chest_reference,
 )
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.case_results import MetricRow
-from monai_dgm.metrics.groups import groups_of, origin_of
+from monai_dgm.metrics.case_results import MetricRow, groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.metric_sets import Weights, metric_rows
 from monai_dgm.transforms.lungs import lung_probability

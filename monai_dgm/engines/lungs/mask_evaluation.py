@@ -1,4 +1,4 @@
-"""Figures of a lung segmentor on known masks: Dice, and the overlap of the lung boxes."""
+"""Metrics of a lung segmentor on known masks: Dice, and the overlap of the lung boxes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from ignite.metrics import Metric
 from numpy.typing import NDArray
 
 from monai_dgm.data.lung_dataset import LungDataset
-from monai_dgm.metrics.case_results import MetricRow
-from monai_dgm.metrics.groups import groups_of, origin_of
+from monai_dgm.metrics.case_results import MetricRow, groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.metric_sets import Weights, metric_rows
 from monai_dgm.transforms.boxes import box_iou
@@ -54,7 +53,7 @@ class LungMaskResult:
 
 
 class LungMetrics(Metric):
-    """Figures of a segmentation over a data set; ``records`` keeps every image, ``rows`` makes the intervals.
+    """Metrics of a segmentation over a data set; ``results`` keeps every image, ``rows`` makes the intervals.
 
     ``compute`` gives "lung_box_iou", "right_lung_dice" and "left_lung_dice" beside MONAI's own Dice.
 
@@ -75,21 +74,21 @@ class LungMetrics(Metric):
         self.dataset = dataset
         self.source_groups = dict(source_groups or {})
         self.num_bootstrap = num_bootstrap
-        self.records: list[LungMaskResult] = []
+        self.results: list[LungMaskResult] = []
         super().__init__(output_transform=lambda output: [item["pred"] for item in output], device=device)
 
     def reset(self) -> None:
-        """Forget the records."""
-        self.records = []
+        """Forget the results."""
+        self.results = []
 
     def update(self, output: Sequence[torch.Tensor]) -> None:
         """Take in the masks of the next images."""
         for prediction in output:
-            index = len(self.records)
+            index = len(self.results)
             item, mask = self.dataset.items[index], prediction[0].cpu().numpy() > 0
             truth = self.dataset.masks[index].astype(bool)
             (right, left), (true_right, true_left) = split_lungs(mask), split_lungs(truth)
-            record = LungMaskResult(
+            result = LungMaskResult(
                 image_id=str(item["image_id"]),
                 patient_id=str(item["patient_id"]),
                 **origin_of(item),
@@ -100,43 +99,43 @@ class LungMetrics(Metric):
                 mask=mask,
                 truth=truth,
             )
-            self.records.append(record)
+            self.results.append(result)
 
     def compute(self) -> dict[str, float]:
         """Means over the images."""
         names = {"lung_box_iou": "box_iou", "right_lung_dice": "right_dice", "left_lung_dice": "left_dice"}
-        return {name: float(np.mean([getattr(r, field) for r in self.records])) for name, field in names.items()}
+        return {name: float(np.mean([getattr(r, field) for r in self.results])) for name, field in names.items()}
 
     @property
     def rows(self) -> list[MetricRow]:
-        """Every figure with its interval, over all images and by group."""
-        return lung_rows(self.records, self.source_groups, self.num_bootstrap)
+        """Every metric with its interval, over all images and by group."""
+        return lung_rows(self.results, self.source_groups, self.num_bootstrap)
 
 
 def lung_rows(
-    records: Sequence[LungMaskResult],
+    results: Sequence[LungMaskResult],
     source_groups: Mapping[str, Sequence[str]] | None = None,
     num_bootstrap: int = 1000,
 ) -> list[MetricRow]:
     """Mean and standard deviation of Dice and lung box IoU, with 95 % intervals by bootstrap over patients.
 
     Args:
-        records: of one evaluation.
+        results: of one evaluation.
         source_groups: further groups, by name the sources in each; left out where no image is in one.
         num_bootstrap: resamples.
 
     Returns:
         rows "lung_dice", "lung_dice_sd" (over images), "right_lung_dice", "left_lung_dice", "lung_box_iou" and
-        "lung_box_iou_sd", for each of :func:`monai_dgm.metrics.groups.groups_of`.
+        "lung_box_iou_sd", for each of :func:`monai_dgm.metrics.case_results.groups_of`.
     """
     rows = []
-    for group, members in groups_of(records, source_groups).items():
-        patients = [record.patient_id for record in members]
+    for group, members in groups_of(results, source_groups).items():
+        patients = [result.patient_id for result in members]
         rows += metric_rows(partial(_metrics, members), patients, num_bootstrap, group=group)
     return rows
 
 
-def _metrics(records: Sequence[LungMaskResult], weights: Weights) -> dict[str, NDArray[np.float64]]:
+def _metrics(results: Sequence[LungMaskResult], weights: Weights) -> dict[str, NDArray[np.float64]]:
     metrics = {}
     for name, field, std in (
         ("lung_dice", "dice", True),
@@ -144,7 +143,7 @@ def _metrics(records: Sequence[LungMaskResult], weights: Weights) -> dict[str, N
         ("left_lung_dice", "left_dice", False),
         ("lung_box_iou", "box_iou", True),
     ):
-        values = np.array([getattr(record, field) for record in records])
+        values = np.array([getattr(result, field) for result in results])
         metrics[name] = weighted_mean(values, weights)
         if std:
             variance = weighted_mean(values**2, weights) - metrics[name] ** 2

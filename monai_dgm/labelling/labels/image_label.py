@@ -28,12 +28,11 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.labels.json_input import CLOSED, Number, Text, Whole, checked, input_errors, shown
+from monai_dgm.labelling.labels.json_input import CLOSED, Number, Text, Whole, checked, describe_value, input_errors
 from monai_dgm.readers.radiograph import MAX_SIDE
 from monai_dgm.transforms.boxes import check_boxes
 
 SCHEMA_VERSION = 1
-STATUSES = ("boxes", "no_finding")
 OPACITY = "lung_opacity"  # the one finding that the detector knows
 MAX_BOXES = 200
 FAR = 1e9  # no number of a label is as large
@@ -57,7 +56,7 @@ def checked_text(value: Any, name: str, max_length: int) -> str:
         InputError: any other value.
     """
     if not isinstance(value, str):
-        raise InputError(f"expected {name} as text, got {shown(value)}")
+        raise InputError(f"expected {name} as text, got {describe_value(value)}")
     if not 1 <= len(value) <= max_length:
         raise InputError(f"expected {name} of 1 to {max_length} characters, got {len(value)}")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
@@ -194,10 +193,10 @@ class ImageLabel:
             InputError: anything else: a key too many or too few, another schema version, a value out of range.
         """
         if not isinstance(values, dict):
-            raise InputError(f"{where}: expected a label as a JSON object, got {shown(values)}")
+            raise InputError(f"{where}: expected a label as a JSON object, got {describe_value(values)}")
         version = values.get("schema_version")
         if version != SCHEMA_VERSION or isinstance(version, bool):
-            raise InputError(f"{where}: expected schema_version {SCHEMA_VERSION}, got {shown(version)}")
+            raise InputError(f"{where}: expected schema_version {SCHEMA_VERSION}, got {describe_value(version)}")
         missing = [key for key in _KEYS if key not in values]
         if missing:
             raise InputError(f"{where}: expected the keys of a label, missing {', '.join(missing)}")

@@ -22,10 +22,10 @@ __all__ = [
     "Text",
     "Whole",
     "checked",
+    "describe_value",
     "input_errors",
     "parse_json",
     "read_json",
-    "shown",
     "without_fraction",
 ]
 
@@ -165,7 +165,7 @@ def _in_words(error: ValidationError) -> str:
         return prefix + in_one_line(context["error"])
     if kind in _UNKNOWN_KEY:
         return f"{prefix}expected no other key, got one that is unknown"
-    came = "none" if kind.startswith("missing") else shown(first["input"])
+    came = "none" if kind.startswith("missing") else describe_value(first["input"])
     return f"{prefix}expected {_expected(kind, context)}, got {came}"
 
 
@@ -177,7 +177,7 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
     return _EXPECTED.get(kind, "another value").format_map(context)
 
 
-def shown(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Description of a value for a message: a number itself, of other values type and size, never text from outside."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)

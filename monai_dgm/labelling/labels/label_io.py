@@ -27,7 +27,7 @@ from monai_dgm.labelling.labels.image_label import (
     Side,
     make_boxes,
 )
-from monai_dgm.labelling.labels.json_input import checked, parse_json, shown, without_fraction
+from monai_dgm.labelling.labels.json_input import checked, describe_value, parse_json, without_fraction
 
 __all__ = ["labels_to_coco", "labels_to_rsna_csv", "parse_coco", "rsna_boxes_to_labels"]
 
@@ -35,7 +35,7 @@ __all__ = ["labels_to_coco", "labels_to_rsna_csv", "parse_coco", "rsna_boxes_to_
 def _checked_id(value: Any) -> int | str:
     value = without_fraction(value)
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise InputError(f"expected a whole number or text, got {shown(value)}")
+        raise InputError(f"expected a whole number or text, got {describe_value(value)}")
     return value
 
 

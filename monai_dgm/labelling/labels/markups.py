@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import FAR, MAX_BOXES, OPACITY, LabelledBox
-from monai_dgm.labelling.labels.json_input import parse_json, shown
+from monai_dgm.labelling.labels.json_input import describe_value, parse_json
 from monai_dgm.labelling.labels.reader_boxes import BoxReading, clipped_box, repeats_ignored, without_repeats
 from monai_dgm.transforms.placement import Placement
 
@@ -152,14 +152,14 @@ def _read_all(markups: Sequence[Any], placement: Placement, findings: Sequence[s
 def _reason_to_leave_out(markup: Any) -> tuple[str, bool]:
     """(Reason why a markup is not a box of the reader, or ""; whether it is a stray node without any meaning.)"""
     if not isinstance(markup, dict):
-        raise InputError(f"expected an object, got {shown(markup)}")
+        raise InputError(f"expected an object, got {describe_value(markup)}")
     kind = markup.get("type")
     if kind != "ROI":
         known = kind in ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve", "Plane")
         return f"of the type {kind if known else 'unknown'}, only ROIs are read", False
     points = markup.get("controlPoints") or []
     if not isinstance(points, list):
-        raise InputError(f"expected controlPoints as a list, got {shown(points)}")
+        raise InputError(f"expected controlPoints as a list, got {describe_value(points)}")
     if not points and markup.get("size") in (None, [0, 0, 0]):
         return "an ROI that was never placed", True
     names = [markup.get("name"), *(point.get("label") for point in points if isinstance(point, dict))]
@@ -189,7 +189,7 @@ def _read_roi(markup: dict[str, Any], placement: Placement, findings: Sequence[s
 def _vector(markup: dict[str, Any], key: str, length: int) -> NDArray[np.float64]:
     values = markup.get(key)
     if not isinstance(values, list) or len(values) != length:
-        raise InputError(f"expected {key} as {length} numbers, got {shown(values)}")
+        raise InputError(f"expected {key} as {length} numbers, got {describe_value(values)}")
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         raise InputError(f"expected {key} as {length} numbers, got something else")
     if not all(abs(value) < FAR for value in values):

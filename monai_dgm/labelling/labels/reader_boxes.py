@@ -61,9 +61,10 @@ class BoxReading:
 def with_model_boxes(label: ImageLabel, shown: ImageLabel | None) -> ImageLabel:
     """A reader's label with the model's boxes that the reader started from.
 
-    The same for labels from every program, see :func:`monai_dgm.transforms.boxes.compare_boxes`: a box that the reader
-    left as it was gets the model's exact coordinates and score back, a moved one the model's score. All others stay as
-    they are.
+    The same boxes give the same label whatever program they come from, see
+    :func:`monai_dgm.transforms.boxes.compare_boxes`: a box that the reader left as it was gets the model's exact
+    coordinates and score back, a moved one keeps its coordinates and has the model's score, and any other one has no
+    score, since it is the reader's.
 
     Args:
         label: the reader's label.
@@ -73,7 +74,7 @@ def with_model_boxes(label: ImageLabel, shown: ImageLabel | None) -> ImageLabel:
     if shown is None or shown.size != label.size:
         return label
     changes = compare_boxes(label.boxes_array, shown.boxes_array)
-    boxes = list(label.boxes)
+    boxes = [replace(box, score=None) for box in label.boxes]
     for ours, model in (*changes.kept, *changes.moved):
         boxes[ours] = replace(boxes[ours], score=shown.boxes[model].score)
     for ours, model in changes.kept:

@@ -1,8 +1,8 @@
 """ASGI middleware that checks each request before any route: who sends it, and how large it is.
 
-It also turns whatever goes wrong behind it into one line without patient data. It needs no web framework. Where users
-do not log in, only this machine is served, and no web page from another origin that a browser on this machine shows.
-The Host header is checked by Starlette's ``TrustedHostMiddleware``, which stands behind this one.
+It also turns every error of the application into one line without patient data. It needs no web framework. Where
+users do not log in, only this machine is served, and web pages from other origins are refused. The Host header is
+checked by Starlette's ``TrustedHostMiddleware``, which comes after this one.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, checked_reader, checked_text
-from monai_dgm.labelling.labels.json_input import Number, Whole, checked, parse_json, shown
+from monai_dgm.labelling.labels.json_input import Number, Whole, checked, describe_value, parse_json
 from monai_dgm.labelling.server.http_errors import UnknownError
 from monai_dgm.transforms.saliency import ThresholdRule
 
@@ -59,9 +59,9 @@ PanelFloat = Annotated[Number, BeforeValidator(_as_number)]
 def _checked_threshold(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 <= value <= MAX_THRESHOLD:
-            raise ValueError(f"expected a number from 0 to {MAX_THRESHOLD:g}, got {shown(value)}")
+            raise ValueError(f"expected a number from 0 to {MAX_THRESHOLD:g}, got {describe_value(value)}")
     elif not isinstance(value, str) or value not in THRESHOLDS:
-        raise ValueError(f"expected one of {', '.join(THRESHOLDS)}, or a number, got {shown(value)}")
+        raise ValueError(f"expected one of {', '.join(THRESHOLDS)}, or a number, got {describe_value(value)}")
     return value
 
 
@@ -121,8 +121,8 @@ def describe_errors(errors: Sequence[Mapping[str, Any]], skip: int = 0) -> str:
         skip: parts of "loc" to leave out; FastAPI puts "query" or "body" first.
     """
     first = errors[0]
-    place = first["loc"][skip] if len(first["loc"]) > skip else None
-    name = place if isinstance(place, str) else "request"
+    part = first["loc"][skip] if len(first["loc"]) > skip else None
+    name = part if isinstance(part, str) else "request"
     text = str(first["msg"])
     return f"{name}: {text[:1].lower()}{text[1:]}"
 
@@ -137,7 +137,7 @@ def parse_params(document: str | bytes | None) -> dict[str, Any]:
         return {}
     values = parse_json(document, "params", MAX_PARAMS_BYTES)
     if not isinstance(values, dict):
-        raise InputError(f"params: expected a JSON object, got {shown(values)}")
+        raise InputError(f"params: expected a JSON object, got {describe_value(values)}")
     return values
 
 

@@ -137,8 +137,7 @@ class Submissions:
             return set(self._current)
 
     def markups(self, image_id: str, placement: Placement) -> bytes | None:
-        """The latest label of an image as a markups document for 3D Slicer; None where there is none, or of another
-        size."""
+        """The latest label of an image as a markups document for 3D Slicer; None without a label of this size."""
         found = self.of_image(image_id)
         if not found or found[-1].size != (placement.rows, placement.cols):
             return None

@@ -81,7 +81,7 @@ def overrides(
     """Settings that differ from those of the bundle's training.
 
     Args:
-        weights: to start from; the network is as the JSON file beside them says.
+        weights: to start from; the JSON file of the same name has the settings of the network.
         options: of the training.
         splits: file of :func:`monai_dgm.labelling.training.training_data.write_splits`.
     """

@@ -119,7 +119,7 @@ def detect_in(
     detections = OpacityDetections(dataset)
     loader: DataLoader = DataLoader(dataset, batch_size, collate_fn=collate_boxes)
     DetectionEvaluator(device, loader, detector_of(weights).to(device), detections, strict=True).run()
-    return detections.records
+    return detections.results
 
 
 def metrics_of(results: Sequence[DetectionResult]) -> Metrics:

@@ -119,7 +119,7 @@ def test_perfect_decomposition_has_perfect_figures(
 def test_every_image_is_recorded_once_and_in_order(
     perfect: tuple[DecompositionEvaluator, DecompositionMetrics], dataset: RadiographDataset
 ) -> None:
-    records = perfect[1].records
+    records = perfect[1].results
     assert [record.image_id for record in records] == [str(item["image_id"]) for item in dataset.items]
     groups = {row.group for row in perfect[1].rows}
     assert groups == {"all", "source:simulated", "source:unknown"}

@@ -180,7 +180,7 @@ def evaluate(dataset: OpacityBoxDataset, network: nn.Module, **others: object) -
 
 def test_who_knows_the_truth_has_all_of_it(dataset: OpacityBoxDataset) -> None:
     detections = evaluate(dataset, Oracle(dataset))
-    assert [record.image_id for record in detections.records] == [item["image_id"] for item in dataset.items]
+    assert [record.image_id for record in detections.results] == [item["image_id"] for item in dataset.items]
     assert detections.compute()["ap"] == 1 and detections.metrics is not None
     assert detections.metrics.num_positive_images == sum(dataset.has_boxes)
 
@@ -190,7 +190,7 @@ def test_nan_while_validating_does_not_end_a_training(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         detections = evaluate(dataset, Oracle(dataset, fails=True))
-    assert len(detections.records) == len(dataset) and detections.compute()["ap"] == 0
+    assert len(detections.results) == len(dataset) and detections.compute()["ap"] == 0
     assert "count as nothing found" in caplog.text
 
 
@@ -210,5 +210,5 @@ def test_data_without_any_box_has_no_average_precision(dataset: OpacityBoxDatase
 def test_a_detector_finds_what_it_was_taught(dataset: OpacityBoxDataset) -> None:
     """The real network through the real evaluator: shapes and types fit."""
     detections = evaluate(dataset, tiny())
-    assert len(detections.records) == len(dataset)
-    assert all(record.boxes.shape == (len(record.scores), 4) for record in detections.records)
+    assert len(detections.results) == len(dataset)
+    assert all(record.boxes.shape == (len(record.scores), 4) for record in detections.results)

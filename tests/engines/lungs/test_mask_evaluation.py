@@ -30,7 +30,7 @@ def run(dataset: LungDataset, masks: np.ndarray, **options: object) -> LungMetri
 
 def test_an_oracle_is_perfect(dataset: LungDataset) -> None:
     metrics = run(dataset, dataset.masks)
-    assert len(metrics.records) == 8 and set(metrics.compute().values()) == {1.0}
+    assert len(metrics.results) == 8 and set(metrics.compute().values()) == {1.0}
     rows = {row.name: row.value for row in metrics.rows}
     assert {name: value for name, value in rows.items() if not name.endswith("_sd")} == dict.fromkeys(
         ("lung_dice", "right_lung_dice", "left_lung_dice", "lung_box_iou"), 1.0

@@ -1,4 +1,4 @@
-"""What models say of an image that nobody has labelled yet."""
+"""Scores of unlabelled images."""
 
 from __future__ import annotations
 

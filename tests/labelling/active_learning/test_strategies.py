@@ -41,7 +41,7 @@ def test_ranks_share_ties_and_are_neutral_for_the_unknown() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_same_question_has_the_same_answer_in_any_order(strategy: str) -> None:
+def test_the_order_of_the_candidates_changes_nothing(strategy: str) -> None:
     pool, labelled = images(), images(5, seed=1)
     first = select_images(pool, 10, strategy, labelled, seed=3)
     assert len(set(first)) == 10
@@ -135,7 +135,7 @@ def test_only_features_of_one_version_and_length_are_compared() -> None:
     assert len(select_images(pool, 3, "combined", labelled)) == 3
 
 
-def test_questions_without_sense_are_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     for more in ({"strategy": "best"}, {"n": -1}, {"weights": {"age": 1.0}}, {"weights": {"diversity": -1.0}}):
         with pytest.raises(InputError, match="expected"):
             select_images(images(), **{"n": 1, **more})

@@ -35,7 +35,7 @@ def reread(dataset: pydicom.Dataset) -> pydicom.Dataset:
     return pydicom.dcmread(io.BytesIO(encode_dicom(dataset)))
 
 
-def test_identity_and_no_more() -> None:
+def test_only_the_identity_is_copied() -> None:
     source, target = radiograph_header(), pydicom.Dataset()
     copy_identity(source, target)
     result = reread(target)
@@ -54,7 +54,7 @@ def test_names_of_other_character_sets(write_dicom: DicomWriter, ramp: object) -
         assert str(reread(target).PatientName) == name
 
 
-def test_odd_values_are_copied_without_a_word() -> None:
+def test_invalid_values_are_copied_without_a_warning() -> None:
     source = radiograph_header(PatientBirthDate=None, AccessionNumber=None, StudyDate=None)
     for keyword, vr in [("PatientBirthDate", "DA"), ("AccessionNumber", "SH"), ("StudyDate", "DA")]:
         tag = pydicom.datadict.tag_for_keyword(keyword)
@@ -87,7 +87,7 @@ def test_what_a_source_must_have(keyword: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a" * 65, "a\\b", "a\nb", "a\0"])
-def test_words_that_no_element_holds(text: str) -> None:
+def test_text_that_is_no_value_of_an_element(text: str) -> None:
     with pytest.raises(InputError):
         check_text("name", text)
     with pytest.raises(InputError):

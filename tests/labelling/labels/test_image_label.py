@@ -149,7 +149,7 @@ def test_a_box_goes_there_and_back_and_may_lack_label_and_score() -> None:
         LabelledBox.from_dict([1, 2, 30, 40])
 
 
-def test_a_wrong_value_in_code_is_told_in_one_line_too(make_label: Any) -> None:
+def test_a_wrong_value_in_code_is_an_error_of_one_line_too(make_label: Any) -> None:
     for wrong in ({"source": "A"}, {"size": (0, 1)}, {"model_version": 7}):
         with pytest.raises(InputError, match="expected") as caught:
             make_label(**wrong)

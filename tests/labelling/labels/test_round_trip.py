@@ -22,7 +22,7 @@ from monai_dgm.data.rsna import parse_boxes
 from monai_dgm.labelling.archive.reports import label_of_report
 from monai_dgm.labelling.dicom_objects.derived import Algorithm, encode_dicom
 from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
-from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, as_array
+from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, as_array, make_boxes
 from monai_dgm.labelling.labels.label_io import (
     labels_to_coco,
     labels_to_rsna_csv,
@@ -148,7 +148,7 @@ def test_no_route_loses_as_much_as_the_tolerance(route: str, random_case: Any) -
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_what_the_reader_left_alone_is_the_models_box_again(route: str, random_case: Any) -> None:
+def test_an_unchanged_box_is_the_models_box_again(route: str, random_case: Any) -> None:
     back, _ = ROUTES[route]
     for seed in SEEDS:
         placement, boxes = case(seed, random_case)
@@ -168,6 +168,23 @@ def test_a_box_moved_by_three_pixels_is_the_readers(route: str) -> None:
     first, second = with_model_boxes(label_of(ROUTES[route][0](moved, placement), placement), shown).boxes
     np.testing.assert_allclose(first.box, moved[0].box, atol=0.01)
     assert first.score == 0.87 and second == models[1]
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route != "whole pixels"])
+def test_the_same_boxes_give_the_same_label_by_every_route(route: str) -> None:
+    placement = Placement.from_spacing(500, 400, (0.5, 0.3))
+    model_corners = [[40, 30, 140, 200], [200, 30, 300, 90], [10, 300, 60, 390]]
+    models = make_boxes(model_corners, ["lung_opacity"] * 3, [0.9, 0.5, 0.3])
+    sent = [
+        LabelledBox((40.7, 29.2, 139.4, 200.6), "lung_opacity", 0.9),  # kept
+        LabelledBox((210, 40, 330, 110), "lung_opacity"),  # moved; this program does not know the score
+        LabelledBox((300, 420, 350, 490), "lung_opacity", 0.3),  # moved so far that it is another one
+    ]
+    shown = label_of(models, placement, reader="model", model_version="7")
+    label = with_model_boxes(label_of(ROUTES[route][0](tuple(sent), placement), placement), shown)
+    assert label.boxes[0] == models[0]
+    np.testing.assert_allclose(as_array(label.boxes[1:]), as_array(sent[1:]), atol=0.01)
+    assert [(box.label, box.score) for box in label.boxes] == [("lung_opacity", score) for score in (0.9, 0.5, None)]
 
 
 def test_boxes_shown_on_another_size_of_the_image_are_not_used(make_label: Any) -> None:
@@ -215,7 +232,7 @@ console.log(JSON.stringify({ sent, after: boxes.read(shown) }));
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")
-def test_the_viewers_script_keeps_to_the_tolerance_it_is_told(repository: Path, tmp_path: Path) -> None:
+def test_the_viewers_script_uses_the_servers_tolerance(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "run.js").write_text(SCRIPT)
     files = [str(repository / "apps/radiology_dgm/ohif" / name) for name in ("2-geometry.js", "3-boxes.js")]
     done = subprocess.run(["node", str(tmp_path / "run.js"), *files], capture_output=True, text=True, check=True)

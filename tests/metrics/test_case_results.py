@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monai_dgm.metrics.groups import groups_of, origin_of
+from monai_dgm.metrics.case_results import groups_of, origin_of
 
 
 def records(sources: str) -> list[SimpleNamespace]:

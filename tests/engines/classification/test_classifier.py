@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.classification.soft_labels import SoftLabels, load_teachers, teachers_sha256
+from monai_dgm.engines.classification.classifier import SoftLabels, load_teachers, teachers_sha256
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.classifiers import build_classifier

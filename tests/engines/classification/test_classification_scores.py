@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.classification.predictions import ClassificationScores
+from monai_dgm.engines.classification.classification_evaluation import ClassificationScores
 from monai_dgm.engines.training.supervised import PrepareTransformedBatch
 from monai_dgm.errors import InputError
 
@@ -52,7 +52,7 @@ def score(dataset: DecomposedDataset, network: nn.Module, shuffle: bool = False)
 
 def test_every_image_gets_its_own_score(dataset: DecomposedDataset) -> None:
     scores, state = score(dataset, Mean())
-    records = scores.records
+    records = scores.results
     assert [record.image_id for record in records] == [item["image_id"] for item in dataset.items]
     assert [record.label for record in records] == [item["label"] for item in dataset.items]
     means = torch.stack([dataset[i]["image"].mean() for i in range(7)])
@@ -67,7 +67,7 @@ def test_a_second_run_starts_anew(dataset: DecomposedDataset) -> None:
     for _ in range(2):
         scores.reset()
         scores.update((torch.zeros(7, 1), dataset.labels[:, None]))
-    assert len(scores.records) == 7
+    assert len(scores.results) == 7
 
 
 def test_images_in_another_order_and_logits_that_are_no_numbers_are_refused(dataset: DecomposedDataset) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from monai.metrics import compute_froc_curve_data
 
+from monai_dgm.metrics.detection import FROC_RATES, froc_curve, score_for_rate, sensitivity_at
 from monai_dgm.metrics.detection_matching import DetectionResult, MatchedDetections, match_detections
-from monai_dgm.metrics.froc import FROC_RATES, froc_curve, score_for_rate, sensitivity_at
 
 TRUTH = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], dtype=np.float32)
 

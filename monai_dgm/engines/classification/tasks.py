@@ -1,4 +1,4 @@
-"""What a classifier is trained on: labels of a task, and splits with both labels."""
+"""Tasks of classifiers: the labels of a task, and splits in which both labels occur."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 
 Datalist = list[dict[str, Any]]
 
-# task -> names of label 1 and label 0, which is what all images not of label 1 have
+# task -> names of label 1 and label 0; all images without label 1 have label 0
 TASKS: dict[str, tuple[str, str]] = {
     "abnormality": ("abnormal", "normal"),  # the paper's Tables 4 and 5
     "opacity": ("lung_opacity", "no_lung_opacity"),  # Table 6: opacities against normal and other abnormal images
@@ -26,14 +26,14 @@ TASKS: dict[str, tuple[str, str]] = {
 
 
 def task_datalist(datalist: Sequence[Mapping[str, Any]], task: str) -> Datalist:
-    """The items with the labels of a task.
+    """Datalist items with the labels of a task.
 
     Args:
         datalist: items with "label" (0 normal, 1 abnormal), and "category" for the task "opacity".
         task: of :data:`TASKS`.
 
     Raises:
-        InputError: a task that there is not, or an image without what the task asks for.
+        InputError: an unknown task, or an image without the label or category that the task needs.
     """
     if task not in TASKS:
         raise InputError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
@@ -48,17 +48,18 @@ def task_datalist(datalist: Sequence[Mapping[str, Any]], task: str) -> Datalist:
 
 
 def task_splits(splits: Splits, task: str, max_normals: int | None = None, seed: int = 0) -> Splits:
-    """The splits with the labels of a task; training and validation hold both of them.
+    """Splits with the labels of a task; training and validation have images of both labels.
 
     Args:
         splits: from :func:`monai_dgm.data.sources.load_splits`.
         task: of :data:`TASKS`.
-        max_normals: keep at most that many images of label 0 to train on, those of random patients, as where normals
-            are few; None for all. Validation and test are as they were.
+        max_normals: keep at most this number of training images of label 0, of randomly chosen patients; None for all.
+            Validation and test do not change.
         seed: of that choice.
 
     Raises:
-        InputError: as :func:`task_datalist`; or training or validation lack a label, unless all are test images.
+        InputError: as :func:`task_datalist`; or training or validation have images of one label only, unless all images
+            are test images.
     """
     training, validation, test = (task_datalist(p, task) for p in (splits.training, splits.validation, splits.test))
     description = splits.description
@@ -80,7 +81,7 @@ def _few_normals(datalist: Datalist, count: int, seed: int) -> Datalist:
         raise InputError(f"max_normals: expected at least one image, got {count}")
     patients = sorted({item["patient_id"] for item in datalist if item["label"] == 0})
     order = np.random.default_rng((seed, count)).permutation(len(patients))
-    rank = {patients[place]: number for number, place in enumerate(order)}
-    normals = [place for place, item in enumerate(datalist) if item["label"] == 0]
-    kept = set(sorted(normals, key=lambda place: (rank[datalist[place]["patient_id"]], place))[:count])
-    return [item for place, item in enumerate(datalist) if item["label"] == 1 or place in kept]
+    rank = {patients[index]: number for number, index in enumerate(order)}
+    normals = [index for index, item in enumerate(datalist) if item["label"] == 0]
+    kept = set(sorted(normals, key=lambda index: (rank[datalist[index]["patient_id"]], index))[:count])
+    return [item for index, item in enumerate(datalist) if item["label"] == 1 or index in kept]

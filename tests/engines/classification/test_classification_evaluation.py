@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
-from monai_dgm.engines.classification import evaluation as metrics
-from monai_dgm.engines.classification.predictions import ClassificationResult
+from monai_dgm.engines.classification import classification_evaluation as metrics
+from monai_dgm.engines.classification.classification_evaluation import ClassificationResult
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.classification import balanced_threshold
 

@@ -3,11 +3,17 @@ import math
 import numpy as np
 import pytest
 
-from monai_dgm.metrics.across_splits import mean_and_sd, mean_over_splits, summarise_splits
 from monai_dgm.metrics.classification import auc, classification_metric_set
 from monai_dgm.metrics.comparison import paired_differences
 from monai_dgm.metrics.intervals import weighted_mean
-from monai_dgm.metrics.metric_sets import MetricSet, Weights, metric_values
+from monai_dgm.metrics.metric_sets import (
+    MetricSet,
+    Weights,
+    mean_and_sd,
+    mean_over_splits,
+    metric_values,
+    summarise_splits,
+)
 
 
 def means_of(values: np.ndarray) -> MetricSet:
@@ -85,7 +91,7 @@ def test_only_figures_of_all_splits_and_as_many_patients_as_splits() -> None:
         return {"other": np.zeros(len(weights))}
 
     assert summarise_splits([means_of(np.ones(2)), other], [["a", "b"], ["c"]], 5) == {}
-    with pytest.raises(ValueError, match="expected one a split"):
+    with pytest.raises(ValueError, match="expected one per split"):
         summarise_splits([other], [])
-    with pytest.raises(ValueError, match="expected one a split"):
+    with pytest.raises(ValueError, match="expected one per split"):
         summarise_splits([], [])

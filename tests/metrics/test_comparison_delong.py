@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from monai_dgm.metrics.delong import auc_components, auc_covariance, delong_test
+from monai_dgm.metrics.comparison import auc_components, auc_covariance, delong_test
 from monai_dgm.metrics.intervals import bootstrap_ranking, patient_weights
 
 

@@ -14,18 +14,20 @@ from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
-from monai_dgm.engines.detection.baselines import prior_boxes, prior_results, saliency_results
-from monai_dgm.engines.detection.evaluation import (
+from monai_dgm.engines.detection.detection_evaluation import (
     metric_table,
+    prior_boxes,
+    prior_results,
     read_detections,
+    saliency_results,
     save_metrics_to_settings,
     write_detections,
     write_evaluation,
 )
 from monai_dgm.engines.detection.workflow import OpacityDetections
 from monai_dgm.errors import InputError
+from monai_dgm.metrics.case_results import origin_of
 from monai_dgm.metrics.detection import DetectionResult
-from monai_dgm.metrics.groups import origin_of
 
 SIZE = 64
 
@@ -61,7 +63,7 @@ def value(rows: list[dict[str, Any]], figure: str, method: str = "detector", gro
 
 
 def test_detections_come_back(dataset: OpacityBoxDataset, tmp_path: Path) -> None:
-    records = detections_of(dataset, 0.3, 0.2).records
+    records = detections_of(dataset, 0.3, 0.2).results
     sources = [f"s{i % 2}" for i in range(len(records))]
     write_detections(records, sources, tmp_path / "a" / "detections.json")
     again, their_sources = read_detections(tmp_path / "a" / "detections.json")
@@ -89,14 +91,14 @@ def test_prior_is_where_opacities_are() -> None:
 
 
 def test_prior_looks_at_no_image(dataset: OpacityBoxDataset) -> None:
-    records = prior_results(detections_of(dataset).records, dataset)
+    records = prior_results(detections_of(dataset).results, dataset)
     assert all(np.array_equal(record.boxes, records[0].boxes) for record in records)
     assert [record.image_id for record in records] == [str(item["image_id"]) for item in dataset.items]
 
 
 def test_saliency_boxes_are_those_of_the_residue(dataset: OpacityBoxDataset) -> None:
     """Residues that are the truth give boxes near it."""
-    records = saliency_results(detections_of(dataset).records, dataset)
+    records = saliency_results(detections_of(dataset).results, dataset)
     rows = metric_table(records, [origin_of(item) for item in dataset.items], None)
     assert value(rows, "ap40") > 0.5
 
