@@ -1,15 +1,14 @@
-"""One command over the radiographs of a file, a folder or a datalist, and the JSON file that lists its results."""
+"""The files of one inference run: their list, the data set over them, and the JSON file that lists the results."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from monai.data import Dataset
 
 from monai_dgm import __version__
 from monai_dgm.data.listing import none_found
@@ -23,13 +22,9 @@ from monai_dgm.engines.files import (
     writing,
 )
 from monai_dgm.engines.overlay import DISCLAIMER
-from monai_dgm.engines.pipeline import RadiographPipeline
-from monai_dgm.engines.radiograph_result import RadiographResult
 from monai_dgm.errors import InputError, reason_of
-from monai_dgm.transforms.load_radiograph import LoadRadiographd
-from monai_dgm.transforms.preparation import RadiographSource
 
-__all__ = ["SCORES_FILE", "FileRun"]
+__all__ = ["SCORES_FILE", "FileDataset", "FileRun", "collate_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +32,42 @@ Item = Mapping[str, Any]
 SCORES_FILE = "scores.json"
 
 
-class _LoadedItems(Dataset[Any]):
-    """Reads and prepares; for a file that cannot be used the item is the reason: one line, without paths."""
+class FileDataset(Dataset):
+    """MONAI's data set of the files of a :class:`FileRun`.
 
-    def __init__(self, items: Sequence[Item], preprocessing: Callable[[Any], Any]) -> None:
-        self.items = items
-        self.preprocessing = preprocessing
+    Item i is what ``transform`` makes of entry i, with "index"; for a file that cannot be used it is only "index" and
+    "reason", one line without paths, so that the other files are still read.
 
-    def __len__(self) -> int:
-        return len(self.items)
+    Args:
+        data: dicts with "image" (path).
+        transform: such as :class:`monai_dgm.transforms.load_radiograph.LoadRadiographd`; has to pickle for worker
+            processes.
+    """
 
-    def __getitem__(self, index: int) -> tuple[int, Mapping[str, Any] | str]:
-        item = self.items[index]
+    def __init__(self, data: Sequence[Item], transform: Callable[[Any], Any]) -> None:
+        super().__init__(data, transform)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
+        """One radiograph, read and prepared, or the reason why it cannot be used."""
+        item = self.data[index]
         try:
-            return index, self.preprocessing(item)
-        except Exception as error:  # whatever a file does, the others go on
-            return index, without_folders(reason_of(error, str(item["image"])), item)
+            return {**self.transform(item), "index": index}
+        except Exception as error:  # whatever a file does, the others are still read
+            # MONAI's Compose raises a RuntimeError from the error of the transform
+            cause = error.__cause__ if "applying transform" in str(error) else None
+            found = cause if isinstance(cause, Exception) else error
+            return {"index": index, "reason": without_folders(reason_of(found, str(item["image"])), item)}
+
+
+def collate_files(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """A batch of :class:`FileDataset`: "index", "prepared" and "source" of the usable files, and "failed".
+
+    Returns:
+        lists; "failed" has (index, reason) of each file that cannot be used.
+    """
+    usable = [item for item in items if "reason" not in item]
+    batch: dict[str, list[Any]] = {name: [item[name] for item in usable] for name in ("index", "prepared", "source")}
+    return {**batch, "failed": [(item["index"], item["reason"]) for item in items if "reason" in item]}
 
 
 class FileRun:
@@ -93,43 +108,10 @@ class FileRun:
         self._results: list[dict[str, Any]] = []
         self._failed: list[dict[str, str]] = []
 
-    def results(
-        self,
-        pipeline: RadiographPipeline,
-        batch_size: int,
-        num_workers: int = 0,
-        preprocessing: Callable[[Any], Any] | None = None,
-    ) -> Iterator[tuple[int, RadiographSource, RadiographResult]]:
-        """Read, prepare and analyse the radiographs in their order; those that cannot be used are listed as failed.
-
-        Args:
-            pipeline: analyses them.
-            batch_size: radiographs at once.
-            num_workers: processes that read and prepare; 0 reads in this one.
-            preprocessing: a :class:`monai_dgm.transforms.load_radiograph.LoadRadiographd` at the pipeline's sides, or a
-                transform that writes "prepared" and "source" as it does; has to pickle for worker processes.
-
-        Yields:
-            index in the datalist, source and result of each radiograph that could be used.
-        """
-        transform = preprocessing or LoadRadiographd("image", pipeline.sides)
-        dataset = _LoadedItems(self.items, transform)
-        loader: DataLoader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
-        with tqdm(total=len(self.items), desc=self.done, unit="image", disable=None) as progress:
-            for batch in loader:
-                good = []
-                for index, loaded in batch:
-                    if isinstance(loaded, str):
-                        self.fail(index, loaded)
-                    else:
-                        good.append((index, loaded))
-                results = pipeline([loaded["prepared"] for _, loaded in good])
-                for (index, loaded), result in zip(good, results, strict=True):
-                    if isinstance(result, InputError):
-                        self.fail(index, str(result))
-                    else:
-                        yield index, loaded["source"], result
-                progress.update(len(batch))
+    def clear(self) -> None:
+        """Forget the results of an earlier run."""
+        self._results.clear()
+        self._failed.clear()
 
     def folder(self, index: int) -> Path:
         """Folder of the outputs of a radiograph."""

@@ -243,8 +243,7 @@ class RadiographPipeline(nn.Module):
 class PreparePipelineInput(PrepareBatch):
     """Gives MONAI's evaluator of a :class:`RadiographPipeline` its input: the list "prepared" of a batch.
 
-    Batches are those of :func:`monai_dgm.data.collate.collate_radiographs` over items of
-    :class:`monai_dgm.transforms.load_radiograph.LoadRadiographd`. ``engine.state.output["pred"]`` is then what
+    Batches are those of :func:`monai_dgm.engines.file_run.collate_files`. ``engine.state.output["pred"]`` is then what
     :meth:`RadiographPipeline.forward` returns.
     """
 

@@ -85,6 +85,7 @@ def prepare_inference(
         UsageError: ``dataset_dir`` is None.
     """
     _start()
+    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # an error is the command's own line
     if dataset_dir is None:
         raise UsageError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
     print(f"{doing} {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)

@@ -26,7 +26,7 @@ import torch._dynamo  # the first optimiser of a process imports it
 import torch.utils.tensorboard  # noqa: F401
 
 import monai_dgm.data.sources
-import monai_dgm.engines.inference
+import monai_dgm.handlers.decomposition_saver
 import monai_dgm.handlers.report_writer  # noqa: F401
 
 

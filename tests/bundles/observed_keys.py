@@ -17,6 +17,7 @@ from monai.bundle.config_item import ConfigComponent
 from monai.bundle.reference_resolver import ReferenceResolver
 
 ENTRIES = ("initialize", "run", "finalize")
+RUN_IDS = ("training", "evaluating")  # what else may be named on the command line in the place of "run"
 _DEFAULT = re.compile(r"@defaults\['(\w+)'\]")
 _IMPORT = re.compile(r"^\$(?:import|from) .*?(\w+)$")
 
@@ -84,7 +85,7 @@ def unobserved(config: Mapping[str, Any], keys: Iterable[str] | None = None) -> 
 
 def _is_read(config: Mapping[str, Any], key: str, reached: set[str], texts: list[str]) -> bool:
     parts = key.split("#")
-    if parts[0] == "_meta_":  # MONAI adds it
+    if parts[0] == "_meta_" or key in RUN_IDS:  # MONAI adds the first
         return True
     if parts[0] == "imports":
         found = _IMPORT.match(value_of(config, key))

@@ -13,7 +13,6 @@ from monai.bundle.utils import DEFAULT_HANDLERS_ID
 
 from monai_dgm.handlers.history import read_history
 from monai_dgm.losses.objective import ObjectiveWeights
-from monai_dgm.networks.residue_system import split_prediction
 from tests.bundles.small_trainings import Tiny, check_commands, check_components, check_train_workflow
 
 if TYPE_CHECKING:
@@ -54,10 +53,10 @@ def test_inference_has_what_the_platforms_tools_look_for(
     item = workflow.preprocessing({"image": str(image)})
     assert item["image"].shape == (1, 32, 32) and item["geometry"].rows == 64
     workflow.evaluator.run()
-    probability = split_prediction(workflow.evaluator.state.output["pred"])["abnormality_probability"]
+    (result,) = workflow.evaluator.state.output["pred"]
     assert bundle.run("run", "inference", **overrides).returncode == 0
     (scores,) = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["images"]
-    assert scores["abnormality_probability"] == pytest.approx(probability.item(), abs=1e-4)
+    assert scores["abnormality_probability"] == pytest.approx(result.decomposition.probability, abs=1e-4)
 
 
 @pytest.fixture

@@ -47,6 +47,22 @@ def test_one_file(bundle: BundleCommands, trained: Training, folder: Path, tmp_p
     assert scores(tmp_path)["model"]["file"] == "model.pt" and scores(tmp_path)["settings"]["size"] == 32
 
 
+def test_preprocessing_of_the_command_line_is_what_runs(
+    bundle: BundleCommands, trained: Training, folder: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "wide.png"
+    Image.open(folder / "a.png").crop((0, 8, 64, 48)).save(image)
+    told = {}
+    for fit in ("pad", "stretch"):
+        given = {"dataset_dir": image, "ckpt_dir": trained.models, "output_dir": tmp_path / fit}
+        finished = bundle.run("run", "inference", **given, **{"preprocessing#fit": fit})
+        assert finished.returncode == 0, finished.stderr
+        told[fit] = scores(tmp_path / fit)
+        assert told[fit]["settings"]["fit"] == fit
+    ways = [one["images"][0]["abnormality_probability"] for one in told.values()]
+    assert ways[0] != ways[1]
+
+
 def test_bad_file_of_a_folder_is_listed_and_the_others_go_on(
     bundle: BundleCommands, trained: Training, folder: Path, tmp_path: Path
 ) -> None:

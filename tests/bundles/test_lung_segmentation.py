@@ -17,6 +17,7 @@ from monai_dgm.engines.lungs.segmentor import load_lung_segmentor
 from monai_dgm.engines.weights import load_weights, read_model_settings, save_weights
 from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.lung_segmentation import build_lung_network
+from monai_dgm.transforms.lungs import clean_lung_mask
 from tests.bundles.small_trainings import (
     Run,
     Tiny,
@@ -185,9 +186,9 @@ def test_inference_has_what_the_platforms_tools_look_for(
     assert workflow.check_properties() == [] and workflow.channel_def["0"] == "lung"
     item = workflow.preprocessing({"image": str(image)})
     workflow.evaluator.run()
-    output = workflow.evaluator.state.output
-    mask = load_lung_segmentor(trained.weights).masks(item["image"][None])
-    assert np.array_equal(output["pred"][:, 0].numpy() > 0, mask)
+    (result,) = workflow.evaluator.state.output["pred"]
+    (mask,) = load_lung_segmentor(trained.weights).masks(item["image"][None])
+    assert np.array_equal(clean_lung_mask(result.lung_probability), mask)
 
 
 @pytest.mark.parametrize("architecture", SMALL)

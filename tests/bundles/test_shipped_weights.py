@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from monai_dgm.engines.inference import decompose_files
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.pipeline_loading import load_pipeline
 from monai_dgm.engines.shipping import MAX_BYTES
 from monai_dgm.engines.weights import find_weights, load_weights
 from monai_dgm.networks.classifiers import build_classifier
+from tests.engines.file_runs import decompose_files
 
 BUNDLES = ("dgm", "lung_segmentation", "opacity_classification", "opacity_detection")
 SIZE = 128

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.engines.inference import classify_files
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.frozen_decomposer import decomposed_dataset, load_decomposer
@@ -20,6 +19,7 @@ from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.preparation import prepare
+from tests.engines.file_runs import classify_files
 
 SIZE = 32
 SETTINGS = {"task": "opacity", "threshold": 0.5}

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES
-from monai_dgm.engines.inference import decompose_files
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.load_radiograph import LoadRadiographd
+from tests.engines.file_runs import decompose_files
 from tests.engines.written_radiographs import (
     SIZE,
     bright_finder,

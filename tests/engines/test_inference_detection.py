@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
-from monai_dgm.engines.inference import DETECTIONS_FILE, OVERLAY_FILE, detect_files
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.residues.cached import cached_residues
 from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
+from monai_dgm.handlers.decomposition_saver import DETECTIONS_FILE, OVERLAY_FILE
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.detector import OpacityDetector
+from tests.engines.file_runs import detect_files
 
 SIZE = 64
 

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from monai_dgm.engines.decomposition.outputs import write_decomposition
 from monai_dgm.engines.file_run import SCORES_FILE
-from monai_dgm.engines.inference import decompose_files
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.errors import InputError
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.load_radiograph import LoadRadiographd
+from tests.engines.file_runs import decompose_files
 from tests.engines.written_radiographs import (
     SIZE,
     BrightCorner,
@@ -122,7 +122,7 @@ def test_any_exception_of_writing_is_that_file_s_one_line(tmp_path: Path, monkey
             raise ArithmeticError("Doe^Jane")
         return write_decomposition(folder, *args)
 
-    monkeypatch.setattr("monai_dgm.engines.inference.write_decomposition", write)
+    monkeypatch.setattr("monai_dgm.handlers.decomposition_saver.write_decomposition", write)
     report = decompose_files(tmp_path / "in", untrained(), tmp_path / "out", panels=False)
     assert [entry["image_id"] for entry in report["images"]] == ["b"]
     assert "ArithmeticError" in report["failed"][0]["reason"] and "Doe" not in report["failed"][0]["reason"]

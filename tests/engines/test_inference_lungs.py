@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from monai_dgm.engines.inference import LUNGS_FILE, MASK_FILE, segment_files
 from monai_dgm.engines.lungs.chest_check import describe_lungs, fit_chest_reference
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.errors import InputError
+from monai_dgm.handlers.result_saver import LUNGS_FILE, MASK_FILE
 from tests.engines.drawn_lungs import lungs
+from tests.engines.file_runs import segment_files
 
 
 class Dark(nn.Module):

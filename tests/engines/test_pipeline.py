@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator
 from torch import Tensor, nn
 
-from monai_dgm.data.collate import collate_radiographs
+from monai_dgm.engines.file_run import FileDataset, collate_files
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.pipeline import PreparePipelineInput, RadiographPipeline
 from monai_dgm.engines.radiograph_result import RadiographResult
@@ -215,10 +215,10 @@ def test_monais_evaluator_runs_it(sample_dir: Any) -> None:
     system = System()
     pipeline = RadiographPipeline(system, SIZE, detector=channel_model())
     items = [{"image": str(path), "image_id": path.stem} for path in images]
-    dataset = Dataset(items, LoadRadiographd("image", pipeline.sides))
+    dataset = FileDataset(items, LoadRadiographd("image", pipeline.sides))
     evaluator = SupervisedEvaluator(
         device="cpu",
-        val_data_loader=DataLoader(dataset, batch_size=3, collate_fn=collate_radiographs),
+        val_data_loader=DataLoader(dataset, batch_size=3, collate_fn=collate_files),
         network=pipeline,
         prepare_batch=PreparePipelineInput(),
         decollate=False,

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from monai_dgm.engines.inference import decompose_files
 from monai_dgm.engines.lungs.chest_check import describe_lungs, fit_chest_reference
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.pipeline import RadiographPipeline
@@ -26,6 +25,7 @@ from monai_dgm.networks.lung_segmentation import build_lung_network
 from monai_dgm.transforms.saliency import ThresholdRule
 from tests.decomposers import write_decomposer
 from tests.engines.drawn_lungs import lungs
+from tests.engines.file_runs import decompose_files
 
 SIZE = 32
 

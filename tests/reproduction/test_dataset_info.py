@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -65,3 +66,16 @@ def test_the_challenge_is_known_by_its_files(tmp_path: Path) -> None:
 
 def test_splits_of_other_data_are_not_described_as_the_challenge(sample_dir: Path, tmp_path: Path) -> None:
     assert not load_splits(sample_dir, tmp_path).description.startswith(RSNA_DESCRIPTION)
+
+
+def test_without_a_folder_it_is_the_embedded_sample(tmp_path: Path) -> None:
+    small = dataclasses.replace(TOY, data={"sample_patients": 8, "sample_size": 32})
+    found = find_dataset_info(None, tmp_path / "sample", small)
+    assert found.dataset_dir is None and not found.is_rsna and "8 patients, no real data" in found.name
+    assert (tmp_path / "sample" / "manifest.csv").is_file() and len(found.sha256) == 64
+
+
+def test_a_challenge_without_its_second_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "stage_2_train_labels.csv").write_text("patientId\n")
+    with pytest.raises(InputError, match=r"detailed_class_info\.csv: expected a file of the RSNA challenge"):
+        find_dataset_info(tmp_path, tmp_path, TOY)

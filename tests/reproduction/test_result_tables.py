@@ -160,6 +160,36 @@ def test_metrics_of_earlier_versions_are_read(made_up: Make) -> None:
     assert not results.problems and not results.tables[0].empty
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected the metrics of"),
+        ("[", "expected the metrics of"),
+        ("[]", "expected the metrics of"),
+        ('{"model": {"sha256": "0"}}', "expected the metrics of"),
+        ('{"model": {"sha256": "0"}, "settings": {}, "tested_on": ""}', "expected metrics of weights"),
+    ],
+)
+def test_metrics_that_cannot_be_used_are_a_problem(made_up: Make, content: str | None, message: str) -> None:
+    made = made_up(folds=(0,), tables=(5,))
+    record = made.outcome.finished[made.plan.rows[0].jobs[0]]
+    path = (made.root / record.scores[1]).with_name("metrics.json")
+    path.unlink() if content is None else path.write_text(content)
+    results = collected(made)
+    assert message in results.problems[0] and results.tables[0].empty == [made.plan.rows[0].name]
+
+
+def test_images_that_cannot_be_used_are_a_problem(made_up: Make) -> None:
+    made = made_up(folds=(0,), tables=(5,))
+    first, second = (made.outcome.finished[row.jobs[0]] for row in made.plan.rows)
+    validation, test = made.root / first.scores[0], made.root / second.scores[1]
+    write_scores([r for r in read_scores(validation) if r.label == 0], validation)
+    write_scores([*read_scores(test), read_scores(test)[0]], test)
+    problems = collected(made).problems
+    assert "expected validation images of both labels" in problems[0]
+    assert "expected test images that differ, got 60 of 61" in problems[1]
+
+
 def test_sizes_are_those_of_the_paper_where_the_networks_are() -> None:
     """Table 4: 57.0, 139.6, 58.1 and 26.5 million with two output neurons, ours have one."""
     row = Row(4, "", "classifier", ("image",), {})

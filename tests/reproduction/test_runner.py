@@ -17,7 +17,7 @@ import pytest
 
 from monai_dgm.errors import InputError
 from monai_dgm.reproduction.dataset_info import DatasetInfo
-from monai_dgm.reproduction.job_record import SCORES, job_key
+from monai_dgm.reproduction.job_record import SCORES, job_key, read_job_record
 from monai_dgm.reproduction.jobs import Job, Plan, make_plan
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.runner import LOG_FILE, Runner, all_decomposers, changed_configs
@@ -108,6 +108,24 @@ def test_weights_that_changed_are_made_anew_and_so_is_what_saw_their_residues(ru
     once = len(diary(runner))
     assert not runner.run(plan).failed
     assert diary(runner)[once:] == ["fold0-decomposer"]  # which came out the same again
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"scores": 3}'])
+def test_a_record_that_cannot_be_read_is_none(runner: Runner, plan: Plan, content: str | None) -> None:
+    record = runner.run(plan).finished["fold0-decomposer"]
+    folder = (runner.root / record.weights).parents[1]
+    path = folder / "done.json"
+    path.unlink() if content is None else path.write_text(content)
+    assert read_job_record(folder, record.key, runner.root) is None
+
+
+def test_a_record_of_another_key_or_without_its_weights_is_none(runner: Runner, plan: Plan) -> None:
+    record = runner.run(plan).finished["fold0-decomposer"]
+    folder = (runner.root / record.weights).parents[1]
+    assert read_job_record(folder, record.key, runner.root) == record
+    assert read_job_record(folder, "another", runner.root) is None
+    (runner.root / record.weights).unlink()
+    assert read_job_record(folder, record.key, runner.root) is None
 
 
 def test_looking_at_it_trains_nothing(runner: Runner, plan: Plan) -> None:

@@ -196,8 +196,6 @@ class StudyFolder:
         ending = suffix.lower()
         if ending not in SUFFIXES:
             raise InputError(f"file: expected a name that ends in {' '.join(SUFFIXES)}, got another")
-        if image_id_of(name + ending) != name:
-            raise InputError("expected the id of a new image without the suffix of a file")
         if len(content) > self.max_bytes:
             raise TooLargeError(f"file: expected at most {self.max_bytes} bytes, got {len(content)}")
         handle, partial = tempfile.mkstemp(prefix=".partial-", suffix=ending, dir=self.root)

@@ -83,6 +83,48 @@ def test_an_archive_that_is_not_there_is_away_and_a_wrong_answer_too(
         ArchiveClient(fake_archive.url).series("DX")
 
 
+def test_a_request_that_the_archive_refuses_is_an_error_of_input(fake_archive: FakeArchive) -> None:
+    fake_archive.fail = 400
+    with pytest.raises(InputError, match="refuses a request .status 400.") as caught:
+        ArchiveClient(fake_archive.url).series("DX")
+    assert not isinstance(caught.value, ArchiveAwayError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    [
+        ("application/dicom", b"DICM", b"DICM"),
+        ('multipart/related; boundary="x"', b"--x\r\nA: b\r\n\r\nDICM\r\n--x--", b"DICM"),
+        ("Multipart/Related; boundary=x", b"\r\n--x\r\n\r\nDICM\r\n--x--", b"DICM"),
+        ("multipart/related", b"--x\r\n\r\nDICM\r\n--x--", None),
+        ("multipart/related; boundary=y", b"--x\r\n\r\nDICM\r\n--x--", None),
+        ("multipart/related; boundary=x", b"--x\r\n\r\nDICM", None),
+        ("multipart/related; boundary=x", b"--x", None),
+    ],
+)
+def test_an_instance_is_the_first_part_of_a_message(kind: str, body: bytes, expected: bytes | None) -> None:
+    if expected is None:
+        with pytest.raises(ValueError):
+            archive_client._first_part(body, kind)
+    else:
+        assert archive_client._first_part(body, kind) == expected
+
+
+def test_an_answer_that_never_ends_is_given_up(fake_archive: FakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_archive.add(radiograph())
+    monkeypatch.setattr(archive_client, "TOTAL_SECONDS", -1.0)
+    with pytest.raises(ArchiveAwayError, match="takes too long"):
+        ArchiveClient(fake_archive.url).series("DX")
+
+
+def test_a_part_over_the_limit_is_refused(fake_archive: FakeArchive) -> None:
+    image = radiograph()
+    fake_archive.add(image)
+    size = len(fake_archive.instances[image.SOPInstanceUID][0])
+    with pytest.raises(TooLargeError, match=f"at most {size - 1} bytes, got {size}"):
+        ArchiveClient(fake_archive.url, max_bytes=size - 1).retrieve(uids_of(image))
+
+
 def test_an_object_that_is_refused(fake_archive: FakeArchive) -> None:
     fake_archive.refuse = "DX"
     with pytest.raises(InputError, match="refused 1 of 1"):

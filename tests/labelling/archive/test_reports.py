@@ -13,7 +13,7 @@ from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.reports import SOURCE, ArchiveReports
 from monai_dgm.labelling.dicom_objects.derived import Algorithm
 from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, as_array
-from monai_dgm.labelling.server.http_errors import ArchiveAwayError
+from monai_dgm.labelling.server.http_errors import ArchiveAwayError, UnknownError
 from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
 from monai_dgm.transforms.placement import Placement
 from tests.labelling.dicom_objects.study import area, code, comment, corners, group, item, region, report
@@ -166,3 +166,57 @@ def test_a_damaged_report_does_not_stop_the_others(fake_archive: FakeArchive, im
     content, header = fake_archive.instances[damaged.SOPInstanceUID]
     fake_archive.instances[damaged.SOPInstanceUID] = (content[:600], header)
     assert reports.update() == 1 and label(reports, image).status == "boxes"
+
+
+def test_reports_that_fit_no_radiograph_give_no_label(fake_archive: FakeArchive, image, reports) -> None:
+    other_study = drawn(image, BOX)  # the archive lists it in another study than its content names
+    other_study.StudyInstanceUID = "1.2.3.4"
+    fake_archive.add(other_study, drawn(radiograph("not there", StudyInstanceUID=image.StudyInstanceUID), BOX))
+    fake_archive.instances[other_study.SOPInstanceUID][1].StudyInstanceUID = image.StudyInstanceUID
+    assert reports.update() == 0 and not reports.submissions.labelled()
+    assert reports.state.counts()["reports"] == {"not understood": 1, "no boxes": 1}
+
+
+@pytest.mark.parametrize("rows", [None, "x"])
+def test_a_radiograph_without_a_size_gets_no_label(
+    fake_archive: FakeArchive, image, reports: ArchiveReports, monkeypatch: pytest.MonkeyPatch, rows: Any
+) -> None:
+    fake_archive.add(drawn(image, BOX))
+    original, asked = reports.archive.header, []
+
+    def header(uids: Any, with_pixels: bool = True) -> pydicom.Dataset:
+        found = original(uids, with_pixels)
+        asked.append(uids.instance)
+        if asked.count(image.SOPInstanceUID) == 2:  # when the label is made
+            found = pydicom.Dataset()
+            found.add_new("Rows", "LO", rows)
+        return found
+
+    monkeypatch.setattr(reports.archive, "header", header)
+    assert reports.update() == 0 and reports.state.counts()["reports"] == {"not understood": 1}
+
+
+def test_a_report_that_is_removed_after_it_was_listed_is_read_when_it_is_back(
+    fake_archive: FakeArchive, image, reports: ArchiveReports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = drawn(image, BOX)
+    fake_archive.add(saved)
+    original = reports.archive.client.retrieve
+
+    def removed(uids: Any, max_bytes: int | None = None) -> bytes:
+        if uids.instance == saved.SOPInstanceUID:
+            raise UnknownError("the archive has no such object")
+        return original(uids, max_bytes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reports.archive.client, "retrieve", removed)
+        assert reports.update() == 0 and reports.state.counts()["reports"] == {}
+    assert reports.update() == 1
+
+
+def test_an_older_report_that_comes_late_changes_nothing(fake_archive: FakeArchive, image, reports) -> None:
+    fake_archive.add(drawn(image, OTHER, ContentTime="110000"))
+    assert reports.update() == 1
+    fake_archive.add(drawn(image, BOX, ContentTime="100000"))
+    assert reports.update() == 0 and reports.state.counts()["reports"] == {"stored": 1, "superseded": 1}
+    np.testing.assert_allclose(as_array(label(reports, image).boxes), [OTHER], atol=1e-3)

@@ -19,6 +19,7 @@ from monai_dgm.labelling.server.request_options import (
     DetectOptions,
     checked_image_id,
     checked_new_id,
+    describe_errors,
     known_name,
     options_of,
     parse_params,
@@ -129,3 +130,17 @@ def test_who_logged_in_is_the_reader() -> None:
     assert reader_of({"client_id": None}, None) == "anonymous"
     with pytest.raises(InputError):
         reader_of({"client_id": {"a": 1}}, None)
+
+
+@pytest.mark.parametrize(
+    ("place", "skip", "expected"),
+    [
+        (("query", "image"), 1, "image: field required"),
+        (("seed",), 0, "seed: field required"),
+        (("body",), 1, "request: field required"),
+        (("body", 17), 1, "request: field required"),
+    ],
+)
+def test_errors_of_pydantic_are_one_line_without_the_input(place: tuple[Any, ...], skip: int, expected: str) -> None:
+    error = {"loc": place, "msg": "Field required", "input": "Doe^Jane"}
+    assert describe_errors([error, {"loc": ("x",), "msg": "y"}], skip) == expected

@@ -125,6 +125,9 @@ def test_what_is_no_radiograph_is_not_added(folder: Path, content: bytes) -> Non
     assert str(folder) not in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(InputError, match="ends in"):
         StudyFolder(folder).add("new", png(), ".exe")
+    with pytest.raises(TooLargeError, match="at most 10 bytes"):
+        StudyFolder(folder, max_bytes=10).add("new", png(), ".png")
+    assert sorted(folder.parent.rglob("*")) == before
 
 
 def test_a_listing_is_due_at_first_and_then_after_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,191 @@
+"""Handlers that write the decomposition or the opacity boxes of each radiograph, see :mod:`.result_saver`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES, listed_boxes, write_decomposition
+from monai_dgm.engines.file_run import FileRun
+from monai_dgm.engines.files import describe_model, writing
+from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.radiograph_result import OpacityBoxes, RadiographResult
+from monai_dgm.errors import InputError, reason_of
+from monai_dgm.handlers.result_saver import BOXES_NOTE, ResultSaver
+from monai_dgm.metrics.burden import model_spacing, residue_burden
+from monai_dgm.transforms.preparation import RadiographSource
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["BURDEN_THRESHOLD", "DETECTIONS_FILE", "OVERLAY_FILE", "DecompositionSaver", "DetectionSaver"]
+
+logger = logging.getLogger(__name__)
+
+DETECTIONS_FILE = "detections.json"
+OVERLAY_FILE = "opacities.png"
+BURDEN_THRESHOLD = 0.1  # of smoothed |a|, where a model's settings have none: 13 grey levels of 256
+DECOMPOSITION_NOTES = {
+    "boxes": BOXES_NOTE,
+    "mean_abs_residue": "mean |a| over the radiograph; |a| and saliency_threshold are in units of the [-1, 1] scale",
+    "intensity_range": "values of the original that became -1 and 1",
+    "normal_png_range": "values of the original that black and white of normal.png stand for",
+    "lung_box_source": "lung_mask: box of the lung mask, see lung_mask_source; whole_image: no lungs are known",
+    "lung_mask_source": "given: with the image; predicted: by the lung segmentor; null: none, nothing was left out",
+    "saliency_boxes": "around the salient parts of the residue",
+    "opacity_boxes": "of the opacity detector, scores in [0, 1], no probabilities of disease; null: there is none",
+    "chest_score": "distance from the training chests in units of the threshold; above 1 it is questioned",
+    "residue_burden": "of the lungs, each lung and its thirds; salient: smoothed |a| > burden_threshold",
+}
+DETECTION_NOTES = {
+    "boxes": BOXES_NOTE,
+    "scores": "in [0, 1], higher is more certain; no probabilities of disease",
+    "score_threshold": "boxes below it are not listed; chosen on validation images",
+    "remarks": "reasons, from the file's header, why this may be no frontal chest radiograph",
+}
+
+
+class DecompositionSaver(ResultSaver):
+    """Writes ``<image_id>/`` for each radiograph (:mod:`monai_dgm.engines.decomposition.outputs`) and ``scores.json``.
+
+    Outputs of an earlier run are replaced image by image, each when its new files are complete.
+
+    Args:
+        files, pipeline: as in :class:`ResultSaver`; the pipeline has a decomposer.
+        preprocessing: of the run, whose "fit" and "percentiles" are listed; None where they are not known.
+        panels: write panel.png, too (the slowest of the files for small images).
+        burden_threshold: of the smoothed |a| that counts as salient in the residue burden: one for all radiographs, so
+            that they compare, whatever the threshold of the saliency is.
+    """
+
+    output_files = OUTPUT_FILES
+    done = "decomposed"
+
+    def __init__(
+        self,
+        files: FileRun,
+        pipeline: RadiographPipeline,
+        preprocessing: Any = None,
+        panels: bool = True,
+        burden_threshold: float = BURDEN_THRESHOLD,
+    ) -> None:
+        super().__init__(files, pipeline)
+        detector = pipeline.detector
+        self.score_threshold = None if detector is None else float(detector.settings.get("score_threshold") or 0.0)
+        self.preprocessing = preprocessing
+        self.panels = panels
+        self.burden_threshold = burden_threshold
+
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
+        """Write normal image, residue, saliency and pictures; list scores, boxes and residue burden."""
+        if result.decomposition is None:
+            raise InputError("expected a decomposer in the pipeline, got none")
+        folder, remarks = self.files.folder(index), result.chest_check.remarks
+        found = None if result.opacities is None else result.opacities.above(self.score_threshold or 0.0)
+        try:
+            with writing(folder):
+                scores = write_decomposition(folder, result.decomposition, source, self.panels, found, remarks)
+        except InputError:  # a full disk stops every further image
+            raise
+        except Exception as error:  # whatever one image does, the others are still written
+            self.files.fail(index, reason_of(error, "image"))
+            return
+        self.files.add(index, {**scores, **_auxiliary_results(result, found, self.burden_threshold)})
+        for remark in remarks:
+            logger.warning("%s: %s", self.files.name(index), remark)
+
+    def details(self) -> dict[str, Any]:
+        """Models, settings and notes."""
+        model_files, percentiles = self.pipeline.model_files, getattr(self.preprocessing, "percentiles", None)
+        known = {name: describe_model(model_files[name]) for name in ("lungs", "detector") if name in model_files}
+        return {
+            "model_file": model_files.get("decomposer"),
+            "disclaimer": f"{DISCLAIMER}. Normal images are synthetic.",
+            "auxiliary_models": {"lungs": None, "detector": None, **known},
+            "settings": {
+                "size": self.pipeline.size,
+                "fit": getattr(self.preprocessing, "fit", None),
+                "percentiles": None if percentiles is None else list(percentiles),
+                "threshold": self.pipeline.threshold,
+                "score_threshold": self.score_threshold,
+                "burden_threshold": self.burden_threshold,
+            },
+            "notes": DECOMPOSITION_NOTES,
+        }
+
+
+def _auxiliary_results(result: RadiographResult, found: OpacityBoxes | None, burden_threshold: float) -> dict[str, Any]:
+    """What scores.json says of a radiograph beside the decomposition itself."""
+    decomposition, check = result.decomposition, result.chest_check
+    assert decomposition is not None
+    mask, spacing = result.prepared.lung_mask, model_spacing(decomposition.geometry)
+    salient = decomposition.with_threshold(burden_threshold).saliency.mask
+    return {
+        "opacity_boxes": None if found is None else listed_boxes(found.boxes, found.scores),
+        "lung_mask_source": result.lung_mask_source,
+        "looks_like_chest": check.looks_like_chest,
+        "chest_score": check.chest_score,
+        "residue_burden": residue_burden(decomposition.residue, salient, mask, spacing).as_dict(),
+    }
+
+
+class DetectionSaver(ResultSaver):
+    """Writes ``<image_id>/opacities.png`` for each radiograph, and ``detections.json``.
+
+    Args:
+        files, pipeline: as in :class:`ResultSaver`; the pipeline has a detector.
+        score_threshold: replaces the one that was chosen in training, "score_threshold" of the detector's settings.
+        overlays: write the pictures.
+    """
+
+    results_file = DETECTIONS_FILE
+    output_files = (OVERLAY_FILE,)
+    done = "looked at"
+
+    def __init__(
+        self,
+        files: FileRun,
+        pipeline: RadiographPipeline,
+        score_threshold: float | None = None,
+        overlays: bool = True,
+    ) -> None:
+        super().__init__(files, pipeline)
+        self.detector = pipeline.required("detector")
+        chosen = self.detector.settings.get("score_threshold")
+        self.score_threshold = chosen if score_threshold is None else score_threshold
+        self.overlays = overlays
+
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
+        """Draw the boxes; list boxes in the original's pixels and scores."""
+        assert result.opacities is not None
+        found, geometry = result.opacities.above(self.score_threshold or 0.0), result.prepared.geometry
+        values = {
+            "rows": geometry.rows,
+            "cols": geometry.cols,
+            "boxes": found.boxes.astype(np.float64).round(2).tolist(),
+            "scores": found.scores.astype(np.float64).round(4).tolist(),
+            "remarks": list(result.chest_check.remarks),
+        }
+        self.files.add(index, values)
+        if self.overlays:
+            _draw(self.files.folder(index) / OVERLAY_FILE, source, (geometry.rows, geometry.cols), found)
+
+    def details(self) -> dict[str, Any]:
+        """Model, channels, score threshold and notes."""
+        return {
+            "model_file": self.pipeline.model_files.get("detector"),
+            "channels": list(self.detector.channels),
+            "score_threshold": self.score_threshold,
+            "notes": DETECTION_NOTES,
+        }
+
+
+def _draw(path: Path, source: RadiographSource, shape: tuple[int, int], found: OpacityBoxes) -> None:
+    caption = "No box above the score threshold"
+    if len(found.boxes):
+        caption = f"{len(found.boxes)} opacity box{'es' if len(found.boxes) > 1 else ''}"
+    no_heat = np.zeros(shape, dtype=np.float32)
+    with writing(path.parent), atomic_write(path) as partial:
+        draw_overlay(source.display, no_heat, found.boxes, found.scores, caption).save(partial)

@@ -1,0 +1,179 @@
+"""Handlers that write what a pipeline says of each radiograph, and at the end one JSON file with all results.
+
+They are attached to MONAI's evaluator of a :class:`monai_dgm.engines.pipeline.RadiographPipeline` over a
+:class:`monai_dgm.engines.file_run.FileDataset`. A file that cannot be used is listed under "failed" with its reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from tqdm import tqdm
+
+from monai_dgm.engines.classification.tasks import TASKS
+from monai_dgm.engines.file_run import SCORES_FILE, FileRun
+from monai_dgm.engines.files import writing
+from monai_dgm.engines.overlay import DISCLAIMER
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.radiograph_result import RadiographResult
+from monai_dgm.errors import InputError
+from monai_dgm.transforms.lungs import THRESHOLD, lungs_in_original
+from monai_dgm.transforms.preparation import RadiographSource
+from monai_dgm.utils.atomic import atomic_write
+
+__all__ = ["BOXES_NOTE", "LUNGS_FILE", "MASK_FILE", "ClassificationSaver", "LungMaskSaver", "ResultSaver"]
+
+logger = logging.getLogger(__name__)
+
+LUNGS_FILE = "lungs.json"
+MASK_FILE = "lung_mask.png"
+BOXES_NOTE = "[xmin, ymin, xmax, ymax], x to the right, y down, pixels of the original, pixel i spans [i, i + 1]"
+LUNG_NOTES = {
+    "boxes": BOXES_NOTE,
+    "lung_mask.png": "0 outside, 255 inside; the original's pixels",
+    "right, left": "the patient's; the right lung is on the image's left",
+    "chest_score": "distance from the training chests in units of the threshold; above 1 it is questioned",
+}
+
+
+class ResultSaver(ABC):
+    """Writes the files of each radiograph and the JSON file of all.
+
+    Args:
+        files: of the run, from :meth:`list_files`.
+        pipeline: whose results are written.
+
+    Raises:
+        InputError: (when attached) there is no radiograph; (in a run) a folder that cannot be written, or no radiograph
+            that could be used. The JSON file is written before.
+    """
+
+    results_file = SCORES_FILE
+    output_files: Collection[str] = ()
+    done = "used"
+
+    def __init__(self, files: FileRun, pipeline: RadiographPipeline) -> None:
+        self.files = files
+        self.pipeline = pipeline
+        self.report: dict[str, Any] = {}
+        self._bar: tqdm | None = None
+
+    @classmethod
+    def list_files(
+        cls, datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]], output_dir: str | os.PathLike[str]
+    ) -> FileRun:
+        """The files to read, without those that an earlier run wrote; arguments and errors as :class:`FileRun`."""
+        return FileRun(datalist, output_dir, cls.results_file, cls.output_files, cls.done)
+
+    def attach(self, engine: Engine) -> None:
+        """Save the results of each batch, and the JSON file at the end."""
+        if not self.files.items:
+            self._finish()
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save the results of one batch of :func:`monai_dgm.engines.file_run.collate_files`."""
+        state: Any = engine.state
+        batch, results = state.batch, state.output["pred"]
+        for index, reason in batch["failed"]:
+            self.files.fail(index, reason)
+        for index, source, result in zip(batch["index"], batch["source"], results, strict=True):
+            if isinstance(result, InputError):
+                self.files.fail(index, str(result))
+            else:
+                self.save(index, source, result)
+        if self._bar is not None:
+            self._bar.update(len(batch["failed"]) + len(results))
+
+    @abstractmethod
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
+        """Write the files of one radiograph and add its values to the JSON file."""
+
+    @abstractmethod
+    def details(self) -> dict[str, Any]:
+        """What the JSON file says of the run as a whole, and the keyword ``model_file``."""
+
+    def _start(self) -> None:
+        self.files.clear()
+        self._bar = tqdm(total=len(self.files.items), desc=self.done, unit="image", disable=None)
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self.report = self.files.write(**self.details())
+
+
+class ClassificationSaver(ResultSaver):
+    """Writes ``scores.json``; "called" is the class by the threshold of the classifier's settings, None without one.
+
+    Args:
+        files, pipeline: as in :class:`ResultSaver`; the pipeline has a classifier, whose settings name its "task".
+    """
+
+    done = "classified"
+
+    def __init__(self, files: FileRun, pipeline: RadiographPipeline) -> None:
+        super().__init__(files, pipeline)
+        settings = pipeline.required("classifier").settings
+        self.task, self.threshold = str(settings["task"]), settings.get("threshold")
+
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
+        """List probability and class."""
+        probability, threshold = result.class_probability, self.threshold
+        assert probability is not None
+        called = None if threshold is None else TASKS[self.task][0 if probability >= threshold else 1]
+        scores = {f"{self.task}_probability": round(probability, 6), "called": called}
+        self.files.add(index, {**scores, "remarks": list(result.chest_check.remarks)})
+
+    def details(self) -> dict[str, Any]:
+        """Model, task and threshold."""
+        model_file = self.pipeline.model_files.get("classifier")
+        return {"model_file": model_file, "task": self.task, "threshold": self.threshold}
+
+
+class LungMaskSaver(ResultSaver):
+    """Writes ``<image_id>/lung_mask.png`` for each radiograph, and ``lungs.json`` with boxes and the chest check.
+
+    Args:
+        files, pipeline: as in :class:`ResultSaver`; the pipeline has a lung segmentor.
+    """
+
+    results_file = LUNGS_FILE
+    output_files = (MASK_FILE,)
+    done = "segmented"
+
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
+        """Write the mask; list the boxes of :func:`lungs_in_original` and the chest check."""
+        if result.lung_probability is None:
+            raise InputError("expected a lung segmentor in the pipeline, got none")
+        geometry = result.prepared.geometry
+        mask, lungs = lungs_in_original(result.lung_probability, geometry)
+        _write_mask(self.files.folder(index) / MASK_FILE, mask)
+        size = {"rows": geometry.rows, "cols": geometry.cols}
+        self.files.add(index, {**size, **lungs, **result.chest_check.as_dict()})
+        for remark in result.chest_check.remarks:
+            logger.warning("%s: %s", self.files.name(index), remark)
+
+    def details(self) -> dict[str, Any]:
+        """Model, settings and notes."""
+        settings = {"size": self.pipeline.sides[0], "threshold": THRESHOLD}
+        return {"model_file": self.pipeline.model_files.get("lungs"), "settings": settings, "notes": LUNG_NOTES}
+
+
+def _write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    remark = PngInfo()
+    remark.add_text("Description", f"Lung mask. {DISCLAIMER}.")
+    with writing(path.parent), atomic_write(path) as partial:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(partial, pnginfo=remark)
