@@ -106,7 +106,7 @@ def make_application(app: Any, monai_label: ASGI) -> FastAPI:
     for module in ROUTES:
         own.include_router(module.router)
     for path, methods in MONAI_LABEL_ROUTES.items():
-        own.router.routes.append(Route(path, monai_label, methods=methods))
+        own.router.routes.append(Route(path, monai_label, methods=[*methods, "OPTIONS"]))  # CORS is MONAI Label's
     return own
 
 
