@@ -3,11 +3,11 @@ from .classifiers import build_classifier as build_classifier
 from .decomposer import Decomposer as Decomposer
 from .detector import OpacityDetector as OpacityDetector
 from .dgm import DGM as DGM
-from .dgm import AbnormalityHead as AbnormalityHead
-from .dgm import Decoder as Decoder
-from .dgm import Encoder as Encoder
-from .dgm import JointDecoder as JointDecoder
 from .discriminator import MultiScaleDiscriminator as MultiScaleDiscriminator
+from .encoder_decoder import AbnormalityHead as AbnormalityHead
+from .encoder_decoder import Decoder as Decoder
+from .encoder_decoder import Encoder as Encoder
+from .encoder_decoder import JointDecoder as JointDecoder
 from .lung_segmentation import build_lung_network as build_lung_network
 from .residue_system import OUTPUT_CHANNELS as OUTPUT_CHANNELS
 from .residue_system import ResidueSystem as ResidueSystem

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from monai_dgm.networks.blocks import ResidualBlock
-from monai_dgm.networks.dgm import AbnormalityHead, check_image_size, encoder_widths, make_residue_encoder
 from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
+from monai_dgm.networks.encoder_decoder import AbnormalityHead, check_image_size, encoder_widths, make_residue_encoder
 
 __all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
 

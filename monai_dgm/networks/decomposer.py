@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
-from monai_dgm.networks.dgm import DGM, check_image_size, compose_masked
+from monai_dgm.networks.dgm import DGM, compose_masked
 from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
+from monai_dgm.networks.encoder_decoder import check_image_size
 from monai_dgm.networks.residue_system import ResidueSystem
 
 __all__ = [

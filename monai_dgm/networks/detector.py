@@ -19,22 +19,14 @@ from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from monai.apps.detection.networks.retinanet_network import RetinaNet
 from monai.apps.detection.utils.anchor_utils import AnchorGenerator
 from monai.losses.focal_loss import sigmoid_focal_loss
-from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
-from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
-from monai_dgm.networks.efficientnet import FEATURE_WIDTHS, EfficientNetLite
+from monai_dgm.networks.feature_pyramid import BACKBONES, make_pyramid
 from monai_dgm.utils.torchvision_import import ensure_torchvision
 
 __all__ = ["BACKBONES", "DETECTION_CHANNELS", "OpacityDetector", "opacity_anchors", "pyramid_levels", "swap_axes"]
 
-BACKBONES: dict[str, tuple[str, list[int]]] = {
-    "resnet18": ("basic", [2, 2, 2, 2]),
-    "resnet34": ("basic", [3, 4, 6, 3]),
-    "resnet50": ("bottleneck", [3, 4, 6, 3]),
-    "efficientnet_lite2": ("", []),
-}
 DETECTION_CHANNELS = ("xmin", "ymin", "xmax", "ymax", "score")
 
 # Of the opacity boxes drawn on radiographs 90 % have a side (root of the area) of 0.13 to 0.41 of the image and are
@@ -92,50 +84,6 @@ class _BoxLoss(nn.Module):
         return smooth_l1_loss(codes, target, beta=1 / 9, reduction="sum") / max(1, len(target))
 
 
-class _FeaturePyramid(nn.Module):
-    """Stages of MONAI's ResNet and MONAI's feature pyramid over them, without a further pooled level."""
-
-    def __init__(self, backbone: ResNet, levels: Sequence[int], out_channels: int) -> None:
-        super().__init__()
-        ensure_torchvision()
-        from torchvision.models._utils import IntermediateLayerGetter  # as MONAI's BackboneWithFPN does
-
-        channels = [_out_channels(getattr(backbone, f"layer{level}")) for level in levels]
-        self.body = IntermediateLayerGetter(backbone, {f"layer{level}": str(level) for level in levels})
-        self.fpn = FeaturePyramidNetwork(2, channels, out_channels)
-        self.out_channels = out_channels
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, C, S, S) -> feature maps by level, finest first."""
-        return self.fpn(self.body(images))
-
-
-class _EfficientNetPyramid(nn.Module):
-    """EfficientNet-lite2 and MONAI's feature pyramid; level 1 is at a quarter of the side, as in a ResNet."""
-
-    def __init__(self, in_channels: int, levels: Sequence[int], out_channels: int) -> None:
-        super().__init__()
-        self.body = EfficientNetLite(in_channels)
-        self.levels = tuple(levels)
-        self.out_channels = out_channels
-        self.fpn = FeaturePyramidNetwork(2, [FEATURE_WIDTHS[level] for level in levels], out_channels)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Feature maps, finest first."""
-        features = self.body(images)
-        maps: dict[str, Tensor] = {}
-        if 1 in self.levels:
-            maps["1"] = features[1]
-        maps["2"] = features[2]
-        maps["3"] = features[3]
-        maps["4"] = features[4]
-        return self.fpn(maps)
-
-
-def _out_channels(stage: nn.Module) -> int:
-    return [module.out_channels for module in stage.modules() if isinstance(module, nn.Conv2d)][-1]
-
-
 class _FiniteMaps(nn.Module):
     """The network as MONAI's detector calls it: float32 maps under autocast, and an error where they are not finite."""
 
@@ -178,26 +126,6 @@ class _Detector(RetinaNetDetector):
         return matches
 
 
-def _make_pyramid(
-    backbone: str, in_channels: int, width: float, levels: Sequence[int], out_channels: int
-) -> _FeaturePyramid | _EfficientNetPyramid:
-    if backbone == "efficientnet_lite2":
-        return _EfficientNetPyramid(in_channels, levels, out_channels)
-    block, layers = BACKBONES[backbone]
-    body = ResNet(
-        block,
-        layers,
-        get_inplanes(),
-        spatial_dims=2,
-        n_input_channels=in_channels,
-        conv1_t_stride=2,
-        widen_factor=width,
-        feed_forward=False,
-        bias_downsample=False,
-    )
-    return _FeaturePyramid(body, levels, out_channels)
-
-
 class OpacityDetector(nn.Module):
     """RetinaNet for lung opacities, without pretrained weights (nothing is downloaded).
 
@@ -235,7 +163,7 @@ class OpacityDetector(nn.Module):
         if image_size % 32 or image_size < 32 or fpn_channels % 16:
             expected = "an image_size that is a multiple of 32 and fpn_channels of 16"
             raise ValueError(f"expected {expected}, got {image_size} and {fpn_channels}")
-        features = _make_pyramid(backbone, in_channels, width, pyramid_levels(image_size), fpn_channels)
+        features = make_pyramid(backbone, in_channels, width, pyramid_levels(image_size), fpn_channels)
         self.anchors = opacity_anchors(image_size)
         self.num_anchors: int = self.anchors.num_anchors_per_location()[0]
         self.network = RetinaNet(2, 1, self.num_anchors, features, size_divisible=32)

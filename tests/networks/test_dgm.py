@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.networks.blocks import AdaptiveInstanceNorm, InstanceNorm, UpsampleConv2d
-from monai_dgm.networks.dgm import DGM, Decoder, Encoder, JointDecoder
+from monai_dgm.networks.dgm import DGM
+from monai_dgm.networks.encoder_decoder import Decoder, Encoder, JointDecoder
 
 # Table 1: side and channels of the input, of the output, side of the filter, stride.
 TABLE_1 = [(224, 1, 112, 64, 7, 2), (112, 64, 56, 64, 4, 2), (56, 64, 28, 128, 4, 2), (28, 128, 14, 256, 4, 2)]
