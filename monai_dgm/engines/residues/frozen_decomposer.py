@@ -80,7 +80,7 @@ def announce_decomposer(path: str | os.PathLike[str], splits: Splits) -> None:
     print(f"residues: of {path}, trained on {trained_on or 'data that its settings do not name'}", flush=True)
     if trained_on is None or not splits.description.startswith(str(trained_on)):
         logger.warning(
-            "the decomposer was not trained on this split: if it has seen test images, metrics with residues are too good"
+            "the decomposer was not trained on this split: if it saw test images, metrics with residues are too good"
         )
 
 
