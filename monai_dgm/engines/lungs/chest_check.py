@@ -180,9 +180,7 @@ class ChestReference:
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{path}: expected a chest reference as JSON ({error})") from error
         if reference.features != list(FEATURES):
-            raise InputError(
-                f"{path}: expected a chest reference of this version, its features are others; fit it anew"
-            )
+            raise InputError(f"{path}: expected a chest reference with the features of this version; fit it again")
         return reference
 
 
@@ -221,13 +219,10 @@ def _fit(found: NDArray[np.float64], rate: float, number: int, trained_on: str) 
     centre, scale = found.mean(axis=0), np.maximum(found.std(axis=0), _EDGE)
     precision = LedoitWolf(assume_centered=True).fit((found - centre) / scale).get_precision()
     low, high = np.quantile(found, [0.01, 0.99], axis=0)
+    arrays = {"centre": centre, "scale": scale, "precision": precision, "low": low, "high": high}
     return ChestReference(
         features=list(FEATURES),
-        centre=centre.tolist(),
-        scale=scale.tolist(),
-        precision=precision.tolist(),
-        low=low.tolist(),
-        high=high.tolist(),
+        **{name: array.tolist() for name, array in arrays.items()},
         threshold=float("inf"),
         false_alarm_rate=rate,
         training_rate=float("nan"),
