@@ -4,9 +4,9 @@
     python benchmarks/active_learning.py --dataset_dir FOLDER --decomposer_path 'RUNS/fold{fold}/models/model.pt'
 
 A simulated radiologist answers with the true boxes. A detector trained on a few images starts; in each round a strategy
-chooses images of a pool by the package's own scores, their labels go the way that the app's take, the detector is
-fine-tuned on them beside the first images, and tested on images that nobody chooses from. Strategies of one seed share
-first images, start detector and pool. There is no gate: every round's detector goes on.
+chooses images of a pool by the package's own scores, their labels are processed as the app's are, the detector is
+fine-tuned on them and the first images, and tested on images outside of the pool. Strategies of one seed share
+first images, start detector and pool. Every round's detector is used in the next; none is held back.
 
 A decomposer that was trained on the pool would know too much of it. Without --dataset_dir the radiographs are an
 embedded sample of other patients than the decomposer's. With it a seed is a fold: its images are the pool, {fold} in

@@ -20,29 +20,33 @@ from sklearn.metrics import roc_auc_score
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import load_splits
-from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
-from monai_dgm.engines.residues.cached import predict_residue
-from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
+from monai_dgm.engines.pipeline import RadiographPipeline
+from monai_dgm.engines.pipeline_loading import load_pipeline
 from monai_dgm.engines.weights import find_weights, read_model_settings
+from monai_dgm.errors import InputError
 from monai_dgm.metrics.burden import fit_burden_threshold, residue_burden
 from monai_dgm.metrics.intervals import interval, patient_weights
-from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.transforms.boxes import rasterise_boxes
+from monai_dgm.transforms.preparation import PreparedRadiograph
 from monai_dgm.transforms.saliency import compute_saliency
 
-Models = tuple[Decomposer, LungSegmentor]
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 Maps = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 
-def residues_and_lungs(dataset: RadiographDataset, decomposer: Decomposer, segmentor: LungSegmentor) -> Maps:
+def residues_and_lungs(dataset: RadiographDataset, pipeline: RadiographPipeline) -> Maps:
     """Residue (S, S), 0 in the border, and predicted lung mask (S, S) of each image."""
     maps: Maps = []
     for start in range(0, len(dataset), 32):
-        places = range(start, min(start + 32, len(dataset)))
-        images = dataset.images_as_tensor(places)
-        residues = predict_residue(decomposer, images, images.shape[-1], [dataset.geometries[i] for i in places])
-        maps += zip(residues[:, 0].numpy(), segmentor.masks(images), strict=True)
+        indices = range(start, min(start + 32, len(dataset)))
+        images = dataset.images_as_tensor(indices).numpy()
+        batch = [PreparedRadiograph(image, dataset.geometries[i]) for i, image in zip(indices, images, strict=True)]
+        for result in pipeline.decompose(batch):
+            if isinstance(result, InputError):
+                raise result
+            assert result.residue is not None
+            mask = result.prepared.lung_mask
+            maps.append((result.residue, np.zeros_like(result.residue, dtype=bool) if mask is None else mask))
     return maps
 
 
@@ -57,22 +61,26 @@ def burdens(maps: Maps, threshold: float) -> dict[str, NDArray[np.float64]]:
 
 
 def with_interval(
-    figure: Callable[[Places], float], patients: Sequence[str], num_bootstrap: int
+    statistic: Callable[[Indices], float], patients: Sequence[str], num_bootstrap: int
 ) -> tuple[float, float, float]:
-    """A figure of the images at some places, with its bounds."""
+    """A statistic of the images of some indices, with its bounds."""
     weights = patient_weights(patients, num_bootstrap, seed=0).astype(int)
     everything = np.arange(len(patients))
-    samples = [figure(np.repeat(everything, row)) for row in weights]
+    samples = [statistic(np.repeat(everything, row)) for row in weights]
     bounds = interval(samples)
-    return figure(everything), bounds.low, bounds.high
+    return statistic(everything), bounds.low, bounds.high
 
 
 def maps_of(
-    part: Sequence[dict[str, Any]], keep: Callable[[dict[str, Any]], bool], size: int, cache_dir: str, models: Models
+    part: Sequence[dict[str, Any]],
+    keep: Callable[[dict[str, Any]], bool],
+    size: int,
+    cache_dir: str,
+    pipeline: RadiographPipeline,
 ) -> tuple[RadiographDataset, Maps]:
     """The images of a part of the data that ``keep`` accepts, and their maps."""
     dataset = RadiographDataset([item for item in part if keep(item)], size, cache_dir)
-    return dataset, residues_and_lungs(dataset, *models)
+    return dataset, residues_and_lungs(dataset, pipeline)
 
 
 def print_table(test: RadiographDataset, maps: Maps, threshold: float, num_bootstrap: int) -> None:
@@ -86,18 +94,18 @@ def print_table(test: RadiographDataset, maps: Maps, threshold: float, num_boots
     print(f"| burden | AUC, {numbers} | Spearman with box area, n = {len(boxed)} |\n|---|---|---|")
     for name, values in burdens(maps, threshold).items():
 
-        def auc(places: Places, values: NDArray[np.float64] = values) -> float:
-            known = opacity[places]
-            return float(roc_auc_score(known, values[places])) if known.any() and not known.all() else float("nan")
+        def auc(indices: Indices, values: NDArray[np.float64] = values) -> float:
+            known = opacity[indices]
+            return float(roc_auc_score(known, values[indices])) if known.any() and not known.all() else float("nan")
 
-        def rank(places: Places, values: NDArray[np.float64] = values) -> float:
-            chosen = boxed[places]
+        def rank(indices: Indices, values: NDArray[np.float64] = values) -> float:
+            chosen = boxed[indices]
             return float(stats.spearmanr(areas[chosen], values[chosen]).statistic)
 
         separated = with_interval(auc, patients, num_bootstrap)
         ordered = with_interval(rank, [patients[i] for i in boxed], num_bootstrap)
-        words = ("{:.3f} [{:.3f}, {:.3f}]".format(*numbers) for numbers in (separated, ordered))
-        print(f"| {name.replace('_', ' ')} | {' | '.join(words)} |")
+        cells = ("{:.3f} [{:.3f}, {:.3f}]".format(*numbers) for numbers in (separated, ordered))
+        print(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -113,9 +121,9 @@ def main() -> None:
     parser.add_argument("--num_bootstrap", type=int, default=1000)
     given = parser.parse_args()
     settings = read_model_settings(given.decomposer)
-    models = load_decomposer(given.decomposer), load_lung_segmentor(given.lungs)
+    pipeline = load_pipeline(given.decomposer, given.lungs)
     splits = load_splits(given.dataset_dir, None, fold=int(settings["fold"]), validation_fraction=0.1)
-    rest = (int(settings["image_size"]), given.cache_dir, models)
+    rest = (int(settings["image_size"]), given.cache_dir, pipeline)
     _, normal = maps_of(splits.validation, lambda item: item["category"] == "normal", *rest)
     threshold = fit_burden_threshold([residue for residue, _ in normal], [mask for _, mask in normal], given.share)
     print(f"threshold {threshold:.4f}: above it, {given.share:.0%} of the lung pixels of {len(normal)} normals\n")

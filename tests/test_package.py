@@ -39,6 +39,29 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 BASE = {"errors", "utils"}
 
+# Parts that are divided again: each folder or file may import only those that stand before it.
+ORDER: dict[str, tuple[str, ...]] = {
+    "engines": (
+        "weights",
+        "files",
+        "metric_rows",
+        "overlay",
+        "setup",
+        "residues",
+        "lungs",
+        "radiograph_result",
+        "pipeline",
+        "file_run",
+        "classification",
+        "training",
+        "detection",
+        "pipeline_loading",
+        "decomposition",
+        "shipping",
+    ),
+    "labelling": ("labels", "dicom_objects", "active_learning", "server", "training", "archive"),
+}
+
 # Import name -> name of the distribution, where they differ.
 DISTRIBUTION = {"PIL": "pillow", "ignite": "pytorch-ignite", "skimage": "scikit-image", "sklearn": "scikit-learn"}
 DISTRIBUTION |= {
@@ -62,13 +85,16 @@ def part_of(module: str) -> str:
 
 
 def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, module) of every import statement, inside functions too.
+    """(line, module) of every import statement, inside functions too, and of modules that are imported by their name.
 
     ``from monai_dgm import x`` and ``from monai_dgm.part import x`` count as imports of ``monai_dgm.x`` and
     ``monai_dgm.part.x`` where those are modules.
     """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("optional_import", "import_module"):
+            names = [value for argument in node.args if isinstance(value := getattr(argument, "value", None), str)]
+            yield from ((node.lineno, name) for name in names if name.split(".")[0] == "monai_dgm")
+        elif isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.relative_to(ROOT)}:{node.lineno}: write the import in full"
@@ -102,6 +128,40 @@ def test_imports_point_one_way(path: Path) -> None:
         assert top not in {"bundles", "apps", "tests", "benchmarks"}, f"{where}: the package imports {module}"
         if top == "monai_dgm":
             assert part_of(module) in allowed, f"{where}: {part or 'monai_dgm'} must not import {module}"
+
+
+def subpart_of(module: str) -> str:
+    """Folder or file below a part: "residues" for monai_dgm.engines.residues.cached, "" for monai_dgm.engines."""
+    return module.split(".")[2] if module.count(".") > 1 else ""
+
+
+@pytest.mark.parametrize("part", ORDER)
+def test_every_subpart_has_a_place_in_the_order(part: str) -> None:
+    modules = [module_name(path) for path in FILES]
+    assert {subpart_of(module) for module in modules if part_of(module) == part} - {""} == set(ORDER[part])
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if part_of(module_name(path)) in ORDER], ids=module_name)
+def test_imports_within_a_part_point_one_way(path: Path) -> None:
+    own = module_name(path)
+    order = ORDER[part_of(own)]
+    allowed = {"", *order[: order.index(subpart_of(own)) + 1]} if subpart_of(own) else set(order)
+    for line, module in imported_modules(path):
+        if module.startswith(f"monai_dgm.{part_of(own)}"):
+            where = f"{path.relative_to(ROOT)}:{line}"
+            assert subpart_of(module) in allowed, f"{where}: {subpart_of(own)} must not import {module}"
+
+
+def test_modules_that_are_imported_by_their_name_are_seen(tmp_path: Path) -> None:
+    lines = [
+        "from monai.utils import optional_import",
+        "read, _ = optional_import('monai_dgm.data.cache', name='RadiographCache')",
+        "importlib.import_module('monai_dgm.engines')",
+        "optional_import('onnx')",
+    ]
+    (tmp_path / "module.py").write_text("\n".join(lines), encoding="utf-8")
+    expected = [(1, "monai.utils"), (2, "monai_dgm.data.cache"), (3, "monai_dgm.engines")]
+    assert list(imported_modules(tmp_path / "module.py")) == expected
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

@@ -1,6 +1,6 @@
-"""From a file to the 16-bit square that is cached, in this process or in several.
+"""Decode radiograph files to the 16-bit squares of the cache, in this process or in several.
 
-Light to import: each decoding process starts with this module, and torch and MONAI would cost it seconds.
+This module does not import torch or MONAI: every decoding process imports it, and they would take seconds.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
 
 UINT16_MAX = 65535
-MIN_PARALLEL = 64  # fewer images than this are decoded before processes have started
-PATIENCE_SECONDS = 5.0  # work left in one process that does not pay for starting others
+MIN_PARALLEL = 64  # with fewer images, starting processes takes longer than decoding
+PATIENCE_SECONDS = 5.0  # remaining work below which no further processes are started
 _CHUNK = 8
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What, beside its bytes, decides how a radiograph is prepared. See :func:`prepare_radiograph`."""
+    """Settings of the preparation, see :func:`monai_dgm.transforms.geometry.prepare_radiograph`."""
 
     size: int
     fit: str = "pad"
@@ -38,7 +38,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Decoded:
-    """One file, decoded: ``image`` uint16 (S, S) and its geometry, or the reason why there is none."""
+    """One decoded file: ``image`` uint16 (S, S) and its geometry, or the reason why it cannot be used."""
 
     image: NDArray[np.uint16] | None
     geometry: RadiographGeometry | None
@@ -46,19 +46,19 @@ class Decoded:
 
 
 def to_uint16(image: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """[-1, 1] as 0..65535; the step, 3e-5, is finer than that of a 14-bit detector."""
+    """Convert [-1, 1] to 0..65535; the step of 3e-5 is smaller than that of a 14-bit detector."""
     return np.rint((image.astype(np.float64) + 1.0) * (UINT16_MAX / 2)).astype(np.uint16)
 
 
 def to_float32(image: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """0..65535 as [-1, 1], the inverse of :func:`to_uint16` to half a step."""
+    """Convert 0..65535 to [-1, 1]: the inverse of :func:`to_uint16`, exact to half a step."""
     values = np.multiply(image, np.float32(2.0 / UINT16_MAX), dtype=np.float32)
     values -= np.float32(1.0)
     return values
 
 
 def decode_file(path: str, settings: Settings) -> Decoded:
-    """Read and prepare one file; input that cannot be used is returned as a reason, not raised."""
+    """Read and prepare one file; for a file that cannot be used the reason is returned, and nothing is raised."""
     try:
         radiograph = read_radiograph(path)
     except Exception as error:
@@ -80,13 +80,13 @@ def decode_file(path: str, settings: Settings) -> Decoded:
 
 
 def decode_files(paths: Sequence[str], settings: Settings, num_workers: int | None = None) -> Iterator[Decoded]:
-    """Decode files in order, in several processes where that is worth starting them.
+    """Decode files in their order, in several processes if there is enough work.
 
     Args:
-        paths: files.
+        paths: files to decode.
         settings: size, fit and percentiles.
-        num_workers: processes; 0 or 1 decodes in this one. None: up to 8, and only when more than 64 images and more
-            than a few seconds of work are left.
+        num_workers: number of processes; 0 or 1 decodes in this one. None takes up to 8 processes if there are more
+            than 64 images and more than a few seconds of work.
 
     Raises:
         RuntimeError: a decoding process died.
@@ -96,7 +96,7 @@ def decode_files(paths: Sequence[str], settings: Settings, num_workers: int | No
     if workers < 2 or len(paths) <= MIN_PARALLEL:
         workers = 0
     begin = time.monotonic()
-    # with no number asked for, the first images tell what one costs
+    # without a given number, the time of the first images decides
     alone = len(paths) if workers == 0 else 2 * _CHUNK if num_workers is None else 0
     while done < alone:
         yield decode_file(paths[done], settings)
@@ -131,7 +131,7 @@ def _decode_parallel(paths: Sequence[str], settings: Settings, workers: int) -> 
 
 
 def _end_with_parent() -> None:
-    # the processes of a pool wait for ever when their parent is killed: they would pile up
+    # the processes of a pool would wait forever after their parent is killed
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -22,7 +22,10 @@ CHANNELS = ("image", "residue")
 
 
 def check_channels(channels: Sequence[str]) -> tuple[str, ...]:
-    """The names of a model's input channels, checked.
+    """Check the names of a model's input channels.
+
+    Returns:
+        the names, each of :data:`CHANNELS`.
 
     Raises:
         InputError: no channel, an unknown one, or one twice.
@@ -34,7 +37,7 @@ def check_channels(channels: Sequence[str]) -> tuple[str, ...]:
 
 
 class DecomposedDataset(Dataset[dict[str, Any]]):
-    """The radiographs of a data set with the named channels stacked.
+    """The radiographs of a data set with the named channels concatenated.
 
     Item i: "image" float32 (C, S, S), the image z in [-1, 1] and the residue a in [-1, 1] in the order of ``channels``;
     "label" float32 scalar and "index" int as in :class:`RadiographDataset`.
@@ -71,7 +74,7 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         self._open()
 
     def _open(self) -> None:
-        # a plain view of the same memory: slicing a memmap is slow
+        # a plain view of the same memory, because slicing a memmap is slow
         self._planes = None if self._residues is None else np.asarray(self._residues)
 
     @property
@@ -122,7 +125,7 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_planes"}
         if isinstance(self._residues, np.memmap) and str(self._residues.filename).endswith(".npy"):
-            # a pickled memory map would carry all residues into every loader process: they map the file themselves
+            # a pickled memory map would copy all residues into every loader process; instead each process maps the file
             state["_residues"] = str(self._residues.filename)
         return state
 

@@ -1,4 +1,4 @@
-"""What a file holds, as a SHA-256 of its bytes, remembered so that unchanged files are not read again."""
+"""SHA-256 of the bytes of files, stored so that unchanged files are not read again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
-SETTLED_SECONDS = 2.0  # a file written this recently may change again within the clock's tick: not remembered
+SETTLED_SECONDS = 2.0  # a file this new may change again without a new time stamp, so it is not stored
 
 
 def hash_file(path: str | os.PathLike[str]) -> str:
@@ -24,9 +24,12 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 
 
 class Fingerprints:
-    """Fingerprints of files, remembered by path, size and modification time in ``folder/fingerprints.json``.
+    """Fingerprints of files, stored by path, size and modification time in ``folder/fingerprints.json``.
 
-    Paths are kept as hashes only, for a file's name can tell a patient. A damaged memory is forgotten.
+    Paths are stored as hashes only, because a file's name can identify a patient. A damaged file is ignored.
+
+    Args:
+        folder: of ``fingerprints.json``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +38,7 @@ class Fingerprints:
         self._changed = False
 
     def __call__(self, path: str) -> str:
-        """The fingerprint of a file.
+        """The fingerprint of a file: the SHA-256 of its bytes, in hexadecimal.
 
         Raises:
             InputError: the file cannot be read.
@@ -56,7 +59,7 @@ class Fingerprints:
         return digest
 
     def save(self) -> None:
-        """Write what was learnt, together with what other processes wrote meanwhile."""
+        """Write new fingerprints, together with those that other processes wrote in the meantime."""
         if not self._changed:
             return
         merged = {**self._load(), **self._known}

@@ -1,7 +1,7 @@
 """A folder of radiographs described by a CSV manifest, as a MONAI datalist.
 
-One row an image. Columns: ``image`` (path in the folder) and ``label`` (normal | lung_opacity | other_abnormal, or 0 |
-1) are required; known besides: image_id, category, patient_id, width, height, opacity_boxes (JSON list of
+One row per image. Columns: ``image`` (path in the folder) and ``label`` (normal | lung_opacity | other_abnormal, or 0 |
+1) are required; further columns: image_id, category, patient_id, width, height, opacity_boxes (JSON list of
 [xmin, ymin, xmax, ymax] in pixels of the stored image), lung_mask, normal, opacity_mask (paths in the folder), fold,
 label_source, source, view, sex, age, upright_ok. Other columns are ignored.
 """
@@ -27,7 +27,7 @@ CATEGORIES = ("normal", "lung_opacity", "other_abnormal")
 REQUIRED = ("image", "label")
 FILES = ("lung_mask", "normal", "opacity_mask")
 TEXTS = ("label_source", "source", "view", "sex")
-BOX_TOLERANCE = 0.5  # pixels: boxes rescaled and rounded elsewhere may stand out by this much, and are clipped
+BOX_TOLERANCE = 0.5  # pixels: boxes that were rescaled and rounded may exceed the image by this, and are clipped
 
 
 def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv") -> list[dict[str, Any]]:
@@ -40,13 +40,13 @@ def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv"
         manifest: name of the CSV file in it.
 
     Returns:
-        a dict an image: image, image_id, patient_id (image_id where unknown), label (0 normal, 1 abnormal), category,
-        opacity_boxes float32 (N, 4), and, None where unknown, label_source, source, view, sex, age, fold, lung_mask,
-        normal, opacity_mask.
+        one dictionary per image: image, image_id, patient_id (image_id where unknown), label (0 normal, 1 abnormal),
+        category, opacity_boxes float32 (N, 4), and, None where unknown, label_source, source, view, sex, age, fold,
+        lung_mask, normal, opacity_mask.
 
     Raises:
-        InputError: naming file, row and expectation: no manifest, a missing column or file, a label that is not in the
-            list, a box that is none or outside its image, an image that occurs twice, no rows.
+        InputError: naming file, row and expectation: no manifest, a missing column or file, an unknown
+            label, a box without area or outside its image, an image that occurs twice, no rows.
     """
     path = Path(folder).absolute() / manifest
     rows = _read_rows(path)

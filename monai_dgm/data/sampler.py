@@ -1,4 +1,4 @@
-"""The order in which images are trained on, as a pure function of a seed, so that a resumed run goes on with it."""
+"""Sampler of training batches; the order is a function of the seed alone, so that a resumed training continues it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ __all__ = ["BalancedBatchSampler"]
 
 
 class BalancedBatchSampler(Sampler[list[int]]):
-    """Batches with a fixed share of normal images; batch number n is the same however often the run was resumed.
+    """Batches with a fixed share of normal images; batch number n does not depend on how often the run was resumed.
 
     Each class is an endless stream of shuffled passes over its images. With ``normal_fraction=None`` the batches are
     plain shuffled passes over all images, as in the paper. With several processes each takes every
     ``world_size``-th batch of the same sequence.
 
     Args:
-        labels: 0 normal, 1 abnormal, one an image.
-        batch_size: images a batch (per process).
-        normal_fraction: share of normal images in a batch, or None for the data's own mixture.
-        num_real: extra normal images appended to each batch, for the discriminator alone (the paper's batch of one
-            image needs them).
-        epoch_length: batches an epoch per process; by default one pass over as many images as there are.
-        seed: of the whole sequence.
-        rank, world_size: of distributed training.
+        labels: label of each image, 0 normal or 1 abnormal.
+        batch_size: images per batch and process.
+        normal_fraction: share of normal images in a batch, in [0, 1]; None for plain shuffling of all images.
+        num_real: number of further normal images appended to each batch for the discriminator (needed with the
+            paper's batch of one image).
+        epoch_length: batches per epoch and process; None for as many as one pass over the images has.
+        seed: seed of the whole sequence.
+        rank, world_size: index of this process and number of processes in distributed training.
 
     Raises:
-        ValueError: when a class that is asked for has no image, a label is neither 0 nor 1, or a batch is too small to
-            hold the share of normal images.
+        ValueError: a needed class without images, a label other than 0 and 1, or a batch too small for the share of
+            normal images.
     """
 
     def __init__(

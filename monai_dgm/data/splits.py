@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: always whole patients, never one on two sides."""
+"""Splits into training, validation and test by patient: all images of a patient are in the same part."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ RSNA_VALIDATION_FRACTION = 0.05
 
 
 def check_disjoint(*sides: Sequence[dict[str, Any]]) -> None:
-    """Raise an InputError when a patient is on two of the ``sides``."""
+    """Raise an InputError if a patient is in two of the ``sides``."""
     seen: dict[str, int] = {}
     for number, side in enumerate(sides):
         for item in side:
             if seen.setdefault(item["patient_id"], number) != number:
-                raise InputError(f"expected each patient on one side of a split, image {item['image_id']} breaks that")
+                raise InputError(f"expected each patient in one part of a split, image {item['image_id']} breaks that")
 
 
 def select_folds(datalist: Datalist, folds: Iterable[int]) -> Datalist:
     """The items whose "fold" is in ``folds``, in their order.
 
     Raises:
-        InputError: an item without a fold, nothing selected, or a patient both inside and outside the selection.
+        InputError: an item without a fold, an empty selection, or a patient both inside and outside the selection.
     """
     wanted = {int(fold) for fold in folds}
     for item in datalist:
@@ -42,17 +42,17 @@ def select_folds(datalist: Datalist, folds: Iterable[int]) -> Datalist:
 
 
 def split_by_patient(datalist: Datalist, fraction: float, seed: int | Sequence[int] = 0) -> tuple[Datalist, Datalist]:
-    """Set ``fraction`` of the patients aside, at random.
+    """Choose a share of the patients at random and split the items by it.
 
     The draw depends on the set of patients and the seed only, not on the order of the items.
 
     Args:
         datalist: items with "patient_id".
-        fraction: share of the patients in the second list, in (0, 1); at least one patient ends on either side.
+        fraction: share of the patients in the second list, in (0, 1); each list has at least one patient.
         seed: seed of the draw.
 
     Returns:
-        (the rest, the fraction), both in the order of ``datalist``.
+        (items of the other patients, items of the chosen patients), both in the order of ``datalist``.
 
     Raises:
         InputError: a fraction outside (0, 1), or fewer than two patients.
@@ -64,26 +64,26 @@ def split_by_patient(datalist: Datalist, fraction: float, seed: int | Sequence[i
         raise InputError(f"expected at least two patients to split, got {len(patients)}")
     number = min(max(1, round(fraction * len(patients))), len(patients) - 1)
     order = np.random.default_rng(seed).permutation(len(patients))
-    aside = {patients[place] for place in order[:number]}
-    rest = [item for item in datalist if item["patient_id"] not in aside]
-    held = [item for item in datalist if item["patient_id"] in aside]
-    check_disjoint(rest, held)
-    return rest, held
+    chosen = {patients[index] for index in order[:number]}
+    rest = [item for item in datalist if item["patient_id"] not in chosen]
+    second = [item for item in datalist if item["patient_id"] in chosen]
+    check_disjoint(rest, second)
+    return rest, second
 
 
 def rsna_split(datalist: Datalist, split: int, seed: int = 0) -> tuple[Datalist, Datalist, Datalist]:
-    """One of the paper's five splits of the RSNA challenge (section 4.1): 95 % / 5 % by patient beside the hold-out.
+    """One of the paper's five splits of the RSNA challenge (section 4.1): 95 % / 5 % by patient.
 
     Args:
         datalist: from :func:`monai_dgm.data.rsna.load_rsna`, items with "section".
         split: 0 to 4.
-        seed: another family of five splits; the paper does not give its own.
+        seed: each seed gives another set of five splits; the paper does not give its own.
 
     Returns:
         (train, validation, test); test is the 1,000-patient hold-out, the same in every split.
 
     Raises:
-        InputError: a split outside 0 to 4, items without "section", or a patient on two sides.
+        InputError: a split outside 0 to 4, items without "section", or a patient in two parts.
     """
     if split not in range(NUM_RSNA_SPLITS):
         raise InputError(f"split must be 0 to {NUM_RSNA_SPLITS - 1}, got {split}")

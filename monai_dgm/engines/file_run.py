@@ -77,7 +77,7 @@ class FileRun:
         datalist: a file, a folder (searched with its subfolders), or dicts with "image" (path) and "image_id" (unique).
         output_dir: made when missing.
         results_file: name of the JSON in it.
-        output_files: names of the files written for an image, in ``output_dir/<image_id>/``.
+        output_files: names of the files that are written per image, in ``output_dir/<image_id>/``.
         done: what is done to a radiograph, as in "could be decomposed".
 
     Raises:

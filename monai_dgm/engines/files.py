@@ -1,4 +1,4 @@
-"""What every command that takes files in and writes a JSON of results needs: who is in, what may be said of them."""
+"""Helpers of the commands that read radiographs and write a JSON file of results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def input_items(
     Args:
         datalist: a file, a folder (searched with its subfolders), or dicts with "image" and "image_id".
         target: folder of the outputs; what an earlier run wrote into ``target/<image_id>/`` is no input.
-        output_files: names of the files written for an image.
+        output_files: names of the files that are written per image.
         results_file: name of the JSON in ``target``, which no image_id may have.
 
     Raises:
@@ -84,7 +84,7 @@ def _list_inputs(
 
 
 def relative_names(paths: Sequence[str]) -> list[str]:
-    """Paths relative to the deepest folder that holds them all: what lies above it is nobody's business."""
+    """Paths relative to the deepest folder that holds them all, so that no folder above it is named."""
     if not paths:
         return []
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
@@ -92,10 +92,10 @@ def relative_names(paths: Sequence[str]) -> list[str]:
 
 
 def without_folders(reason: str, item: Mapping[str, Any]) -> str:
-    """A reason in one line, without the paths in it: the file's own name is given beside it."""
+    """A reason in one line, in which paths are replaced by names: results give the file's name separately."""
     path, mask = str(item["image"]), item.get("lung_mask")
-    words = " ".join(reason.split()).replace(f"{path}: ", "").replace(path, Path(path).name)
-    return words if mask is None else words.replace(str(mask), Path(mask).name)
+    line = " ".join(reason.split()).replace(f"{path}: ", "").replace(path, Path(path).name)
+    return line if mask is None else line.replace(str(mask), Path(mask).name)
 
 
 def describe_model(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -159,7 +159,7 @@ class CleanLungMaskd(MapTransform):
     """Dictionary transform of :func:`clean_lung_mask`: probabilities (..., S, S) to float32 masks of 0 and 1.
 
     Args:
-        keys: probabilities of an image (1, S, S) or a batch (B, 1, S, S); the masks take their place.
+        keys: probabilities of an image (1, S, S) or a batch (B, 1, S, S); they are replaced by the masks.
         threshold: in [0, 1].
         allow_missing_keys: as in MONAI.
     """
@@ -171,7 +171,7 @@ class CleanLungMaskd(MapTransform):
         self.threshold = threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` with masks in the place of probabilities."""
+        """Return a copy of ``data`` with masks instead of probabilities."""
         output = dict(data)
         for key in self.key_iterator(output):
             probability = torch.as_tensor(output[key]).detach().cpu()

@@ -70,7 +70,7 @@ class PreparedRadiograph:
 
 @dataclass(frozen=True, eq=False)
 class RadiographSource:
-    """What the files written for one radiograph need to know of the file that it was read from, beside its geometry.
+    """Properties of a radiograph's file that the files of its results need, in addition to its geometry.
 
     Attributes:
         image_id: names the folder of the outputs.

@@ -23,7 +23,7 @@ ThresholdRule = Literal["otsu", "li", "quantile"]
 RESIDUE_FLOOR = 0.04
 """Least |a| that may be called salient: 2 % of the [-1, 1] scale, 5 of 256 grey levels."""
 FULL_HEAT = 0.3
-"""|a| drawn at full heat: 15 % of the [-1, 1] scale, an opacity that nobody overlooks."""
+"""|a| drawn at full heat: 15 % of the [-1, 1] scale, a strong opacity."""
 QUANTILE = 0.95
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 

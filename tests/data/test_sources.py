@@ -89,7 +89,7 @@ def test_validation_is_the_share_asked_for_and_does_not_move_the_test(
 
 def test_one_patient_in_two_folds_is_refused(write_manifest: ManifestWriter, tmp_path: Path) -> None:
     folder = write_manifest(rows(12, fold=lambda i: i % 3))
-    with pytest.raises(InputError, match="expected each patient on one side of a split"):
+    with pytest.raises(InputError, match="expected each patient in one part of a split"):
         load_splits(folder, tmp_path)
 
 

@@ -46,7 +46,7 @@ def test_unusable_splits() -> None:
         split_by_patient(make(3), 1.0)
     with pytest.raises(InputError, match="at least two patients"):
         split_by_patient(make(1), 0.5)
-    with pytest.raises(InputError, match="each patient on one side"):
+    with pytest.raises(InputError, match="each patient in one part"):
         check_disjoint(make(3), make(4)[-2:], make(2))
 
 
@@ -57,7 +57,7 @@ def test_select_folds() -> None:
     with pytest.raises(InputError, match=r"the data has the folds \[0, 1, 2, 3, 4\]"):
         select_folds(datalist, [7])
     datalist[0]["fold"] = 1  # now one patient is in two folds
-    with pytest.raises(InputError, match="each patient on one side"):
+    with pytest.raises(InputError, match="each patient in one part"):
         select_folds(datalist, [1])
     datalist[0]["fold"] = None
     with pytest.raises(InputError, match=r"0_0\.png: expected a fold"):

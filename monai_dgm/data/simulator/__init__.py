@@ -1,7 +1,7 @@
 """Simulated frontal chest radiographs whose true normal image, residue, boxes and lung mask are known.
 
-``radiograph`` puts one together from ``patient``, ``anatomy``, ``bones``, ``vessels``, ``opacity`` and
-``acquisition``; ``sample`` writes the embedded sample. numpy, scipy and Pillow only; imports errors and utils alone.
+``simulate`` makes one radiograph from ``patient``, ``anatomy``, ``bones``, ``vessels``, ``opacity`` and
+``detector_noise``; ``sample`` writes the embedded sample. Needs NumPy, SciPy and Pillow.
 """
 
 from monai_dgm.data.simulator.sample import write_sample

@@ -1,8 +1,8 @@
-"""Disease: what fills the lung's air (replaces tissue, vessels vanish in it) and what lies on top of it (superimposes).
+"""Simulated disease: lesions that fill the air of the lung (replace tissue), and lesions that add tissue (superimpose).
 
-Each kind is a function ``(site) -> Lesion``. Lesions know nothing of grey values: they are shares of aerated path and
-centimetres of soft tissue, and the exposure makes of them what it would make of a real one (silhouette signs, ribs
-shining through).
+Each kind is a function ``(site) -> Lesion``. A lesion has no grey values: it is a share of the aerated path and
+centimetres of soft tissue. The simulated exposure gives it the appearance of a real one (silhouette signs, visible
+ribs).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Site:
-    """Where disease may settle: a patient's maps, a side (-1 right, 1 left) and a random stream."""
+    """Site of a lesion: the maps of a patient, a side (-1 right, 1 left) and a random stream."""
 
     grid: Grid
     patient: Patient

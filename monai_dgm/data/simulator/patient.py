@@ -1,4 +1,4 @@
-"""Who is radiographed and how: every quantity that differs from patient to patient, drawn from seeded streams."""
+"""Random parameters of a simulated patient and exposure, drawn from seeded streams."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# One random stream a component, so that drawing more numbers for one leaves all others as they were, and a
-# patient's normal and abnormal image share anatomy and noise.
+# One random stream per component: drawing more numbers for one component does not change the others, and the normal
+# and the abnormal image of a patient share anatomy and noise.
 _COMPONENTS = ("patient", "soft", "bones", "vessels", "disease", "film", "noise", "extras", "label", "position")
 STREAMS = {name: index for index, name in enumerate(_COMPONENTS)}
 

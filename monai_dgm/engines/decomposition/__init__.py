@@ -1,1 +1,4 @@
-"""Taking radiographs apart with trained weights: decomposition, what stands beside it, its files and its figures."""
+"""Evaluation of residue systems, and the files that show one decomposed radiograph.
+
+May import residues, radiograph_result, overlay and weights of the engines.
+"""

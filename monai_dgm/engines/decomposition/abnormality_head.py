@@ -1,4 +1,4 @@
-"""The abnormality head by itself: triage with E_F alone (paper, sections 4 and 5.7), a seventh of a decomposition.
+"""The abnormality head by itself: triage with E_F alone (paper, sections 4 and 5.7).
 
 What it costs against a decomposition: ``python benchmarks/classifier_speed.py --parts head``.
 """

@@ -1,4 +1,4 @@
-"""Writes one decomposed radiograph as files that any viewer opens. All of them are complete before one is replaced.
+"""Write one decomposed radiograph as files that any viewer opens. All are complete before the first is replaced.
 
 =================  =====================================================================================================
 normal.png         normal image over the original's pixels, bright = dense, 8 or 16 bits, see :func:`normal_levels`

@@ -144,12 +144,12 @@ class OpacityDetections(Metric):
         self.results = []
 
     def update(self, output: Sequence[Any]) -> None:
-        """Take in boxes, scores and indices of a batch of :class:`DetectionEvaluator`."""
-        for boxes, scores, index in zip(*output, strict=True):
-            place = int(index)
-            item = self.dataset.items[place]
-            names = {name: str(item.get(name, place)) for name in ("image_id", "patient_id")}
-            truth = self.dataset.boxes[place].numpy()
+        """Add boxes, scores and indices of a batch of :class:`DetectionEvaluator`."""
+        for boxes, scores, number in zip(*output, strict=True):
+            index = int(number)
+            item = self.dataset.items[index]
+            names = {name: str(item.get(name, index)) for name in ("image_id", "patient_id")}
+            truth = self.dataset.boxes[index].numpy()
             self.results.append(DetectionResult(**names, boxes=boxes.numpy(), scores=scores.numpy(), truth=truth))
 
     def compute(self) -> dict[str, float]:

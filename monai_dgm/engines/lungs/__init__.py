@@ -1,1 +1,4 @@
-"""Lungs: the segmentor, its inference and figures, and the check whether this is a chest at all."""
+"""Lungs: loading and evaluation of the segmentor, and the check whether a radiograph shows a frontal chest.
+
+May import weights of the engines.
+"""

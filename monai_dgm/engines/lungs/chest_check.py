@@ -1,4 +1,4 @@
-"""Does this look like a frontal chest? A question to the lung segmentor's output, answered by training chests.
+"""The chest check: does the output of the lung segmentor look like that of a frontal chest?
 
 A radiograph is described by the two lungs found in it: their areas, positions, shapes, symmetry, and how certain the
 segmentor was. How far such a description lies from those of the training set's chests is its Mahalanobis distance, and
@@ -43,10 +43,10 @@ _EDGE = 0.01  # keeps logarithms of shares finite, and a number that never varie
 FEATURES = {
     "right_area": "area of the right lung",
     "left_area": "area of the left lung",
-    "right_x": "place of the right lung across the image",
-    "left_x": "place of the left lung across the image",
-    "right_y": "place of the right lung down the image",
-    "left_y": "place of the left lung down the image",
+    "right_x": "horizontal position of the right lung",
+    "left_x": "horizontal position of the left lung",
+    "right_y": "vertical position of the right lung",
+    "left_y": "vertical position of the left lung",
     "right_aspect": "ratio of height to width of the right lung",
     "left_aspect": "ratio of height to width of the left lung",
     "right_fill": "share of its box that the right lung fills",
@@ -63,7 +63,7 @@ FEATURES = {
     "blur": "area of the lungs' uncertain edge",
     "rest": "area of what else was taken for lung",
 }
-"""Names of the description's numbers, and what they are called to a user."""
+"""Names of the numbers of a description, and their names for a user."""
 
 
 def describe_lungs(probability: ArrayLike) -> NDArray[np.float64] | None:
@@ -128,18 +128,18 @@ def _mirror(right: NDArray[np.bool_], left: NDArray[np.bool_]) -> float:
 
 @dataclass(frozen=True)
 class ChestReference:
-    """What descriptions of chests look like: ``chest.json`` beside a segmentor's weights.
+    """Distribution of the descriptions of training chests: ``chest.json`` in the folder of a segmentor's weights.
 
     Attributes:
         features: names, as in ``FEATURES``.
         centre, scale: mean and standard deviation of each.
         precision: inverse covariance of the scaled description, a list a row.
-        low, high: 1st and 99th percentile of each, for the words.
+        low, high: 1st and 99th percentile of each, for the reasons.
         threshold: distance above which a radiograph is questioned.
         false_alarm_rate: share of the training chests that was asked to exceed it.
         training_rate: share that does, those without two lungs among them.
         num_chests: training chests.
-        trained_on: the data in words.
+        trained_on: description of the data.
     """
 
     features: list[str]
@@ -180,9 +180,7 @@ class ChestReference:
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{path}: expected a chest reference as JSON ({error})") from error
         if reference.features != list(FEATURES):
-            raise InputError(
-                f"{path}: expected a chest reference of this version, its features are others; fit it anew"
-            )
+            raise InputError(f"{path}: expected a chest reference with the features of this version; fit it again")
         return reference
 
 
@@ -195,7 +193,7 @@ def fit_chest_reference(
         descriptions: from :func:`describe_lungs`; None counts as a false alarm.
         false_alarm_rate: share of these chests that shall exceed the threshold. Where more than that have not two
             lungs, it is the largest distance.
-        trained_on: the data in words.
+        trained_on: description of the data.
 
     Raises:
         InputError: a rate outside (0, 1), or too few chests with two lungs.
@@ -221,13 +219,10 @@ def _fit(found: NDArray[np.float64], rate: float, number: int, trained_on: str) 
     centre, scale = found.mean(axis=0), np.maximum(found.std(axis=0), _EDGE)
     precision = LedoitWolf(assume_centered=True).fit((found - centre) / scale).get_precision()
     low, high = np.quantile(found, [0.01, 0.99], axis=0)
+    arrays = {"centre": centre, "scale": scale, "precision": precision, "low": low, "high": high}
     return ChestReference(
         features=list(FEATURES),
-        centre=centre.tolist(),
-        scale=scale.tolist(),
-        precision=precision.tolist(),
-        low=low.tolist(),
-        high=high.tolist(),
+        **{name: array.tolist() for name, array in arrays.items()},
         threshold=float("inf"),
         false_alarm_rate=rate,
         training_rate=float("nan"),
@@ -244,14 +239,14 @@ def chest_plausibility(probability: ArrayLike, reference: ChestReference) -> tup
         reference: of training chests, by the same segmentor.
 
     Returns:
-        plausible; the reason in words where it is not, else ""; and a score: distance from the training chests in units
+        plausible; the reason where it is not, else ""; and a score: distance from the training chests in units
         of the threshold, at most 100. Above 1 is not plausible.
     """
     description = describe_lungs(probability)
     if description is None:
         lungs = int(clean_lung_mask(probability).any())
-        words = "only one lung was found" if lungs else "no lungs were found"
-        return False, f"this does not look like a frontal chest: {words}", SCORE_CAP
+        reason = "only one lung was found" if lungs else "no lungs were found"
+        return False, f"this does not look like a frontal chest: {reason}", SCORE_CAP
     score = min(SCORE_CAP, reference.distance(description) / reference.threshold)
     if score <= 1:
         return True, "", score
@@ -259,10 +254,10 @@ def chest_plausibility(probability: ArrayLike, reference: ChestReference) -> tup
     value, low, high = description[worst], reference.low[worst], reference.high[worst]
     name = list(FEATURES.values())[worst]
     if low <= value <= high:
-        words = f"the {name} does not go with the rest"
+        reason = f"the {name} does not fit the other features"
     else:
-        words = f"the {name} is {'smaller' if value < low else 'larger'} than in nearly all training chests"
-    return False, f"this does not look like a frontal chest: {words}", score
+        reason = f"the {name} is {'smaller' if value < low else 'larger'} than in nearly all training chests"
+    return False, f"this does not look like a frontal chest: {reason}", score
 
 
 @dataclass(frozen=True)

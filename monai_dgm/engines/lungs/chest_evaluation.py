@@ -1,4 +1,4 @@
-"""Fits the chest check on training chests, and measures on held-out ones how often it is wrong."""
+"""Fit the chest check on training chests, and measure on test chests how often it is wrong."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def fit_chest_check(
         datalist: training radiographs.
         size: side S of the segmentor's input.
         cache_dir: of the prepared radiographs.
-        path: of the JSON file, ``chest.json`` beside the weights.
+        path: of the JSON file, ``chest.json`` in the folder of the weights.
         device: where the network is.
         false_alarm_rate: share of these chests that the check shall question.
-        trained_on: the data in words.
+        trained_on: description of the data.
     """
     dataset = RadiographDataset(datalist, size, cache_dir)
     descriptions = [describe_lungs(plane) for plane in _probabilities(network.eval(), dataset, device)]
@@ -102,12 +102,12 @@ def chest_rows(
     device: torch.device | str = "cpu",
     num_bootstrap: int = 1000,
 ) -> list[MetricRow]:
-    """How often the chest check questions held-out chests, and the same ones turned.
+    """How often the chest check questions test chests, and the same chests turned.
 
     Args:
         network: the segmentor; it is put into evaluation mode.
         reference: of the training chests, or its file; no rows where there is no such file.
-        datalist: held-out radiographs, those without a known lung mask too.
+        datalist: test radiographs, also those without a known lung mask.
         size, cache_dir, device: as in :func:`fit_chest_check`.
         num_bootstrap: resamples of the patients.
 
@@ -116,7 +116,7 @@ def chest_rows(
         "questioned_quarter_turn": images that are no upright chest, so the higher the better.
     """
     if not datalist:
-        raise InputError("expected held-out radiographs for the chest check, got none")
+        raise InputError("expected test radiographs for the chest check, got none")
     if not isinstance(reference, ChestReference):
         if not Path(reference).is_file():
             return []

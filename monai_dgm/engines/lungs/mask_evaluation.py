@@ -1,4 +1,4 @@
-"""Metrics of a lung segmentor on known masks: Dice, and the overlap of the lung boxes."""
+"""Evaluation of a lung segmentor on known masks: Dice, and the IoU of the lung boxes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LungMetrics(Metric):
         dataset: that the evaluator runs over, in its order. The evaluator's output is a list of dicts with "pred", the
             cleaned mask (1, S, S) of 0 and 1.
         source_groups: further groups for the rows, by name the sources in each.
-        num_bootstrap: resamples of the intervals.
+        num_bootstrap: number of resamples of the intervals.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class LungMetrics(Metric):
         super().__init__(output_transform=lambda output: [item["pred"] for item in output], device=device)
 
     def reset(self) -> None:
-        """Forget the results."""
+        """Remove all results."""
         self.results = []
 
     def update(self, output: Sequence[torch.Tensor]) -> None:
-        """Take in the masks of the next images."""
+        """Add the predicted masks of the next images."""
         for prediction in output:
             index = len(self.results)
             item, mask = self.dataset.items[index], prediction[0].cpu().numpy() > 0
@@ -102,7 +102,7 @@ class LungMetrics(Metric):
             self.results.append(result)
 
     def compute(self) -> dict[str, float]:
-        """Means over the images."""
+        """Means over the images, by name."""
         names = {"lung_box_iou": "box_iou", "right_lung_dice": "right_dice", "left_lung_dice": "left_dice"}
         return {name: float(np.mean([getattr(r, field) for r in self.results])) for name, field in names.items()}
 
@@ -120,7 +120,7 @@ def lung_rows(
     """Mean and standard deviation of Dice and lung box IoU, with 95 % intervals by bootstrap over patients.
 
     Args:
-        results: of one evaluation.
+        results: results of one evaluation.
         source_groups: further groups, by name the sources in each; left out where no image is in one.
         num_bootstrap: resamples.
 

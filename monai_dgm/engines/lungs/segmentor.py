@@ -18,33 +18,17 @@ from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
 from monai_dgm.transforms.lungs import clean_lung_mask, lung_probability
 
-__all__ = ["LungSegmentor", "load_lung_segmentor", "network_from_settings", "segment_lungs"]
-
-
-def segment_lungs(network: nn.Module, image: Tensor, size: int | None = None) -> NDArray[np.bool_]:
-    """The lungs of prepared radiographs.
-
-    Args:
-        network: a lung segmentor in evaluation mode.
-        image: (B, 1, S, S) in [-1, 1], on the network's device.
-        size: side that the network was trained at; images of another side are resampled there and back. None: as they
-            are.
-
-    Returns:
-        bool (B, S, S); all False for an image without lungs of plausible size.
-    """
-    probability = lung_probability(network, image, size)[:, 0].cpu().numpy()
-    return np.stack([clean_lung_mask(plane) for plane in probability])
+__all__ = ["LungSegmentor", "load_lung_segmentor", "network_from_settings"]
 
 
 @dataclass(frozen=True)
 class LungSegmentor:
-    """A trained segmentor with what lies beside its weights.
+    """A trained segmentor with its settings and its chest reference.
 
     Attributes:
         network: (B, 1, S, S) to logits, in evaluation mode.
         size: side that it was trained at.
-        reference: what lungs of chests look like to it; None where that was not fitted.
+        reference: of the chest check; None where it was not fitted.
         settings: of its training.
     """
 
@@ -54,12 +38,19 @@ class LungSegmentor:
     settings: dict[str, Any]
 
     def probability(self, image: Tensor) -> NDArray[np.float32]:
-        """(B, 1, H, W) in [-1, 1], any side, on the network's device -> probability of lung, float32 (B, H, W)."""
+        """Probability of lung for each pixel.
+
+        Args:
+            image: (B, 1, H, W) in [-1, 1], of any side, on the network's device.
+
+        Returns:
+            float32 (B, H, W) in [0, 1].
+        """
         return lung_probability(self.network, image, self.size)[:, 0].cpu().numpy()
 
     def masks(self, image: Tensor) -> NDArray[np.bool_]:
-        """(B, 1, H, W) in [-1, 1], any side, on the network's device -> lung masks, bool (B, H, W)."""
-        return segment_lungs(self.network, image, self.size)
+        """Lung masks, bool (B, H, W), all False for an image without lungs of plausible size; ``image`` as above."""
+        return np.stack([clean_lung_mask(plane) for plane in self.probability(image)])
 
 
 def network_from_settings(settings: dict[str, Any]) -> nn.Module:
@@ -78,7 +69,7 @@ def network_from_settings(settings: dict[str, Any]) -> nn.Module:
 def load_lung_segmentor(
     model_path: str | os.PathLike[str], device: torch.device | str = "cpu", network: nn.Module | None = None
 ) -> LungSegmentor:
-    """A segmentor from its weights; settings (``model.json``) and chest reference (``chest.json``) lie beside them.
+    """A segmentor from its weights; settings (``model.json``) and chest reference (``chest.json``) are next to it.
 
     Args:
         model_path: ``.pt`` or ``.safetensors``.
@@ -86,10 +77,10 @@ def load_lung_segmentor(
         network: with these weights, where they are loaded already.
 
     Raises:
-        InputError: no such file, or one that is none of a lung segmentor.
+        InputError: no such file, or one of another network.
     """
     settings = read_model_settings(model_path)
     network = (network or load_weights(network_from_settings(settings), model_path)).to(device).eval()
-    beside = Path(model_path).with_name(CHEST_FILE)
-    reference = ChestReference.read(beside) if beside.is_file() else None
+    chest_file = Path(model_path).with_name(CHEST_FILE)
+    reference = ChestReference.read(chest_file) if chest_file.is_file() else None
     return LungSegmentor(network, int(settings["image_size"]), reference, settings)

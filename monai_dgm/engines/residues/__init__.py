@@ -1,1 +1,4 @@
-"""Residues of a frozen decomposer for other networks: of a whole data set, or on the way to a network."""
+"""Residues of frozen residue systems: loading, caching, decomposed radiographs, and models that take residues as input.
+
+May import files and weights of the engines.
+"""

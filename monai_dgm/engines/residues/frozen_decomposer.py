@@ -1,4 +1,4 @@
-"""A frozen decomposer whose residues others look at: loading it, its data sets, and whether it is the right one."""
+"""Frozen decomposers, whose residues are the input of classifiers and detectors: loading, checks, data sets."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ logger = logging.getLogger(__name__)
 
 
 def needs_decomposer(channels: Sequence[str], pseudo_healthy_prob: float = 0.0) -> bool:
-    """Whether a classifier of these channels needs a decomposer, for residues or for normal twins.
+    """Whether a classifier of these channels needs a decomposer, for residues or for pseudo-healthy images.
 
     Raises:
-        InputError: channels that there are not.
+        InputError: unknown channels.
     """
     return "residue" in check_channels(channels) or pseudo_healthy_prob > 0
 
@@ -77,10 +77,10 @@ def decomposer_sha256(path: str | os.PathLike[str], channels: Sequence[str]) -> 
 def announce_decomposer(path: str | os.PathLike[str], splits: Splits) -> None:
     """Print where residues come from, and warn where the decomposer may have seen the test images."""
     trained_on = read_model_settings(path).get("trained_on")
-    print(f"residues: of {path}, trained on {trained_on or 'data that is not named beside it'}", flush=True)
+    print(f"residues: of {path}, trained on {trained_on or 'data that its settings do not name'}", flush=True)
     if trained_on is None or not splits.description.startswith(str(trained_on)):
         logger.warning(
-            "the decomposer was not trained on this split; where it has seen test images, figures with residues flatter"
+            "the decomposer was not trained on this split: if it saw test images, metrics with residues are too good"
         )
 
 
@@ -147,9 +147,9 @@ def cross_fitted_residues(
 ) -> NDArray[np.float16]:
     """Residues from decomposers that were not trained on the images.
 
-    A decomposer learns its training images with their labels: their residues tell the labels better than those of new
-    images do, and a classifier trained on them trusts residues too much. Here each image has its residue from the
-    decomposer that was tested on its fold.
+    A decomposer learns its training images with their labels: their residues show the labels better than those of new
+    images do, and a classifier that is trained on them relies on residues too much. Here the residue of each image
+    comes from the decomposer that was tested on the image's fold.
 
     Args:
         dataset: the radiographs; each item has a "fold".
@@ -161,7 +161,7 @@ def cross_fitted_residues(
         float16 (N, S', S'), in the order of ``dataset.items``.
 
     Raises:
-        InputError: no place for the fold in ``paths``, images without one, decomposers of different sides.
+        InputError: no ``{fold}`` in ``paths``, images without one, decomposers of different sides.
     """
     if "{fold}" not in paths:
         raise InputError(f"{paths}: expected a path with {{fold}} in it, one decomposer for each fold")
@@ -170,13 +170,13 @@ def cross_fitted_residues(
         raise InputError("expected a fold for each image (the manifest's column fold) to cross-fit residues")
     size, residues = dataset.images.shape[-1], None
     for fold in sorted(set(folds)):
-        path, places = paths.replace("{fold}", str(fold)), [i for i, other in enumerate(folds) if other == fold]
-        part = RadiographDataset([dataset.items[place] for place in places], size, cache_dir)
+        path, indices = paths.replace("{fold}", str(fold)), [i for i, other in enumerate(folds) if other == fold]
+        part = RadiographDataset([dataset.items[index] for index in indices], size, cache_dir)
         found = cached_residues(part, load_decomposer(path, device), path, cache_dir, device)
         if residues is None:
             residues = np.empty((len(dataset), *found.shape[1:]), dtype=np.float16)
         if found.shape[1:] != residues.shape[1:]:
             raise InputError(f"{path}: expected a decomposer of {residues.shape[1]} pixels, it has {found.shape[1]}")
-        residues[places] = found
+        residues[indices] = found
     assert residues is not None  # a data set has at least one image
     return residues

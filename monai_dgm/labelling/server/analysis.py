@@ -55,7 +55,7 @@ class AnalysisResult:
         result: of the pipeline.
         decomposition: of ``result``, with the saliency of Otsu's threshold.
         source: of the radiograph's file, for pictures.
-        versions: of the decomposer and of the lung segmentor; None for the latter where there is none.
+        versions: of the decomposer and of the lung segmentor; None for the latter where no lung segmentor is trained.
     """
 
     result: RadiographResult
@@ -165,7 +165,7 @@ class RadiographAnalysis:
             return self._views.get((image.image_id, image.stamp), lambda: View(image, *self.studies.read(image_id)))
 
     def placement(self, image_id: str) -> Placement:
-        """Size and place of a radiograph; errors as :meth:`view`."""
+        """Size and plane of a radiograph; errors as :meth:`view`."""
         image = self.studies.find(image_id)
         return self._placements.get((image.image_id, image.stamp), lambda: self.view(image_id).placement)
 

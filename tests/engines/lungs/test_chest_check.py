@@ -130,5 +130,5 @@ def test_reference_of_other_features_is_refused(reference: ChestReference, tmp_p
     reference.write(tmp_path / "chest.json")
     values = json.loads((tmp_path / "chest.json").read_text())
     (tmp_path / "chest.json").write_text(json.dumps({**values, "features": ["area"]}))
-    with pytest.raises(InputError, match="its features are others; fit it anew"):
+    with pytest.raises(InputError, match="with the features of this version; fit it again"):
         ChestReference.read(tmp_path / "chest.json")

@@ -89,5 +89,5 @@ def test_segmentor_that_finds_nothing_has_no_check(
 
 
 def test_no_radiographs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected held-out radiographs for the chest check"):
+    with pytest.raises(InputError, match="expected test radiographs for the chest check"):
         chest_rows(Dark(), tmp_path / "chest.json", [], 64, tmp_path)

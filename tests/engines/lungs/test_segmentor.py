@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE, describe_lungs, fit_chest_reference
-from monai_dgm.engines.lungs.segmentor import load_lung_segmentor, network_from_settings, segment_lungs
+from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor, network_from_settings
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import CrissCrossLungNet, build_lung_network
@@ -37,7 +37,7 @@ def model_path(tmp_path: Path) -> Path:
 
 def test_masks_of_a_batch() -> None:
     planes = np.stack([lungs(0), np.zeros((64, 64)), lungs(1)])
-    masks = segment_lungs(Dark(), torch.from_numpy(1 - 2 * planes)[:, None].float())
+    masks = LungSegmentor(Dark(), planes.shape[-1], None, {}).masks(torch.from_numpy(1 - 2 * planes)[:, None].float())
     assert masks.shape == (3, 64, 64) and masks.dtype == bool
     assert np.array_equal(masks, planes > 0.5) and not masks[1].any()
 

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from monai_dgm.engines.files import describe_model
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.labelling.active_learning.score_store import ScoreStore
 from monai_dgm.labelling.active_learning.strategies import STRATEGIES
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
@@ -11,11 +16,25 @@ from monai_dgm.labelling.server.http_errors import UnknownError
 from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.selection import ImageSelection
 from monai_dgm.labelling.server.studies import StudyFolder
+from monai_dgm.networks.detector import OpacityDetector
 
 
 @pytest.fixture
 def selection(analysis: RadiographAnalysis, tmp_path: Path) -> ImageSelection:
     return ImageSelection(analysis, ScoreStore(tmp_path / "scores.sqlite"))
+
+
+@pytest.fixture
+def residue_detector(bundles: Path, tmp_path: Path) -> Path:
+    """Weights of a small detector on images and residues, at another side than the decomposer's."""
+    path = tmp_path / "model.pt"
+    torch.manual_seed(0)
+    save_weights(OpacityDetector(2, "resnet18", 96, 0.125, 16).state_dict(), path)
+    settings = {"image_size": 96, "backbone": "resnet18", "width": 0.125, "fpn_channels": 16}
+    digest = describe_model(bundles / "dgm" / "models" / "model.pt")["sha256"]
+    settings |= {"channels": ["image", "residue"], "decomposer_sha256": digest}
+    path.with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+    return path
 
 
 def test_only_what_is_new_is_scored(
@@ -30,6 +49,32 @@ def test_only_what_is_new_is_scored(
     assert other.update(limit=2) == 2 and other.update() == 2  # a new model scores all of them again
     scores = other.scores.get("a")
     assert scores is not None and scores.disagreement is not None and scores.features is not None
+
+
+def test_each_model_runs_once_for_the_scores_of_an_image(
+    analysis: RadiographAnalysis, residue_detector: Path, tmp_path: Path
+) -> None:
+    """Scores need probability, saliency boxes, detector boxes on the residue, and features: one pass of E_F."""
+    models = analysis.models
+    models.replace("detector", residue_detector)
+    calls = {"encoder": 0, "detector": 0}
+
+    def count(name: str) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            calls[name] += 1
+
+        return hook
+
+    decomposer, detector = models.decomposer().model, models.detector()
+    assert detector is not None and detector.model.needs_residue
+    decomposer.residue_encoder.register_forward_hook(count("encoder"))  # type: ignore[union-attr]
+    detector.model.network.network.feature_extractor.register_forward_hook(count("detector"))
+    scores = ImageSelection(analysis, ScoreStore(tmp_path / "scores.sqlite")).score("a")
+    assert scores.features is not None and scores.disagreement is not None and scores.uncertainty is not None
+    assert calls == {"encoder": 1, "detector": 1}
+    for threshold in ("li", 0.1, "otsu"):
+        analysis.decomposition("a", threshold)
+    assert calls == {"encoder": 1, "detector": 1}
 
 
 def test_every_strategy_gives_an_image_that_has_no_label(selection: ImageSelection) -> None:

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.dicom.read import dicom_shape, read_dicom
+from monai_dgm.readers.dicom.read import _plane_affine, dicom_shape, read_dicom
 from monai_dgm.transforms.geometry import prepare_radiograph
 from tests.dicom_files import PATIENT, DicomWriter, lut
 
@@ -286,3 +286,13 @@ def test_the_affine_is_that_of_the_image_plane_module(write_dicom: DicomWriter, 
         ("PixelSpacing", None),
     ):
         assert read_dicom(write_dicom(ramp, **{**placed, name: value})).affine is None, (name, value)
+
+
+def test_an_image_plane_that_is_damaged_places_nothing() -> None:
+    class Damaged(dict):
+        def get(self, name: str, default: object = None) -> object:
+            if name.startswith("Image"):
+                raise ValueError("a damaged element")
+            return default
+
+    assert _plane_affine(Damaged(), (0.5, 0.5)) is None  # type: ignore[arg-type]

@@ -1,14 +1,16 @@
-"""What normal twins bring when normals are few: classifiers with and without them, as paired differences of AUC.
+"""Do pseudo-healthy images help where normals are few? Classifiers with and without them, paired differences of AUC.
 
-    python benchmarks/normal_twins.py --dataset_dir FOLDER --decomposer_path WEIGHTS [--normals 25,50,100]
+    python benchmarks/pseudo_healthy.py --dataset_dir FOLDER --decomposer_path WEIGHTS [--normals 25,50,100]
 
-Every training is the classification bundle's own command: N random normals of the training folds with all abnormal
-images, equally many steps, batches of half normal and half abnormal labels; "with" takes half of the normal ones from
-twins (normal_fraction 0.25, twin_prob 1/3). Each seed draws other normals, the same for both. AUC is of the test fold,
-averaged over the seeds; intervals are by bootstrap over its patients. Trainings that are there are not repeated.
+A pseudo-healthy image is the decomposer's normal image of an abnormal radiograph. Every training is the classification
+bundle's own command: N random normals of the training folds with all abnormal images, equally many steps, batches of
+half normal and half abnormal labels; "with" takes half of the normal ones from pseudo-healthy images (normal_fraction
+0.25, pseudo_healthy_prob 1/3). Each seed draws other normals, the same for both. AUC is of the test fold, averaged over
+the seeds; intervals are by bootstrap over its patients. Trainings that have finished are not repeated.
 
-Two things the table cannot show: the decomposer has seen all normals of the folds it was trained on, so "few" holds for
-the classifier alone, unless a decomposer of few normals is given; and validation, which chooses the epoch, is whole.
+The table does not show two things: the decomposer has seen all normals of the folds it was trained on, so that normals
+are few for the classifier only, unless a decomposer of few normals is given; and the validation images, which choose
+the epoch, are not reduced.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ Runs = list[list[ClassificationResult]]
 
 
 def train(arguments: argparse.Namespace, variant: str, normals: int, seed: int) -> list[ClassificationResult]:
-    """Train one classifier, or find it there, and return its scores of the test images."""
+    """Train one classifier, unless it is there, and return its scores of the test images."""
     folder = arguments.output_dir / f"normals_{normals}" / f"seed_{seed}_{variant}"
     epochs = max(1, arguments.iterations // arguments.epoch_length)
     settings: dict[str, object] = {
@@ -56,20 +58,20 @@ def train(arguments: argparse.Namespace, variant: str, normals: int, seed: int) 
     return read_scores(folder / "report" / SCORES_FILES["test"])
 
 
-def figure_sets(runs: Runs) -> list[MetricSet]:
-    """The figures of each seed's test images; AUC needs no threshold."""
+def metric_sets(runs: Runs) -> list[MetricSet]:
+    """The metrics of each seed's test images; AUC needs no threshold."""
     return [classification_metric_set([r.label for r in run], [r.score for r in run], 0.5) for run in runs]
 
 
-def row(normals: int, group: str, without: Runs, with_twins: Runs, num_bootstrap: int) -> str:
+def row(normals: int, group: str, without: Runs, with_pseudo_healthy: Runs, num_bootstrap: int) -> str:
     """One line of the table; the runs of both are paired by seed."""
-    patients = [[record.patient_id for record in run] for run in without]
+    patients = [[result.patient_id for result in run] for run in without]
     sizes = [len(run) for run in without]
     cells = [str(normals), group, str(sizes[0])]
-    for runs in (without, with_twins):
-        summary = summarise_splits(figure_sets(runs), patients, num_bootstrap)["auc"]
+    for runs in (without, with_pseudo_healthy):
+        summary = summarise_splits(metric_sets(runs), patients, num_bootstrap)["auc"]
         cells.append(f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}], sd {summary.sd:.3f}")
-    pooled = [mean_over_splits(figure_sets(runs), sizes) for runs in (with_twins, without)]
+    pooled = [mean_over_splits(metric_sets(runs), sizes) for runs in (with_pseudo_healthy, without)]
     everyone = [patient for part in patients for patient in part]
     found = paired_differences(pooled[0], pooled[1], everyone, num_bootstrap)["auc"]
     cells.append(f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p {found.p_value:.3f}")
@@ -78,7 +80,7 @@ def row(normals: int, group: str, without: Runs, with_twins: Runs, num_bootstrap
 
 def within(runs: Runs, group: str) -> Runs:
     """The scores of one source, or all."""
-    return [[record for record in run if group in ("all", record.source)] for run in runs]
+    return [[result for result in run if group in ("all", result.source)] for run in runs]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -86,7 +88,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--dataset_dir", required=True, help="folder with a manifest.csv, or the RSNA challenge")
     parser.add_argument("--decomposer_path", required=True, help="weights of a decomposer trained on the same folds")
-    parser.add_argument("--output_dir", type=Path, default=Path("output/normal_twins"))
+    parser.add_argument("--output_dir", type=Path, default=Path("output/pseudo_healthy"))
     parser.add_argument("--normals", default="25,50,100,200", help="numbers of normals, comma-separated")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fold", type=int, default=0, help="test fold")
@@ -104,7 +106,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Train what is missing and print a Markdown table, a line as soon as it is known."""
     arguments = parse()
-    print("| normals | images | n | AUC without twins | AUC with twins | with - without |")
+    print("| normals | images | n | AUC without | AUC with pseudo-healthy images | with - without |")
     print("|---" * 6 + "|")
     for normals in (int(number) for number in arguments.normals.split(",")):
         runs = {
@@ -113,7 +115,7 @@ def main() -> None:
         }
         for group in arguments.groups.split(","):
             parts = [within(runs[variant], group) for variant in ("without", "with")]
-            if all(len({record.label for record in run}) == 2 for run in parts[0]):
+            if all(len({result.label for result in run}) == 2 for run in parts[0]):
                 print(row(normals, group, parts[0], parts[1], arguments.num_bootstrap), flush=True)
 
 
