@@ -22,7 +22,7 @@ from monai_dgm.networks.classifiers import build_classifier
 from monai_dgm.networks.decomposer import Decomposer
 
 BUNDLES = ("dgm", "lung_segmentation", "opacity_classification", "opacity_detection")
-SIZE = 128
+SIZE = 224
 
 
 def shipped(repository: Path, bundle: str) -> Path:
