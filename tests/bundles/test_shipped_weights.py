@@ -20,7 +20,7 @@ from monai_dgm.networks.classifiers import build_classifier
 from tests.engines.file_runs import decompose_files
 
 BUNDLES = ("dgm", "lung_segmentation", "opacity_classification", "opacity_detection")
-SIZE = 128
+SIZE = 224
 
 
 def shipped(repository: Path, bundle: str) -> Path:

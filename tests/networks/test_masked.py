@@ -1,0 +1,107 @@
+"""The masked composition: identity by construction, and the same numbers from the network that ships."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import torch
+
+from monai_dgm.networks.abnormality import AbnormalityNetwork
+from monai_dgm.networks.decomposer import Decomposer, decomposer_state_dict
+from monai_dgm.networks.dgm import DGM, compose_masked
+from monai_dgm.networks.residue_system import split_prediction
+
+SMALL: dict[str, Any] = {"base_width": 2, "num_res_blocks": 1, "normal_skips": True, "residue_skips": True}
+MASKED = {**SMALL, "composition": "masked"}
+LITE = {**MASKED, "residue_encoder": "efficientnet_lite2", "num_categories": 3}
+
+
+def image(count: int = 2) -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.rand(count, 1, 64, 64) * 2 - 1
+
+
+def network(settings: dict[str, Any]) -> DGM:
+    torch.manual_seed(1)
+    dgm = DGM(joint_decoder=False, **settings)
+    for _ in range(2):  # statistics of batch norms
+        dgm(image(4))
+    return dgm.eval()
+
+
+def test_composition_is_written_out() -> None:
+    z, proposal, logit = torch.randn(3, 2, 1, 8, 8).unbind(0)
+    normal, residue = compose_masked(z, proposal, logit)
+    mask = 1 / (1 + torch.exp(-logit))
+    torch.testing.assert_close(residue, mask * (z - proposal))
+    torch.testing.assert_close(normal, (1 - mask) * z + mask * proposal)
+
+
+@pytest.mark.parametrize("settings", [MASKED, LITE])
+def test_residue_and_normal_image_add_up_to_the_radiograph(settings: dict[str, Any]) -> None:
+    z = image()
+    with torch.no_grad():
+        outputs = network(settings)(z)
+    torch.testing.assert_close(outputs["normal"] + outputs["residue"], z, atol=1e-6, rtol=0)
+    mask = torch.sigmoid(outputs["mask_logit"])
+    torch.testing.assert_close(outputs["residue"], mask * (z - outputs["proposal"]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("settings", [MASKED, LITE])
+def test_the_network_that_ships_gives_the_same(settings: dict[str, Any]) -> None:
+    dgm, z = network(settings), image()
+    decomposer = Decomposer(**settings)
+    decomposer.load_state_dict(decomposer_state_dict(dgm.state_dict(), **settings))
+    scripted = io.BytesIO()
+    torch.jit.save(torch.jit.script(decomposer.eval()), scripted)
+    scripted.seek(0)
+    with torch.no_grad():
+        expected = dgm(z)
+        for one in (decomposer, torch.jit.load(scripted)):
+            found = split_prediction(one(z))
+            torch.testing.assert_close(found["normal"], expected["normal"], atol=2e-4, rtol=0)
+            torch.testing.assert_close(found["residue"], expected["residue"], atol=2e-4, rtol=0)
+            probability = torch.sigmoid(expected["abnormality_logit"][:, 0])
+            torch.testing.assert_close(found["abnormality_probability"], probability, atol=1e-4, rtol=0)
+
+
+def test_the_head_alone_gives_the_same_with_imagenets_encoder() -> None:
+    dgm, z = network(LITE), image()
+    state = Decomposer.from_dgm(dgm).state_dict()
+    alone = AbnormalityNetwork(2, 1, residue_encoder="efficientnet_lite2").eval()
+    alone.load_state_dict({name: state[name] for name in alone.state_dict()})
+    with torch.no_grad():
+        torch.testing.assert_close(alone(z), dgm(z)["abnormality_logit"], atol=1e-4, rtol=0)
+
+
+def test_categories_are_probabilities() -> None:
+    dgm, z = network(LITE), image()
+    decomposer = Decomposer.from_dgm(dgm)
+    with torch.no_grad():
+        found = decomposer.category_probabilities(z)
+        torch.testing.assert_close(found, torch.softmax(dgm(z)["category_logits"], 1), atol=1e-4, rtol=0)
+    assert found.shape == (2, 3)
+    with pytest.raises(ValueError, match="categories"):
+        Decomposer.from_dgm(network(SMALL)).category_probabilities(z)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"composition": "multiplied"}, "composition"),
+        ({"residue_encoder": "resnet", "joint_decoder": False}, "residue_encoder"),
+        ({"residue_encoder": "efficientnet_lite2"}, "joint_decoder"),
+    ],
+)
+def test_what_there_is_not_is_refused(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        DGM(**SMALL, **settings)
+
+
+def test_the_additive_form_stays_the_default() -> None:
+    dgm = DGM(**SMALL)
+    outputs = dgm(image())
+    assert not dgm.masked and "mask_logit" not in outputs and "category_logits" not in outputs
+    torch.testing.assert_close(outputs["reconstruction"], outputs["normal"] + outputs["residue"])
