@@ -51,6 +51,6 @@ def test_the_file_beside_the_weights_comes_first(tmp_path: Path, sample_dir: Pat
 
 def test_shipped_baselines_fit_the_shipped_weights(repository: Path) -> None:
     shipped = repository / "bundles" / "dgm" / "models" / "shipped" / BASELINES_FILE
-    found = read_baselines(shipped, 128)
+    found = read_baselines(shipped, 224)
     assert found.mean_box_prior is not None and 0.2 < found.mean_box_prior.max() <= 1
     assert found.mean_lung_box is not None and (found.mean_lung_box[:2] < found.mean_lung_box[2:]).all()

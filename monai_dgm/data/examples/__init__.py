@@ -8,5 +8,5 @@ __all__ = ["example_radiographs"]
 
 
 def example_radiographs() -> Path:
-    """The folder of 24 NIH ChestX-ray14 radiographs (PNG, 288 x 288 pixels) and their ``manifest.csv``."""
+    """The folder of a ``manifest.csv`` and ``images/``: 24 radiographs of NIH ChestX-ray14, PNG of 288 x 288 pixels."""
     return Path(__file__).parent
