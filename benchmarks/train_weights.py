@@ -446,6 +446,27 @@ def export(arguments: argparse.Namespace) -> None:
     print(json.dumps(settings))
 
 
+def export_detector(arguments: argparse.Namespace) -> None:
+    """Write a detector on [image] as ``model.pt`` with its settings, as a bundle's training does."""
+    from monai_dgm.engines.weights import save_weights
+
+    state = torch.load(arguments.weights_file, map_location="cpu", weights_only=True)
+    note = json.loads(Path(arguments.weights_file).with_suffix(".json").read_text())
+    if note["channels"] != ["image"]:
+        raise ValueError(f"{arguments.weights_file}: expected a detector on [image], got {note['channels']}")
+    folder = Path(arguments.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights({name: v.float() if v.is_floating_point() else v for name, v in state.items()}, folder / "model.pt")
+    settings = {
+        "channels": note["channels"], "backbone": "efficientnet_lite2", "width": 1.0, "fpn_channels": 128,
+        "image_size": arguments.size, "cross_fitted": False, "decomposer_sha256": None,
+        "trained_on": arguments.trained_on, "fold": arguments.fold, "seed": arguments.seed, "batch_size": 16,
+        "steps": note["steps"], "images_seen": note["images"], "learning_rate": 5e-4,
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(settings))
+
+
 # --------------------------------------------------------------------------------------------------------------- plan
 
 SECOND = '{"adversarial": 0.3, "box_inside": 1.0, "lesion_mask": 4.0}'
@@ -497,7 +518,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("pack", "decomposer", "detector", "all", "export"))
+    parser.add_argument("command", choices=("pack", "decomposer", "detector", "all", "export", "export_detector"))
     parser.add_argument("--dataset_dir", help="folder with a manifest.csv")
     parser.add_argument("--output_dir", help="of pack")
     parser.add_argument("--cache_dir", help="of pack")
@@ -530,7 +551,7 @@ def main() -> None:
     if arguments.batch_size is None:
         arguments.batch_size = 16 if arguments.command == "detector" else 64
     commands = {"pack": pack, "decomposer": train_decomposer, "detector": train_detector, "all": run_plan,
-                "export": export}  # fmt: skip
+                "export": export, "export_detector": export_detector}  # fmt: skip
     try:
         commands[arguments.command](arguments)
     except Exception:
