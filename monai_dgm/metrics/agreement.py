@@ -65,7 +65,8 @@ def _smallest_box(record: DecompositionRecord) -> float:
     if record.opacity_boxes is not None and len(record.opacity_boxes):
         shape = (record.image.shape[0], record.image.shape[1])
         return float(min(rasterise_boxes(box[None], shape).sum() for box in record.opacity_boxes))
-    return float(np.sum(record.opacity_area()))
+    area = record.opacity_area()
+    return 0.0 if area is None else float(area.sum())
 
 
 def weighted_correlation(x: FloatArray, y: FloatArray, weights: NDArray[np.floating]) -> FloatArray:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from monai_dgm.networks.blocks import ResidualBlock
-from monai_dgm.networks.dgm import AbnormalityHead, check_image_size, encoder_widths, make_residue_encoder
+from monai_dgm.networks.dgm import AbnormalityHead, Encoder, check_image_size, encoder_widths, make_residue_encoder
 from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 
 __all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
@@ -62,12 +62,14 @@ def fold_batch_norms(network: AbnormalityNetwork) -> AbnormalityNetwork:
         network: with norm "batch" (returned as a copy with norm "none") or "none" (a copy as it is).
     """
     folded = copy.deepcopy(network).eval()
-    for stage in folded.residue_encoder.stages:
+    encoder = folded.residue_encoder
+    assert isinstance(encoder, Encoder)
+    for stage in encoder.stages:
         assert isinstance(stage, nn.Sequential)
         conv, norm = stage[0], stage[1]
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             stage[0], stage[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    for block in folded.residue_encoder.res_blocks:
+    for block in encoder.res_blocks:
         assert isinstance(block, ResidualBlock)
         if isinstance(block.norm_1, nn.BatchNorm2d) and isinstance(block.norm_2, nn.BatchNorm2d):
             block.conv_1, block.norm_1 = fuse_conv_bn_eval(block.conv_1, block.norm_1), nn.Identity()
