@@ -11,7 +11,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from monai_dgm.networks.blocks import ResidualBlock
 from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
-from monai_dgm.networks.encoder_decoder import AbnormalityHead, check_image_size, encoder_widths, make_residue_encoder
+from monai_dgm.networks.encoder_decoder import (
+    AbnormalityHead,
+    Encoder,
+    check_image_size,
+    encoder_widths,
+    make_residue_encoder,
+)
 
 __all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
 
@@ -63,7 +69,8 @@ def fold_batch_norms(network: AbnormalityNetwork) -> AbnormalityNetwork:
         network: with norm "batch" (returned as a copy with norm "none") or "none" (a copy as it is).
     """
     folded = copy.deepcopy(network).eval()
-    encoder: Any = folded.residue_encoder
+    encoder = folded.residue_encoder
+    assert isinstance(encoder, Encoder)
     for stage in encoder.stages:
         assert isinstance(stage, nn.Sequential)
         conv, norm = stage[0], stage[1]

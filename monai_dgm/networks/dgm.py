@@ -80,8 +80,9 @@ class DGM(nn.Module):
         self.masked = composition == "masked"
         self.normal_encoder = Encoder("instance", in_channels, **size)
         self.residue_encoder = make_residue_encoder(residue_encoder, in_channels, base_width, num_res_blocks)
-        self.normal_decoder = Decoder(in_channels, **size, skip_connections=normal_skips)
-        self.residue_decoder = Decoder(in_channels, **size, skip_connections=residue_skips, feature_widths=widths)
+        decoder = (in_channels, base_width, num_res_blocks)
+        self.normal_decoder = Decoder(*decoder, skip_connections=normal_skips)
+        self.residue_decoder = Decoder(*decoder, skip_connections=residue_skips, feature_widths=widths)
         self.joint_decoder = JointDecoder(in_channels, **size) if joint_decoder else None
         self.abnormality_head = AbnormalityHead(widths[4])
         self.category_head = AbnormalityHead(widths[4], num_categories) if num_categories else None

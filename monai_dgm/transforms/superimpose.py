@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["RandSuperimposeOpacity", "blob_mask", "smooth_noise", "superimpose_opacity"]
+__all__ = ["RandSuperimposeOpacity", "blob_mask", "mean_opacity", "smooth_noise", "superimpose_opacity"]
 
 
 def smooth_noise(shape: Sequence[int], cells: int, device: torch.device | None = None) -> Tensor:
@@ -68,6 +70,23 @@ def superimpose_opacity(normal: Tensor, mask: Tensor, density: Tensor, replaced:
     added = mask * density
     towards = mask * (density + 0.1 - normal).clamp(min=0)  # tissue that is brighter than the opacity is kept
     return (normal + (1 - replaced) * added + replaced * towards).clamp(-1, 1)
+
+
+def mean_opacity(size: int, count: int = 512, seed: int = 0) -> NDArray[np.float32]:
+    """Mean of the masks of :class:`RandSuperimposeOpacity` as it is by default: the prior that they carry.
+
+    Args:
+        size: side S.
+        count: masks.
+        seed: of their draw; torch's global random state stays as it was.
+
+    Returns:
+        float32 (S, S) in [0, 1].
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        masks = RandSuperimposeOpacity().sample_mask(count, size, torch.device("cpu"))
+    return masks.mean(dim=(0, 1)).numpy()
 
 
 class RandSuperimposeOpacity:

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.transforms.superimpose import RandSuperimposeOpacity, blob_mask, smooth_noise, superimpose_opacity
+from monai_dgm.transforms.superimpose import (
+    RandSuperimposeOpacity,
+    blob_mask,
+    mean_opacity,
+    smooth_noise,
+    superimpose_opacity,
+)
 
 
 def batch(count: int = 16, size: int = 32, labels: Tensor | None = None) -> dict[str, Tensor]:
@@ -114,3 +120,14 @@ def test_smooth_noise_is_smooth_with_about_unit_variance(cells: int) -> None:
 def test_probabilities_outside_0_to_1_are_refused() -> None:
     with pytest.raises(ValueError, match=r"prob: expected a number in \[0, 1\], got 1.5"):
         RandSuperimposeOpacity(prob=1.5)
+
+
+def test_the_mean_opacity_is_two_lungs_and_leaves_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    mean = mean_opacity(48, 200)
+    assert torch.equal(torch.rand(3), expected)
+    assert mean.shape == (48, 48) and mean.min() >= 0 and mean.max() < 1
+    assert mean[25, 14] > 1.3 * mean[25, 24] and mean[25, 34] > 2 * mean[2, 34]  # lungs against mediastinum and shoulder
+    assert (mean == mean_opacity(48, 200)).all()
