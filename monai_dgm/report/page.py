@@ -24,7 +24,7 @@ from monai_dgm.utils.atomic import atomic_write
 PANEL_BUDGET = 4_000_000
 """Bytes that the pictures of the panels may take, so that the page stays under 5 MB."""
 _LARGEST_SIDE = 256  # pixels of a picture on the page; larger planes are reduced
-_BASELINE, _ABOVE = "/baseline_", "/above_"  # in names of metrics: a baseline's value, and the difference to it
+_BASELINE = "/baseline_"
 _NAMES = json.loads(Path(__file__).with_name("metric_names.json").read_text(encoding="utf-8"))
 # label and meaning of a metric; which values are "better"; "unit_interval": in [0, 1], so that it is drawn on a line
 _KNOWN = {name: words for section in _NAMES["sections"].values() for name, words in section.items()}
@@ -192,11 +192,8 @@ def _groups(rows: Sequence[MetricRow]) -> list[dict[str, Any]]:
     tables = []
     for group, members in groups.items():
         own = {row.name: row for row in members if _BASELINE not in row.name}
-        named = {
-            section: [row for name in names for row in own if row == name or row.startswith(name + _ABOVE)]
-            for section, names in _NAMES["sections"].items()
-        }
-        named["Other metrics"] = [name for name in own if name.partition(_ABOVE)[0] not in _KNOWN]
+        named = {section: [name for name in names if name in own] for section, names in _NAMES["sections"].items()}
+        named["Other metrics"] = [name for name in own if name not in _KNOWN]
         sections = {
             section: [
                 {"row": own[name], "words": _words(name), "baselines": _baselines(name, members)} for name in names
@@ -211,15 +208,8 @@ def _groups(rows: Sequence[MetricRow]) -> list[dict[str, Any]]:
 
 def _words(metric: str) -> dict[str, Any]:
     """How a metric is called on the page; an unknown metric keeps its own name."""
-    name, _, baseline = metric.partition(_ABOVE)
-    words: dict[str, Any]
-    if baseline:
-        words = {"label": f"{_words(name)['label']}, minus the {baseline.replace('_', ' ')}"}
-        words |= {"meaning": "difference on the same images in the same resamples", "unit_interval": False}
-    else:
-        unknown = {"label": metric.replace("_", " ").replace("/", ", "), "better": "", "unit_interval": False}
-        words = _KNOWN.get(metric, unknown)
-    return {"meaning": "", "better": "higher", "unit_interval": True, **words}
+    unknown = {"label": metric.replace("_", " ").replace("/", ", "), "better": "", "unit_interval": False}
+    return {"meaning": "", "better": "higher", "unit_interval": True, **_KNOWN.get(metric, unknown)}
 
 
 def _chart(chart: curves.Chart) -> dict[str, Any]:
