@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from learning_curves import draw_curves, table_of
 
 from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
 from monai_dgm.data.sources import load_splits
@@ -46,7 +47,6 @@ from monai_dgm.labelling.training.promotion import detect_in, metrics_of
 from monai_dgm.labelling.training.training_data import TrainingData, corrected_items, write_splits
 from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.readers.read import image_shape
-from monai_dgm.report.learning_curves import draw_curves, table_of
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.utils.atomic import atomic_write
 

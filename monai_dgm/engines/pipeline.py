@@ -40,7 +40,11 @@ class RadiographPipeline(nn.Module):
     >>> (result,) = pipeline([prepare(read_radiograph("chest.dcm"), pipeline.sides)])
     >>> result.decomposition.probability, result.opacities.boxes
 
-    The residue system runs once per radiograph, at its own side; its residue is what detector and classifier are given.
+    The residue system runs once per radiograph, at its own side; detector and classifier are given its residue. In
+    their training the residues are those of images prepared at the side of detector or classifier. At another side than
+    the decomposer's the two differ: for the shipped models (128 and 224 pixels) by 0.0012 on average where the mean |a|
+    is 0.030, on 57 radiographs. The detector's AP does not suffer: 0.0614 with the residues of the pipeline and 0.0611
+    with those of its training, on 400 test images.
 
     Args:
         decomposer: a residue system, (B, 1, S, S) in [-1, 1] to (B, 3, S, S): normal image, residue, abnormality

@@ -1,8 +1,8 @@
-"""Watches a GAN training for the ways in which it stops decomposing while its total loss looks well.
+"""Handler that warns when a GAN training collapses while its total loss still looks normal.
 
-Three failures were met in trials and are invisible in the total loss: the residue dies (D cannot tell anything, y' is a
-blurred copy of z), one normal image serves everybody (y' no longer follows the patient), and the head is gamed (it is
-inverted). Each has a figure here, and a warning in words.
+Three failures do not show in the total loss: the residue becomes zero (y' is a blurred copy of z and D learns nothing),
+the normal image is the same for all patients (y' no longer follows z), and the abnormality head is inverted. The
+monitor computes one metric for each and logs a warning.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Window:
-    """What the figures need from the iterations of an interval.
+    """Sums over the iterations of an interval, from which the metrics are computed.
 
     Attributes:
         residue, label, probability: mean |a|, label and abnormality probability of each image, (n,).
@@ -72,11 +72,11 @@ class Window:
 
 
 def collapse_metrics(window: Window) -> dict[str, float]:
-    """Figures of an interval.
+    """Metrics of an interval.
 
     Returns:
-        ``residue_normal``, ``residue_abnormal``: mean |a|; ``normal_spread``: standard deviation of y' over images
-        relative to that of z (per pixel of a 16 x 16 thumbnail, then averaged); ``head_auc``. A figure whose class
+        ``residue_normal``, ``residue_abnormal``: mean |a|; ``normal_std``: standard deviation of y' over images
+        relative to that of z (per pixel of a 16 x 16 thumbnail, then averaged); ``head_auc``. A metric whose class
         is absent is left out.
     """
     residue, label = torch.cat(window.residue), torch.cat(window.label)
@@ -96,10 +96,10 @@ def collapse_metrics(window: Window) -> dict[str, float]:
 
 
 def collapse_warnings(metrics: dict[str, float], scores: dict[str, float]) -> list[str]:
-    """Warnings in words for the figures of an interval.
+    """Messages for the metrics of an interval that show a collapse.
 
     Args:
-        figures: of :func:`collapse_metrics`.
+        metrics: of :func:`collapse_metrics`.
         scores: D's mean score by name, ``real_score_<scale>`` and ``fake_score_<scale>``.
     """
     warnings = []
@@ -129,12 +129,12 @@ def collapse_warnings(metrics: dict[str, float], scores: dict[str, float]) -> li
 
 
 class CollapseMonitor:
-    """Adds ``collapse/...`` figures to the history every interval and warns in words.
+    """Handler of the trainer: adds ``collapse/...`` metrics to the history and logs warnings.
 
     Args:
-        history: gets the figures.
-        interval: iterations an interval.
-        grace: iterations before the first warning: an untrained network looks collapsed.
+        history: gets the metrics.
+        interval: iterations of an interval.
+        grace: iterations before the first warning, since an untrained network looks collapsed.
     """
 
     def __init__(self, history: TrainingHistory, interval: int = 100, grace: int = 500) -> None:
@@ -145,7 +145,7 @@ class CollapseMonitor:
         self.warnings: list[str] = []
 
     def attach(self, engine: Engine) -> None:
-        """Watch each iteration."""
+        """Collect each iteration, check every ``interval``."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._watch)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._judge)
 
@@ -164,10 +164,10 @@ class CollapseMonitor:
             self.warnings.append(message)
 
     def state_dict(self) -> dict[str, Any]:
-        """Warnings so far and the interval under way."""
+        """Warnings so far, and the sums of the unfinished interval."""
         return {"warnings": list(self.warnings), "window": copy.deepcopy(vars(self.window))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore a :meth:`state_dict`."""
         self.warnings[:] = state["warnings"]  # in place: a report may hold the list
         self.window = Window(**copy.deepcopy(state["window"]))

@@ -117,7 +117,7 @@ class DecompositionSaver(ResultSaver):
 
 
 def _auxiliary_results(result: RadiographResult, found: OpacityBoxes | None, burden_threshold: float) -> dict[str, Any]:
-    """What scores.json says of a radiograph beside the decomposition itself."""
+    """Values in scores.json from the other models: opacity boxes, lungs, chest check and residue burden."""
     decomposition, check = result.decomposition, result.chest_check
     assert decomposition is not None
     mask, spacing = result.prepared.lung_mask, model_spacing(decomposition.geometry)

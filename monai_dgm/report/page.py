@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -17,7 +18,6 @@ from PIL import Image
 from monai_dgm import __version__
 from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.report import colours, curves
-from monai_dgm.report.metric_names import CARDS, METRIC_SECTIONS, OTHER_SECTION, name_of
 from monai_dgm.report.panels import COLUMN_TITLES, DISCLAIMER, LUNG_BOX_WORDS, Panel, panel_columns, panels_scale
 from monai_dgm.utils.atomic import atomic_write
 
@@ -25,6 +25,9 @@ PANEL_BUDGET = 4_000_000
 """Bytes that the pictures of the panels may take, so that the page stays under 5 MB."""
 _LARGEST_SIDE = 256  # pixels of a picture on the page; larger planes are reduced
 _BASELINE = "/baseline_"
+_NAMES = json.loads(Path(__file__).with_name("metric_names.json").read_text(encoding="utf-8"))
+# label and meaning of a metric; which values are "better"; "unit_interval": in [0, 1], so that it is drawn on a line
+_KNOWN = {name: words for section in _NAMES["sections"].values() for name, words in section.items()}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -161,10 +164,10 @@ def merged(warnings: Sequence[str]) -> list[str]:
 def _cards(rows: Sequence[MetricRow]) -> list[dict[str, Any]]:
     """The main metrics of the first group, each with its best baseline."""
     own = {row.name: row for row in rows if row.group == rows[0].group}
-    names = [name for name in CARDS if name in own and math.isfinite(own[name].value)][:6]
+    names = [name for name in _NAMES["cards"] if name in own and math.isfinite(own[name].value)][:6]
     return [
         {
-            "label": CARDS[name],
+            "label": _NAMES["cards"][name],
             "row": own[name],
             "best": max(
                 (b for b in _baselines(name, list(own.values())) if math.isfinite(b["row"].value)),
@@ -189,12 +192,11 @@ def _groups(rows: Sequence[MetricRow]) -> list[dict[str, Any]]:
     tables = []
     for group, members in groups.items():
         own = {row.name: row for row in members if _BASELINE not in row.name}
-        named = {section: [name for name in names if name in own] for section, names in METRIC_SECTIONS.items()}
-        known = {name for names in named.values() for name in names}
-        named[OTHER_SECTION] = [name for name in own if name not in known]
+        named = {section: [name for name in names if name in own] for section, names in _NAMES["sections"].items()}
+        named["Other metrics"] = [name for name in own if name not in _KNOWN]
         sections = {
             section: [
-                {"row": own[name], "words": name_of(name), "baselines": _baselines(name, members)} for name in names
+                {"row": own[name], "words": _words(name), "baselines": _baselines(name, members)} for name in names
             ]
             for section, names in named.items()
             if names
@@ -202,6 +204,12 @@ def _groups(rows: Sequence[MetricRow]) -> list[dict[str, Any]]:
         num_images = max(row.num_images for row in members)
         tables.append({"name": group.replace(":", ": "), "num_images": num_images, "sections": sections})
     return tables
+
+
+def _words(metric: str) -> dict[str, Any]:
+    """How a metric is called on the page; an unknown metric keeps its own name."""
+    unknown = {"label": metric.replace("_", " ").replace("/", ", "), "better": "", "unit_interval": False}
+    return {"meaning": "", "better": "higher", "unit_interval": True, **_KNOWN.get(metric, unknown)}
 
 
 def _chart(chart: curves.Chart) -> dict[str, Any]:

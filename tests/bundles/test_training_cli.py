@@ -148,6 +148,23 @@ def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone
     assert not (tmp_path / "checkpoint.pt").exists() and not (tmp_path / "tensorboard").exists()
 
 
+def test_a_transform_is_added_by_a_configuration_and_a_resumed_training_draws_the_same(
+    bundle: BundleCommands, tiny: Tiny, trained: Training, tmp_path: Path
+) -> None:
+    noise = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.7, "std": 0.2}
+    overlay = tmp_path / "noise.json"
+    overlay.write_text(json.dumps({"+train#preprocessing#transforms": [noise]}))
+    losses = {}
+    for name, epochs in (("whole", [2]), ("resumed", [1, 2])):
+        for count in epochs:
+            overrides = tiny(tmp_path / name, max_epochs=count, lr_milestones="[1]", log_interval=1)
+            finished = bundle.run("training", "train", str(overlay), **overrides)
+            assert finished.returncode == 0, finished.stderr
+        losses[name] = [row["loss/loss"] for row in read_history(tmp_path / name / "history.jsonl")]
+    assert losses["whole"] == losses["resumed"] and len(losses["whole"]) == 6
+    assert losses["whole"][0] != read_history(trained.output_dir / "history.jsonl")[0]["loss/loss"]
+
+
 def manifest(folder: Path, label: str) -> Path:
     from PIL import Image
 

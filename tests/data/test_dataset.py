@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose, RandFlipd, RandGaussianNoised, Resized
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -55,6 +56,50 @@ def test_an_item_is_cheap(datalist: Datalist, tmp_path: Path) -> None:
             dataset[index]
         best = min(best, (time.perf_counter() - begin) / 6)
     assert best < 100e-6  # some 15 us on an idle core
+
+
+def random_transform() -> Compose:
+    return Compose([RandFlipd("image", prob=0.5, spatial_axis=1), RandGaussianNoised("image", prob=0.5, std=0.1)])
+
+
+def test_random_transforms_come_after_the_cache_and_follow_the_state_of_numpy(
+    datalist: Datalist, tmp_path: Path
+) -> None:
+    plain = RadiographDataset(datalist, 24, tmp_path / "cache")
+    changed = RadiographDataset(datalist, 24, tmp_path / "cache", transform=random_transform())
+    np.random.seed(1)
+    first = [changed[index]["image"] for index in range(6)]
+    state = np.random.get_state()
+    second = [changed[index]["image"] for index in range(6)]
+    np.random.set_state(state)
+    assert all(torch.equal(one, changed[index]["image"]) for index, one in enumerate(second))
+    assert not all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(type(one) is torch.Tensor and one.dtype == torch.float32 for one in first)
+    assert any(not torch.equal(one, plain[index]["image"]) for index, one in enumerate(first))
+    assert torch.equal(changed.images_as_tensor([0]), plain.images_as_tensor([0]))
+
+
+def test_without_transforms_no_random_number_is_drawn(datalist: Datalist, tmp_path: Path) -> None:
+    dataset = RadiographDataset(datalist, 24, tmp_path / "cache", transform=Compose([]))
+    before = np.random.get_state()[1].copy()
+    dataset[0]
+    assert np.array_equal(before, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        (Resized("image", (12, 12)), r"keep the image's shape \(1, 24, 24\), got \(1, 12, 12\)"),
+        (lambda item: {"label": item["label"]}, "got NoneType"),
+        (lambda item: {**item, "image": item["image"] * float("nan")}, "finite values of the image"),
+    ],
+)
+def test_a_transform_that_spoils_the_image_is_refused(
+    datalist: Datalist, tmp_path: Path, transform: Any, expected: str
+) -> None:
+    dataset = RadiographDataset(datalist, 24, tmp_path / "cache", transform=transform)
+    with pytest.raises(InputError, match=expected):
+        dataset[0]
 
 
 def test_loader_processes_map_the_file_themselves(datalist: Datalist, tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_dgm.data.sources import Splits
-from monai_dgm.engines.setup import announce, prepare_inference, prepare_run, report_input_errors_in_one_line
+from monai_dgm.engines.setup import (
+    announce,
+    prepare_inference,
+    prepare_run,
+    report_input_errors_in_one_line,
+    select_defaults,
+)
 from monai_dgm.errors import InputError
 
 
@@ -22,6 +28,19 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process gets its hook and its settings back."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
+
+
+def test_settings_for_the_sample_replace_those_for_real_data_where_no_folder_is_given(tmp_path: Path) -> None:
+    real, sample = {"image_size": 224, "batch_size": 4}, tmp_path / "sample.json"
+    sample.write_text('{"image_size": 64}')
+    assert select_defaults(None, sample, real) == {"image_size": 64, "batch_size": 4}
+    assert select_defaults(tmp_path, sample, real) == real
+    for content, expected in (('{"width": 1}', "got width"), ("[1]", "got list"), ("{", "it cannot be read")):
+        sample.write_text(content)
+        with pytest.raises(InputError, match=expected):
+            select_defaults(None, sample, real)
+    with pytest.raises(InputError, match="give --bundle_root"):
+        select_defaults(None, tmp_path / "missing.json", real)
 
 
 def draw(seed: int, rank: int, folder: Path) -> tuple[float, float, float]:

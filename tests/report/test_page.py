@@ -124,6 +124,17 @@ def test_metrics_curves_settings_and_notes_are_on_it(tmp_path: Path) -> None:
     assert "No warning" in html
 
 
+def test_metrics_stand_in_their_sections_once_and_unknown_ones_in_the_last() -> None:
+    rows = [row("residue_pixel_ap", 0.6), row("other", 1.0), row("residue_pixel_ap/above_mean_box_prior", 0.2)]
+    rows += [row("pointing_game", 0.8), row("identity_error_normal", 0.01)]
+    sections = page._groups(rows)[0]["sections"]
+    found = [line["row"].name for lines in sections.values() for line in lines]
+    assert sorted(found) == sorted(row.name for row in rows)
+    assert [line["row"].name for line in sections["Other metrics"]] == ["other"]
+    names = [name for section in page._NAMES["sections"].values() for name in section]
+    assert len(names) == len(set(names)) == len(page._KNOWN)
+
+
 def test_every_text_is_escaped(tmp_path: Path) -> None:
     html = written(
         tmp_path,

@@ -1,4 +1,4 @@
-"""Evaluation of a decomposition: a MONAI evaluator, the records it leaves, and its figures as an Ignite metric."""
+"""Evaluation of a residue system: a MONAI evaluator, the result of each radiograph, and their metrics."""
 
 from __future__ import annotations
 
@@ -68,18 +68,18 @@ def result_of(
 
 
 class DecompositionMetrics(Metric):
-    """Figures of a decomposition over a data set.
+    """Metrics of a decomposition over a data set.
 
     ``compute`` returns the values of group "all" by name, so they appear in ``engine.state.metrics``; ``rows`` and
-    ``records`` keep everything for reports.
+    ``results`` keep the metrics with their intervals and the result of each radiograph, for reports.
 
     Args:
         dataset: that the evaluator runs over.
-        baselines: of the training set, printed beside.
+        baselines: of the training set, shown next to the metrics.
         num_bootstrap: resamples of the intervals; few suffice while training.
-        find_lungs: a lung segmentor, (B, 1, S, S) -> bool (B, S, S), for the prior aligned to the lungs of images whose
-            lungs nobody drew.
-        group_by: what has figures of its own, of "source", "view" and "sex"; each costs as much as all images do.
+        find_lungs: a lung segmentor, (B, 1, S, S) -> bool (B, S, S), for the prior aligned to the lungs of images
+            without drawn lungs.
+        group_by: groups with metrics of their own, by "source", "view" or "sex"; each takes as much time as all images.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class DecompositionMetrics(Metric):
         super().__init__(output_transform=lambda out: (out["image"], out["pred"], out["index"]), device=device)
 
     def reset(self) -> None:
-        """Forget the records."""
+        """Start again, without results."""
         self.results = []
 
     def update(self, output: Sequence[Tensor]) -> None:
@@ -110,7 +110,7 @@ class DecompositionMetrics(Metric):
             self.results.append(result_of(self.dataset, int(index), image, prediction, self.find_lungs))
 
     def compute(self) -> dict[str, float]:
-        """Figures by name; those that are not defined on this data are left out.
+        """Metrics by name; those that are not defined on this data are left out.
 
         ``decomposition_score`` is their summary by which models are chosen: the mean of the head's AUC, the AUC of
         mean |a| and the SSIM of y' to z on normals. It needs image-level labels only.
@@ -140,7 +140,7 @@ class DecompositionEvaluator(Evaluator):
         device: where the network is.
         val_data_loader: yields ``image`` (B, 1, S, S) and ``index`` (B,), in the order of the data set.
         network: its output is as :func:`as_prediction` takes it; used in evaluation mode, full precision.
-        figures: computed at the end of a run; ``decomposition_score`` is the key metric.
+        metrics: computed at the end of a run; ``decomposition_score`` is the key metric.
         val_handlers: Ignite or MONAI handlers.
         inferer: calls the network; by default on the whole image.
 

@@ -41,13 +41,8 @@ from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.saliency import compute_saliency, saliency_to_boxes
 
 __all__ = [
-    "DETECTIONS_FILES",
-    "baseline_results",
     "metric_table",
-    "prior_boxes",
-    "prior_results",
     "read_detections",
-    "saliency_results",
     "save_metrics_to_settings",
     "write_detections",
     "write_evaluation",

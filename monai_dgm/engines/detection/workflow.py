@@ -165,7 +165,7 @@ class DetectionEvaluator(Evaluator):
         device: where the network is.
         val_data_loader: yields ``image`` and ``index``, in the order of the data set.
         network: used in evaluation mode, full precision.
-        detections: collects what is found; its metric ``ap`` is the key metric.
+        metrics: collects what is found; its metric ``ap`` is the key metric.
         val_handlers: Ignite or MONAI handlers.
         inferer: calls the network; by default on the whole image.
         strict: raise where the network yields NaN or infinity; else warn and count it as nothing found, so that a
@@ -182,7 +182,7 @@ class DetectionEvaluator(Evaluator):
         device: torch.device | str,
         val_data_loader: DataLoader,
         network: OpacityDetector,
-        detections: OpacityDetections,
+        metrics: OpacityDetections,
         val_handlers: Sequence[Any] | None = None,
         inferer: Inferer | None = None,
         strict: bool = False,
@@ -193,8 +193,8 @@ class DetectionEvaluator(Evaluator):
         super().__init__(
             device=torch.device(device),
             val_data_loader=val_data_loader,
-            key_val_metric={"average_precision": MetricsLambda(_average_precision, detections)},
-            additional_metrics={"detection": detections},
+            key_val_metric={"average_precision": MetricsLambda(_average_precision, metrics)},
+            additional_metrics={"detection": metrics},
             val_handlers=val_handlers,
             decollate=False,
         )

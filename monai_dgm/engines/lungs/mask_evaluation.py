@@ -55,7 +55,7 @@ class LungMaskResult:
 class LungMetrics(Metric):
     """Metrics of a segmentation over a data set; ``results`` keeps every image, ``rows`` makes the intervals.
 
-    ``compute`` gives "lung_box_iou", "right_lung_dice" and "left_lung_dice" beside MONAI's own Dice.
+    ``compute`` gives "lung_box_iou", "right_lung_dice" and "left_lung_dice" in addition to MONAI's own Dice.
 
     Args:
         dataset: that the evaluator runs over, in its order. The evaluator's output is a list of dicts with "pred", the

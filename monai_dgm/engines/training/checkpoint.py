@@ -1,4 +1,4 @@
-"""Checkpoints of a whole training: state dicts only, written aside and renamed, resumed by the same command."""
+"""Checkpoints of a training: state dicts only; the same command resumes from the file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Put the generators back to a :func:`random_state`."""
+    """Set the generators to a :func:`random_state`."""
     torch.set_rng_state(state["torch"])
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
@@ -50,18 +50,18 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 class TrainingCheckpoint:
     """Saves and resumes a training.
 
-    The file holds the state dicts of ``objects``, the engine's position, its best metric, the random states and, for
-    CPU training, all that makes a resumed run end with the same bits as one that was not interrupted. When training
-    starts and the file exists, it goes on from there; a training that is complete does no further step.
+    The file contains the state dicts of ``objects``, the iteration, the best metric and the states of the random
+    generators. On a CPU a resumed training ends with the same bits as an uninterrupted one. When training starts and
+    the file exists, training resumes from it; a finished training does no further step.
 
-    Attach it after all other handlers, so that what they did in an iteration is in the file.
+    Attach it after all other handlers, so that the file contains their changes of the same iteration.
 
     Args:
         path: file of the checkpoint.
         objects: named things with ``state_dict`` and ``load_state_dict``: networks, optimisers, schedulers, histories.
-        sampler: told where to go on.
+        sampler: resumes at the iteration of the file.
         save_interval: iterations between two checkpoints; one is written after every epoch, too.
-        validator: its ``state.best_metric`` and ``best_metric_epoch`` are kept.
+        validator: its ``state.best_metric`` and ``best_metric_epoch`` are in the file.
         rank: of this process; only rank 0 writes.
     """
 
@@ -82,7 +82,7 @@ class TrainingCheckpoint:
         self.rank = rank
 
     def attach(self, engine: Engine) -> None:
-        """Resume at the start; save at intervals and after epochs."""
+        """Resume at the start; save every ``save_interval`` iterations and after each epoch."""
         engine.add_event_handler(Events.STARTED, self.resume)
         if self.rank == 0:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.save_interval), self._save_within_epoch)
@@ -136,7 +136,7 @@ class TrainingCheckpoint:
 
     def _read(self, engine: Engine) -> dict[str, Any]:
         try:
-            # To the CPU, where some of it belongs (random states, the monitor's figures); the rest goes on from there.
+            # load to the CPU, where random states and the monitor's sums belong; load_state_dict moves the rest
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             length = state["engine"]["epoch_length"]
         except Exception as error:

@@ -25,7 +25,7 @@ def resumable(device: torch.device | str, train_data_loader: DataLoader) -> dict
 
     Args:
         device: where the networks are.
-        train_data_loader: changed in place.
+        train_data_loader: gets the generator.
     """
     if train_data_loader.generator is None:
         train_data_loader.generator = torch.Generator()

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from monai_dgm.report.learning_curves import curves, draw_curves, reached_at, table_of
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("learning_curves", ROOT / "benchmarks" / "learning_curves.py")
+assert spec is not None and spec.loader is not None
+learning_curves = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(learning_curves)
+curves, draw_curves = learning_curves.curves, learning_curves.draw_curves
+reached_at, table_of = learning_curves.reached_at, learning_curves.table_of
 
 
 def rows() -> list[dict[str, Any]]:
