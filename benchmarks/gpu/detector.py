@@ -50,7 +50,8 @@ def train_detector(arguments: argparse.Namespace) -> None:
     fused = device.type == "cuda"
     optimizer = torch.optim.AdamW(detector.parameters(), lr=arguments.lr, weight_decay=0.02, fused=fused)
     augmentation = RandRadiographAugmentation(
-        channels, rotation=8.0, scale=0.2, shift=0.1, contrast=0.2, brightness=0.15, gamma=0.3)
+        channels, rotation=8.0, scale=0.2, shift=0.1, contrast=0.2, brightness=0.15, gamma=0.3
+    )
     average, clock = Average(detector, 0.004), Clock([optimizer], arguments.seconds)
     started, seen = time.monotonic(), 0
     detector.train()

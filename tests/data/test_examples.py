@@ -17,7 +17,9 @@ def test_all_are_read_as_a_manifest() -> None:
     assert {item["fold"] for item in datalist} == {0}  # the test fold: no shipped weight learned from them
     for item in datalist:
         assert read_radiograph(item["image"]).pixels.shape == (288, 288)
-    assert {path.name for path in folder.glob("images/*.png")} == {item["image"].rsplit("/", 1)[-1] for item in datalist}
+    assert {path.name for path in folder.glob("images/*.png")} == {
+        item["image"].rsplit("/", 1)[-1] for item in datalist
+    }
 
 
 def test_they_are_small() -> None:

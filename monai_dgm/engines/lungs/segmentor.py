@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE, ChestReference
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
 from monai_dgm.transforms.lungs import clean_lung_mask, lung_probability
 
-__all__ = ["LungSegmentor", "load_lung_segmentor", "network_from_settings"]
+__all__ = ["LungSegmentor", "load_lung_finder", "load_lung_segmentor", "network_from_settings"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,15 @@ def load_lung_segmentor(
     chest_file = Path(model_path).with_name(CHEST_FILE)
     reference = ChestReference.read(chest_file) if chest_file.is_file() else None
     return LungSegmentor(network, int(settings["image_size"]), reference, settings)
+
+
+def load_lung_finder(bundle_dir: str | os.PathLike[str]) -> Callable[[Tensor], NDArray[np.bool_]]:
+    """A function from images (B, 1, S, S) in [-1, 1] to lung masks, bool (B, S, S), by a bundle's weights.
+
+    Args:
+        bundle_dir: the bundle ``lung_segmentation``; see :func:`monai_dgm.engines.weights.find_weights`.
+
+    Raises:
+        InputError: no weights, or weights of another network.
+    """
+    return load_lung_segmentor(find_weights(Path(bundle_dir) / "models")).masks
