@@ -47,6 +47,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "metric_rows",
         "overlay",
         "setup",
+        "network_evaluator",
         "residues",
         "lungs",
         "radiograph_result",

@@ -11,7 +11,7 @@ import numpy as np
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import Baselines, Splits, fit_baselines
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.aligned_prior import FRAME_SIDE, LungAlignedPrior
+from monai_dgm.metrics.prior_maps import FRAME_SIDE, LungAlignedPrior
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["BASELINES_FILE", "baselines_for", "read_baselines", "write_baselines"]

@@ -21,7 +21,7 @@ from monai_dgm.readers.read import read_mask, read_radiograph
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.geometry import RadiographGeometry
 
-__all__ = ["ItemTransform", "RadiographDataset", "apply_transform"]
+__all__ = ["DatasetView", "ItemTransform", "RadiographDataset", "apply_transform"]
 
 ItemTransform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -52,6 +52,35 @@ def apply_transform(transform: Any, item: dict[str, Any]) -> dict[str, Any]:
     if not torch.isfinite(image).all():
         raise InputError("transform: expected finite values of the image, got NaN or infinity")
     return {**changed, "image": image.float()}
+
+
+class DatasetView(Dataset[dict[str, Any]]):
+    """Another view of the radiographs of a data set, in the same order.
+
+    Args:
+        dataset: the radiographs; its ``items`` and ``geometries`` are those of the view.
+        transform: applied to each item as it is taken, see :func:`apply_transform`.
+    """
+
+    def __init__(self, dataset: Any, transform: ItemTransform | None = None) -> None:
+        self.dataset = dataset
+        self.transform = transform
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The datalist's dicts."""
+        items: list[dict[str, Any]] = self.dataset.items
+        return items
+
+    @property
+    def geometries(self) -> list[RadiographGeometry]:
+        """Geometry of each radiograph in the model's square."""
+        geometries: list[RadiographGeometry] = self.dataset.geometries
+        return geometries
+
+    def __len__(self) -> int:
+        """Number of radiographs."""
+        return len(self.items)
 
 
 class RadiographDataset(Dataset[dict[str, Any]]):

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from monai_dgm.data.dataset import ItemTransform, RadiographDataset, apply_transform
+from monai_dgm.data.dataset import DatasetView, ItemTransform, RadiographDataset, apply_transform
 from monai_dgm.errors import InputError
-from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.preparation import resample_planes
 
 __all__ = ["CHANNELS", "DecomposedDataset", "check_channels"]
@@ -36,7 +34,7 @@ def check_channels(channels: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-class DecomposedDataset(Dataset[dict[str, Any]]):
+class DecomposedDataset(DatasetView):
     """The radiographs of a data set with the named channels concatenated.
 
     Item i: "image" float32 (C, S, S), the image z in [-1, 1] and the residue a in [-1, 1] in the order of ``channels``;
@@ -54,6 +52,8 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         InputError: unknown channels, or residues that are missing or do not belong to ``dataset``.
     """
 
+    dataset: RadiographDataset
+
     def __init__(
         self,
         dataset: RadiographDataset,
@@ -61,9 +61,8 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         channels: Sequence[str] = CHANNELS,
         transform: ItemTransform | None = None,
     ) -> None:
-        self.transform = transform
+        super().__init__(dataset, transform)
         self.channels = check_channels(channels)
-        self.dataset = dataset
         self._residues: NDArray[Any] | None = None
         if "residue" in self.channels:
             if residues is None:
@@ -83,16 +82,6 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
         return int(self.dataset.images.shape[-1])
 
     @property
-    def items(self) -> list[dict[str, Any]]:
-        """The datalist's dicts."""
-        return self.dataset.items
-
-    @property
-    def geometries(self) -> list[RadiographGeometry]:
-        """Geometry of each radiograph in the model's square."""
-        return self.dataset.geometries
-
-    @property
     def labels(self) -> Tensor:
         """(N,) 0 normal, 1 abnormal, NaN where unknown."""
         return self.dataset.labels
@@ -100,10 +89,6 @@ class DecomposedDataset(Dataset[dict[str, Any]]):
     def truth(self, index: int) -> dict[str, Any]:
         """Ground truth of an image, see :meth:`RadiographDataset.truth`."""
         return self.dataset.truth(index)
-
-    def __len__(self) -> int:
-        """Number of radiographs."""
-        return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph."""

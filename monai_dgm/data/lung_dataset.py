@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from monai_dgm.data.dataset import ItemTransform, RadiographDataset, apply_transform
+from monai_dgm.data.dataset import DatasetView, ItemTransform, RadiographDataset, apply_transform
 from monai_dgm.data.sources import Splits
 from monai_dgm.errors import InputError
 
@@ -44,7 +43,7 @@ def with_lung_masks(splits: Splits, sources: Sequence[str] | None = None) -> Spl
     return dataclasses.replace(splits, **sides, description=f"{splits.description}, {number} with lung masks")
 
 
-class LungDataset(Dataset[dict[str, Any]]):
+class LungDataset(DatasetView):
     """Prepared radiographs with their lung masks; each mask file is read once, when the data set is made.
 
     Item i: "image" float32 (1, S, S) in [-1, 1]; "label" float32 (1, S, S), 1 in the lungs (MONAI's engines call the
@@ -61,6 +60,8 @@ class LungDataset(Dataset[dict[str, Any]]):
             its radiograph.
     """
 
+    dataset: RadiographDataset
+
     def __init__(
         self,
         datalist: Sequence[dict[str, Any]],
@@ -68,22 +69,16 @@ class LungDataset(Dataset[dict[str, Any]]):
         cache_dir: str | os.PathLike[str],
         transform: ItemTransform | None = None,
     ) -> None:
-        self.transform = transform
-        self.radiographs = RadiographDataset(datalist, size, cache_dir)
-        self.items = self.radiographs.items
+        super().__init__(RadiographDataset(datalist, size, cache_dir), transform)
         self.masks: NDArray[np.uint8] = np.zeros((len(self.items), size, size), dtype=np.uint8)
         for index, item in enumerate(self.items):
-            mask = self.radiographs.truth(index).get("lung_mask")
+            mask = self.dataset.truth(index).get("lung_mask")
             if mask is None or not mask.any():
                 raise InputError(f"{item['image']}: expected a lung mask with lungs in it, got none")
             self.masks[index] = mask
 
-    def __len__(self) -> int:
-        """Number of radiographs."""
-        return len(self.items)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph with its mask."""
         label: Tensor = torch.from_numpy(self.masks[index])[None].float()
-        item = {"image": self.radiographs[index]["image"], "label": label, "index": index}
+        item = {"image": self.dataset[index]["image"], "label": label, "index": index}
         return apply_transform(self.transform, item)

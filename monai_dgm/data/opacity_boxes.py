@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from monai_dgm.data.dataset import ItemTransform, apply_transform
+from monai_dgm.data.dataset import DatasetView, ItemTransform, apply_transform
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.sources import Splits
 from monai_dgm.errors import InputError
@@ -72,7 +71,7 @@ def opacity_splits(splits: Splits) -> Splits:
     return Splits(training, validation, test, splits.description)
 
 
-class OpacityBoxDataset(Dataset[dict[str, Any]]):
+class OpacityBoxDataset(DatasetView):
     """Radiographs, alone or with their residues, and their opacity boxes in model coordinates.
 
     Item i: "image" float32 (C, S, S), "boxes" float32 (N, 4), "index" int.
@@ -83,21 +82,12 @@ class OpacityBoxDataset(Dataset[dict[str, Any]]):
             moves the image has to move the boxes, too (MONAI's box transforms do).
     """
 
+    dataset: DecomposedDataset
+
     def __init__(self, dataset: DecomposedDataset, transform: ItemTransform | None = None) -> None:
-        self.transform = transform
-        self.dataset = dataset
+        super().__init__(dataset, transform)
         pairs = zip(dataset.items, dataset.geometries, strict=True)
         self.boxes: list[Tensor] = [torch.from_numpy(_model_boxes(item, geometry)) for item, geometry in pairs]
-
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        """The datalist's dicts."""
-        return self.dataset.items
-
-    @property
-    def geometries(self) -> list[RadiographGeometry]:
-        """Geometry of each radiograph in the model's square."""
-        return self.dataset.geometries
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -117,10 +107,6 @@ class OpacityBoxDataset(Dataset[dict[str, Any]]):
     def residue(self, index: int) -> Tensor:
         """The residue of an image, float32 (1, S, S); see :meth:`DecomposedDataset.residue`."""
         return self.dataset.residue(index)
-
-    def __len__(self) -> int:
-        """Number of radiographs."""
-        return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph."""

@@ -17,8 +17,7 @@ from monai_dgm.data.rsna import LABELS, load_rsna
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.data.splits import check_disjoint, rsna_split, select_folds, split_by_patient
 from monai_dgm.errors import UsageError
-from monai_dgm.metrics.aligned_prior import LungAlignedPrior
-from monai_dgm.metrics.prior_maps import fit_mean_box_prior, fit_mean_lung_box
+from monai_dgm.metrics.prior_maps import LungAlignedPrior, fit_mean_box_prior, fit_mean_lung_box
 from monai_dgm.transforms.boxes import box_of_mask
 
 __all__ = ["Baselines", "FindLungs", "Splits", "fit_baselines", "load_splits", "lung_box_of"]

@@ -11,9 +11,9 @@ from .residues.decomposed_radiograph import Decomposition as Decomposition
 from .residues.decomposed_radiograph import to_original as to_original
 from .training.checkpoint import TrainingCheckpoint as TrainingCheckpoint
 from .training.steps import AdversarialStep as AdversarialStep
+from .training.steps import ResidueWarmUp as ResidueWarmUp
 from .training.steps import TrainingStep as TrainingStep
 from .training.trainer import StepTrainer as StepTrainer
-from .training.warm_up import ResidueWarmUp as ResidueWarmUp
 from .weights import load_residue_system as load_residue_system
 from .weights import load_weights as load_weights
 from .weights import read_model_settings as read_model_settings

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from monai_dgm.metrics import classification
 from monai_dgm.metrics import image_quality as fidelity
 from monai_dgm.metrics.agreement import identity_rows
-from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.case_results import (
     Cohort,
     DecompositionResult,
@@ -27,6 +26,7 @@ from monai_dgm.metrics.case_results import (
 )
 from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
 from monai_dgm.metrics.localisation import localisation_rows
+from monai_dgm.metrics.prior_maps import LungAlignedPrior
 
 __all__ = [
     "DecompositionResult",
@@ -57,7 +57,7 @@ def evaluate_decomposition(
         groups: by name, a function that says which results belong to the group; None for :func:`standard_groups`.
         mean_box_prior: (S, S) from :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior` on training images.
         mean_lung_box: (4,) from :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box` on training images.
-        aligned_prior: from :class:`monai_dgm.metrics.aligned_prior.LungAlignedPrior` on training images.
+        aligned_prior: from :class:`monai_dgm.metrics.prior_maps.LungAlignedPrior` on training images.
         mean_blob: (S, S), mean of the superimposed opacities that a training saw.
 
     Returns:

@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from monai_dgm.metrics.agreement import removed_score, size_rows
-from monai_dgm.metrics.aligned_prior import LungAlignedPrior
 from monai_dgm.metrics.case_results import Cohort, DecompositionResult, MetricRow
 from monai_dgm.metrics.intervals import PixelHistograms, pixel_histograms, weighted_mean
-from monai_dgm.metrics.prior_maps import box_score, brightness_score, lung_box_score, lung_mask_score
+from monai_dgm.metrics.prior_maps import LungAlignedPrior, box_score, brightness_score, lung_box_score, lung_mask_score
 from monai_dgm.transforms.saliency import smoothing_sigma
 
 ScoreMap = NDArray[np.float32]
@@ -133,7 +132,7 @@ def localisation_rows(
         cohort: results with their resamples.
         mean_box_prior: (S, S), see :func:`monai_dgm.metrics.prior_maps.fit_mean_box_prior`.
         mean_lung_box: (4,), see :func:`monai_dgm.metrics.prior_maps.fit_mean_lung_box`.
-        aligned_prior: see :mod:`monai_dgm.metrics.aligned_prior`; of the images whose lung box is known.
+        aligned_prior: see :class:`monai_dgm.metrics.prior_maps.LungAlignedPrior`; for images whose lung box is known.
         mean_blob: (S, S), mean of the superimposed opacities of a training, which saw no box.
     """
     areas_of = [result.opacity_area() for result in cohort.results]

@@ -10,7 +10,7 @@ import pytest
 from monai_dgm.data.baseline_file import BASELINES_FILE, baselines_for, read_baselines, write_baselines
 from monai_dgm.data.sources import Baselines, Splits
 from monai_dgm.errors import InputError
-from monai_dgm.metrics.aligned_prior import LungAlignedPrior
+from monai_dgm.metrics.prior_maps import LungAlignedPrior
 
 PRIOR = np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32)
 BOX = np.array([3, 2, 29, 28], dtype=np.float32)

@@ -53,7 +53,7 @@ def test_items(splits: Splits, tmp_path: Path) -> None:
         assert item["image"].shape == item["label"].shape == (1, 32, 32) and item["index"] == index
         assert item["image"].dtype == item["label"].dtype == torch.float32
         assert set(item["label"].unique().tolist()) == {0.0, 1.0}
-        assert np.array_equal(item["label"][0].numpy() > 0, dataset.radiographs.truth(index)["lung_mask"])
+        assert np.array_equal(item["label"][0].numpy() > 0, dataset.dataset.truth(index)["lung_mask"])
         assert item["image"][item["label"] > 0].mean() < item["image"][item["label"] == 0].mean()  # lungs hold air
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from ignite.metrics import Metric, MetricsLambda
-from monai.engines import Evaluator
-from monai.inferers import Inferer, SimpleInferer
+from ignite.metrics import Metric
+from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import Baselines, FindLungs, lung_box_of
+from monai_dgm.engines.network_evaluator import NetworkEvaluator
 from monai_dgm.metrics.case_results import DecompositionResult, MetricRow, origin_of, standard_groups
 from monai_dgm.metrics.decomposition import evaluate_decomposition
 from monai_dgm.networks.residue_system import join_prediction
@@ -129,11 +129,7 @@ class DecompositionMetrics(Metric):
         return {**metrics, "decomposition_score": sum(parts) / max(1, len(parts))}
 
 
-def _score_of(metrics: dict[str, float]) -> float:
-    return metrics["decomposition_score"]
-
-
-class DecompositionEvaluator(Evaluator):
+class DecompositionEvaluator(NetworkEvaluator):
     """Runs a residue system, or the network that is trained for one, over a data set of radiographs.
 
     Args:
@@ -156,16 +152,8 @@ class DecompositionEvaluator(Evaluator):
         val_handlers: Sequence[Any] | None = None,
         inferer: Inferer | None = None,
     ) -> None:
-        self.network = network
-        self.inferer = inferer or SimpleInferer()
-        super().__init__(
-            device=torch.device(device),
-            val_data_loader=val_data_loader,
-            key_val_metric={"decomposition": MetricsLambda(_score_of, metrics)},
-            additional_metrics={"metrics": metrics},
-            val_handlers=val_handlers,
-            decollate=False,
-        )
+        names = ("metrics", "decomposition", "decomposition_score")
+        super().__init__(device, val_data_loader, network, val_handlers, inferer, metrics, *names)
 
     def _iteration(self, engine: Any, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
         image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from ignite.metrics import Metric, MetricsLambda
-from monai.engines import Evaluator
+from ignite.metrics import Metric
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
+from monai_dgm.engines.network_evaluator import NetworkEvaluator
 from monai_dgm.engines.training.steps import BatchTransform, TrainingStep
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.detection import DetectionMetrics, DetectionResult, detection_metrics
@@ -122,7 +122,7 @@ def _running_statistics(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
 
 
 class OpacityDetections(Metric):
-    """What a detector found in a data set, beside the truth, and its metrics.
+    """What a detector found in a data set with the true boxes of each image, and the metrics of both.
 
     ``compute`` returns the values by name, so they appear in ``engine.state.metrics``; ``results`` and ``metrics`` keep
     everything.
@@ -158,7 +158,7 @@ class OpacityDetections(Metric):
         return {row.name: row.value for row in self.metrics.rows if row.value == row.value}
 
 
-class DetectionEvaluator(Evaluator):
+class DetectionEvaluator(NetworkEvaluator):
     """Runs a detector over a data set.
 
     Args:
@@ -187,23 +187,16 @@ class DetectionEvaluator(Evaluator):
         inferer: Inferer | None = None,
         strict: bool = False,
     ) -> None:
-        self.network = network
-        self.inferer = inferer or SimpleInferer()
         self.strict = strict
-        super().__init__(
-            device=torch.device(device),
-            val_data_loader=val_data_loader,
-            key_val_metric={"average_precision": MetricsLambda(_average_precision, metrics)},
-            additional_metrics={"detection": metrics},
-            val_handlers=val_handlers,
-            decollate=False,
-        )
+        self._detect = network.detect
+        names = ("detection", "average_precision", "ap")
+        super().__init__(device, val_data_loader, network, val_handlers, inferer, metrics, *names)
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
         image = batchdata["image"].to(engine.state.device, non_blocking=engine.non_blocking)
         self.network.eval()
         try:
-            found = self.inferer(image, self.network.detect)
+            found = self.inferer(image, self._detect)
         except FloatingPointError as error:
             if self.strict:
                 raise InputError(f"{error}: are the weights sound?") from error
@@ -211,7 +204,3 @@ class DetectionEvaluator(Evaluator):
             found = [(image.new_zeros(0, 4), image.new_zeros(0))] * len(image)
         boxes, scores = [own.cpu() for own, _ in found], [own.cpu() for _, own in found]
         return {"image": image, "boxes": boxes, "scores": scores, "index": batchdata["index"]}
-
-
-def _average_precision(metrics: dict[str, float]) -> float:
-    return metrics.get("ap", 0.0)

@@ -11,8 +11,7 @@ from monai.engines import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from monai_dgm.engines.training.steps import TrainingStep
-from monai_dgm.engines.training.warm_up import ResidueWarmUp
+from monai_dgm.engines.training.steps import ResidueWarmUp, TrainingStep
 
 __all__ = ["PrepareTrainingBatch", "StepTrainer", "resumable", "step_output"]
 

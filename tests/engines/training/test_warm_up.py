@@ -8,9 +8,8 @@ from ignite.engine import Events
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.sampler import BalancedBatchSampler
-from monai_dgm.engines.training.steps import AdversarialStep
+from monai_dgm.engines.training.steps import AdversarialStep, ResidueWarmUp
 from monai_dgm.engines.training.trainer import StepTrainer
-from monai_dgm.engines.training.warm_up import ResidueWarmUp
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 from monai_dgm.networks.discriminator import MultiScaleDiscriminator
