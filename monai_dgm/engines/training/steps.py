@@ -124,6 +124,9 @@ class AdversarialStep:
         second: dict[str, Tensor] = {}
         if self.objective.needs_second_pass:
             normal = outputs["normal"]
+            if dgm.masked:  # the residue of y' needs both decoders
+                again = frozen(dgm)(normal)
+                return {name: again[name] for name in ("residue", "abnormality_logit")}
             features = frozen(dgm.residue_encoder)(normal)
             second["residue"] = frozen(dgm.residue_decoder)(features, normal)
             second["abnormality_logit"] = frozen(dgm.abnormality_head)(features[-1])

@@ -14,6 +14,9 @@ from torch.utils.data import DataLoader
 from monai_dgm.engines.training.steps import AdversarialStep
 from monai_dgm.engines.training.warm_up import ResidueWarmUp
 
+TRUTH = ("box_weight", "complete", "category", "lungs")
+"""What a batch of :class:`monai_dgm.data.truth_dataset.TruthDataset` has besides images and labels."""
+
 __all__ = ["DGMTrainer", "prepare_dgm_batch", "resumable", "step_output"]
 
 
@@ -50,14 +53,17 @@ def prepare_dgm_batch(
         channels_last: memory format of the images.
 
     Returns:
-        ``image``, ``label`` of the first B images, and ``real_normal`` (R, 1, S, S) where R > 0.
+        ``image``, ``label`` and, where they are there, :data:`TRUTH` of the first B images, and ``real_normal``
+        (R, 1, S, S) where R > 0.
     """
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     image = batch["image"].to(device, non_blocking=non_blocking, memory_format=memory_format)
     label = batch["label"].to(device, non_blocking=non_blocking).float()
+    truth = {name: batch[name].to(device, non_blocking=non_blocking) for name in TRUTH if name in batch}
     if num_real == 0:
-        return {"image": image, "label": label}
-    return {"image": image[:-num_real], "label": label[:-num_real], "real_normal": image[-num_real:]}
+        return {"image": image, "label": label, **truth}
+    own = {name: value[:-num_real] for name, value in {"image": image, "label": label, **truth}.items()}
+    return {**own, "real_normal": image[-num_real:]}
 
 
 def step_output(engine: Engine) -> dict[str, Tensor]:

@@ -25,6 +25,8 @@ class ResidueWarmUp:
     def __init__(self, step: AdversarialStep, iterations: int) -> None:
         if iterations < 0:
             raise ValueError(f"iterations: expected a number >= 0, got {iterations}")
+        if iterations > 0 and getattr(unwrapped(step.network), "masked", False):
+            raise ValueError("iterations: expected 0 for a masked composition, whose residue needs D_G")
         self.step = step
         self.iterations = iterations
 
