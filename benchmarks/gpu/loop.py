@@ -70,6 +70,7 @@ def prepared(arguments: argparse.Namespace) -> tuple[torch.device, ResidentRadio
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark_limit = 3
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training, validation = (load_pack(arguments.pack, part).to(device) for part in PARTS)
     if arguments.exclude:

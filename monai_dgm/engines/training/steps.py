@@ -167,6 +167,9 @@ class AdversarialStep(TrainingStep):
         second: dict[str, Tensor] = {}
         if self.objective.needs_second_pass:
             normal = outputs["normal"]
+            if dgm.masked:  # the residue of y' needs both decoders
+                again = frozen(dgm)(normal)
+                return {name: again[name] for name in ("residue", "abnormality_logit")}
             features = frozen(dgm.residue_encoder)(normal)
             second["residue"] = frozen(dgm.residue_decoder)(features, normal)
             second["abnormality_logit"] = frozen(dgm.abnormality_head)(features[-1])
@@ -215,6 +218,8 @@ class ResidueWarmUp:
     def __init__(self, step: AdversarialStep, iterations: int) -> None:
         if iterations < 0:
             raise ValueError(f"iterations: expected a number >= 0, got {iterations}")
+        if iterations > 0 and getattr(unwrapped(step.network), "masked", False):
+            raise ValueError("iterations: expected 0 for a masked composition, whose residue needs D_G")
         self.step = step
         self.iterations = iterations
 

@@ -15,6 +15,9 @@ from monai_dgm.engines.training.steps import ResidueWarmUp, TrainingStep
 
 __all__ = ["PrepareTrainingBatch", "StepTrainer", "resumable", "step_output"]
 
+TRUTH = ("box_weight", "complete", "category", "lungs")
+"""What a batch of :class:`monai_dgm.data.truth_dataset.TruthDataset` has in addition to images and labels."""
+
 
 def resumable(device: torch.device | str, train_data_loader: DataLoader) -> dict[str, Any]:
     """Arguments for MONAI's trainers with which a resumed training repeats the uninterrupted one.
@@ -51,18 +54,21 @@ class PrepareTrainingBatch:
         """Prepare one batch.
 
         Args:
-            batch: ``image`` (B + R, 1, S, S) in [-1, 1] and ``label`` (B + R,); the last R images are normal.
+            batch: ``image`` (B + R, 1, S, S) in [-1, 1] and ``label`` (B + R,), and any of :data:`TRUTH`; the last R
+                images are normal.
             device, non_blocking: as in ``Tensor.to``.
 
         Returns:
-            ``image`` and ``label`` of the first B images, and ``real_normal`` (R, 1, S, S) where R > 0.
+            ``image``, ``label`` and :data:`TRUTH` of the first B images, and ``real_normal`` (R, 1, S, S) where R > 0.
         """
         image = batch["image"].to(device, non_blocking=non_blocking, memory_format=self.memory_format)
         label = batch["label"].to(device, non_blocking=non_blocking).float()
+        truth = {name: batch[name].to(device, non_blocking=non_blocking) for name in TRUTH if name in batch}
         if self.num_real == 0:
-            return {"image": image, "label": label}
+            return {"image": image, "label": label, **truth}
         count = len(image) - self.num_real
-        return {"image": image[:count], "label": label[:count], "real_normal": image[count:]}
+        own = {name: value[:count] for name, value in {"image": image, "label": label, **truth}.items()}
+        return {**own, "real_normal": image[count:]}
 
 
 def step_output(engine: Engine) -> dict[str, Tensor]:
