@@ -77,6 +77,12 @@ def test_boxes_a_rounding_outside_are_clipped(write_manifest: ManifestWriter) ->
     assert item["opacity_boxes"].tolist() == [[0, 3, 32, 40]]
 
 
+@pytest.mark.parametrize("text", ["", "[]", "[[]]"])
+def test_an_empty_list_of_boxes_is_no_box(write_manifest: ManifestWriter, text: str) -> None:
+    (item,) = load_manifest(write_manifest([{"image": "a.png", "label": "normal", "opacity_boxes": text}]))
+    assert np.asarray(item["opacity_boxes"]).shape == (0, 4)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_dgm.data.rsna import hold_out, load_rsna
+from monai_dgm.data.rsna import hold_out, load_rsna, parse_boxes, read_boxes
 from monai_dgm.errors import InputError
 from tests.readers.dicom.raw_files import phantom, radiograph_bytes
 
@@ -105,3 +105,14 @@ def test_missing_files(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(InputError, match="expected"):
         load_rsna(folder, num_hold_out=2)
+
+
+@pytest.mark.parametrize(
+    "content", [b"patientId,x\n\xff\xfe", b'patientId,x,y,width,height,Target\n"' + b"a" * 200_000 + b'"\n']
+)
+def test_a_file_that_is_no_csv_in_utf_8_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    for read in (lambda: read_boxes(path), lambda: parse_boxes(content, str(path))):
+        with pytest.raises(InputError, match="expected a CSV file in UTF-8"):
+            read()

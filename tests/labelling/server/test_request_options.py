@@ -123,6 +123,10 @@ def test_an_unknown_name_is_not_repeated(value: Any) -> None:
         known_name(value, {"b": 1, "a": 2}, "a model")
 
 
+def test_a_known_name_is_returned() -> None:
+    assert known_name("a", {"b": 1, "a": 2}, "a model") == "a"
+
+
 def test_who_logged_in_is_the_reader() -> None:
     assert reader_of({"reader": "someone else", "client_id": "x"}, "doctor") == "doctor"
     assert reader_of({"reader": " one ", "client_id": "x"}, None) == "one"
