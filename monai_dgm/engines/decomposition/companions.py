@@ -81,9 +81,10 @@ class Companions:
             known = zip(batch, given, remarks, strict=True)
             return [LungReading(prepared, source, remarks=own) for prepared, source, own in known]
         readings = []
-        planes = self.lungs.probability(stack_images(batch, self.device))
-        for prepared, source, own, plane in zip(batch, given, remarks, planes, strict=True):
-            check = check_chest(plane, prepared.geometry, self.lungs.reference, own)
+        images = stack_images(batch, self.device)
+        planes, turns = self.lungs.probability(images), self.lungs.turned(images)
+        for prepared, source, own, plane, turned in zip(batch, given, remarks, planes, turns, strict=True):
+            check = check_chest(plane, prepared.geometry, self.lungs.reference, own, turned)
             mask = prepared.lung_mask
             if mask is None and (found := clean_lung_mask(plane)).any():
                 mask, source = found, "predicted"

@@ -70,12 +70,13 @@ def segment_files(
     run = FileRun(datalist, output_dir, LUNGS_FILE, (MASK_FILE,), "segmented")
     for batch in run.batches(PrepareAlone(segmentor.size), batch_size, num_workers):
         prepared_batch = [loaded.value[0] for loaded in batch]
-        probabilities = segmentor.probability(stack_images(prepared_batch, device)) if batch else ()
-        for loaded, probability in zip(batch, probabilities, strict=True):
+        images = stack_images(prepared_batch, device) if batch else None
+        seen = [] if images is None else zip(segmentor.probability(images), segmentor.turned(images), strict=True)
+        for loaded, (probability, turned) in zip(batch, seen, strict=True):
             prepared, remarks = loaded.value
             mask, lungs = lungs_in_original(probability, prepared.geometry)
             _write_mask(run.folder(loaded.place) / MASK_FILE, mask)
-            check = check_chest(probability, prepared.geometry, segmentor.reference, remarks)
+            check = check_chest(probability, prepared.geometry, segmentor.reference, remarks, turned)
             size = {"rows": prepared.geometry.rows, "cols": prepared.geometry.cols}
             run.add(loaded.place, {**size, **lungs, **check})
             for remark in check["remarks"]:
@@ -117,6 +118,7 @@ def check_chest(
     geometry: RadiographGeometry,
     reference: ChestReference | None,
     remarks: Sequence[str] = (),
+    turned: tuple[str, float] = ("", 0.0),
 ) -> dict[str, Any]:
     """The chest check of one radiograph as JSON can hold it.
 
@@ -125,15 +127,21 @@ def check_chest(
         geometry: of the radiograph.
         reference: of the segmentor; None: not checked.
         remarks: of the file's header.
+        turned: what :meth:`monai_dgm.engines.lungs.segmentor.LungSegmentor.turned` says of it.
 
     Returns:
         "looks_like_chest" and "chest_score" (None where not checked), "remarks" with the reason.
     """
-    if reference is None:
+    words, wrongness = turned
+    reasons = [f"this does not look like a frontal chest: {words}"] if words else []
+    if reference is None and not words:
         return {"looks_like_chest": None, "chest_score": None, "remarks": list(remarks)}
-    plausible, reason, score = chest_plausibility(probability[content(geometry)], reference)
-    reasons = [] if plausible else [reason]
-    return {"looks_like_chest": plausible, "chest_score": round(score, 4), "remarks": [*reasons, *remarks]}
+    score = wrongness
+    if reference is not None:
+        plausible, reason, distance = chest_plausibility(probability[content(geometry)], reference)
+        reasons += [] if plausible else [reason]
+        score = max(score, distance)
+    return {"looks_like_chest": not reasons, "chest_score": round(score, 4), "remarks": [*reasons, *remarks]}
 
 
 def _write_mask(path: Path, mask: NDArray[np.bool_]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE, ChestReference
+from monai_dgm.engines.lungs.upright import UPRIGHT_FILE, UprightCheck, load_upright_check
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
@@ -46,16 +47,23 @@ class LungSegmentor:
         size: side that it was trained at.
         reference: what lungs of chests look like to it; None where that was not fitted.
         settings: of its training.
+        upright: tells radiographs that are mirrored or upside down; None where it was not trained.
     """
 
     network: nn.Module
     size: int
     reference: ChestReference | None
     settings: dict[str, Any]
+    upright: UprightCheck | None = None
 
     def probability(self, image: Tensor) -> NDArray[np.float32]:
         """(B, 1, H, W) in [-1, 1], any side, on the network's device -> probability of lung, float32 (B, H, W)."""
         return lung_probability(self.network, image, self.size)[:, 0].cpu().numpy()
+
+    def turned(self, image: Tensor) -> list[tuple[str, float]]:
+        """(B, 1, H, H) in [-1, 1], any side, on the network's device -> for each what
+        :class:`monai_dgm.engines.lungs.upright.UprightCheck` says of it; nothing where there is none."""
+        return [("", 0.0)] * len(image) if self.upright is None else self.upright(image)
 
     def masks(self, image: Tensor) -> NDArray[np.bool_]:
         """(B, 1, H, W) in [-1, 1], any side, on the network's device -> lung masks, bool (B, H, W)."""
@@ -89,4 +97,6 @@ def load_lung_segmentor(model_path: str | os.PathLike[str], device: torch.device
     network = load_weights(network_from_settings(settings), model_path).to(device).eval()
     beside = Path(model_path).with_name(CHEST_FILE)
     reference = ChestReference.read(beside) if beside.is_file() else None
-    return LungSegmentor(network, int(settings["image_size"]), reference, settings)
+    weights = beside.with_name(UPRIGHT_FILE)
+    upright = load_upright_check(weights, device) if weights.is_file() else None
+    return LungSegmentor(network, int(settings["image_size"]), reference, settings, upright)
