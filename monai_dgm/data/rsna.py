@@ -161,7 +161,9 @@ def _boxes_of(where: str, rows: list[tuple[int, dict[str, str]]]) -> dict[str, l
             x, y, width, height = (float(row[key]) for key in ("x", "y", "width", "height"))
         except ValueError:
             raise InputError(f"{where}, row {line}: expected a box as x, y, width and height in pixels") from None
-        if not (x >= 0 and y >= 0 and 0 < width < float("inf") and 0 < height < float("inf")):
+        if not (
+            0 <= x < float("inf") and 0 <= y < float("inf") and 0 < width < float("inf") and 0 < height < float("inf")
+        ):
             raise InputError(f"{where}, row {line}: expected a box inside the image, got {[x, y, width, height]}")
         patient_boxes.append([x, y, x + width, y + height])
     return boxes
