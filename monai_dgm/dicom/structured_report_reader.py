@@ -25,6 +25,7 @@ import pydicom
 
 from monai_dgm.dicom.derived import SOFTWARE
 from monai_dgm.dicom.graphics import AREAS, NoBox, box_of_graphic, inside_image, is_stretched, unstretch
+from monai_dgm.dicom.image_pixel import shown_code
 from monai_dgm.dicom.opacity_report import OpacityReport, ReportedOpacity
 from monai_dgm.errors import InputError
 
@@ -124,7 +125,8 @@ def _measurement_groups(report: pydicom.Dataset) -> list[pydicom.Dataset]:
     if report.get("Modality") != "SR" or (_TEMPLATE not in templates and not containers):
         raise InputError(
             f"structured report: expected Modality SR and template {_TEMPLATE}, "
-            f"got {str(report.get('Modality'))[:16]!r} and template {', '.join(templates)[:64] or 'none'}"
+            f"got {shown_code(str(report.get('Modality'))[:16])!r} "
+            f"and template {shown_code(', '.join(templates)[:64].replace(',', '') or 'none')}"
         )
     return [group for container in containers for group in _children(container) if _is(group, _MEASUREMENT_GROUP)]
 
