@@ -24,6 +24,24 @@ def test_a_few_inputs_of_every_reader() -> None:
         assert set(outcomes) <= {"read", "refused"}, (name, outcomes)
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [  # the reader of markups lists such a box under its problems
+        ("manifest", b"9.5", b"9" * 400),  # OverflowError: int too large to convert to float
+        ("coco", b"400", b"9" * 400),
+        ("label", b"60.0", b"9" * 400),
+        ("markups", b"9.95", b"9" * 400),
+        ("rsna", b"10.0", b"9" * 400),
+    ],
+)
+def test_numbers_of_hundreds_of_digits(tmp_path: Path, name: str, old: bytes, new: bytes) -> None:
+    """From fuzzing."""
+    target = targets()[name]
+    assert old in target.seeds[0]
+    outcome = outcome_of(target.use, target.seeds[0].replace(old, new), tmp_path / "input")
+    assert outcome in (("read", "refused") if name == "markups" else ("refused",))
+
+
 @pytest.mark.slow
 def test_a_minute_of_inputs() -> None:
     counts, grown = fuzz(list(targets()), 10_000_000, 10**9, 60)

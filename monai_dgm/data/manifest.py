@@ -139,7 +139,7 @@ def _parse_boxes(where: str, row: dict[str, str], image: str) -> NDArray[np.floa
         return np.zeros((0, 4), dtype=np.float32)
     try:
         boxes = np.asarray(json.loads(text), dtype=np.float64)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise InputError(f"{expected}, got {text[:80]!r}") from None
     if boxes.size == 0:
         return np.zeros((0, 4), dtype=np.float32)

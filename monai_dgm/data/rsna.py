@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -161,7 +162,8 @@ def _boxes_of(where: str, rows: list[tuple[int, dict[str, str]]]) -> dict[str, l
             x, y, width, height = (float(row[key]) for key in ("x", "y", "width", "height"))
         except ValueError:
             raise InputError(f"{where}, row {line}: expected a box as x, y, width and height in pixels") from None
-        if not (x >= 0 and y >= 0 and 0 < width < float("inf") and 0 < height < float("inf")):
+        inside = min(x, y) >= 0 and min(width, height) > 0
+        if not inside or not all(math.isfinite(value) for value in (x, y, width, height)):
             raise InputError(f"{where}, row {line}: expected a box inside the image, got {[x, y, width, height]}")
         patient_boxes.append([x, y, x + width, y + height])
     return boxes

@@ -17,7 +17,7 @@ from monai.engines import PrepareBatch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from monai_dgm.engines.lungs.chest_check import ChestCheck, check_chest
+from monai_dgm.engines.lungs.image_check import ChestCheck, check_chest
 from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.radiograph_result import OpacityBoxes, RadiographResult
 from monai_dgm.engines.residues.channel_model import ChannelModel
@@ -161,8 +161,10 @@ class RadiographPipeline(nn.Module):
             checks = [ChestCheck(remarks=prepared.remarks) for prepared in batch]
             return [RadiographResult(*one) for one in zip(batch, [None] * len(batch), known, checks, strict=True)]
         results = []
-        for prepared, plane in zip(batch, self.lungs.probability(stack_images(batch, self.device)), strict=True):
-            check = check_chest(plane, prepared.geometry, self.lungs.reference, prepared.remarks)
+        images = stack_images(batch, self.device)
+        planes, turns = self.lungs.probability(images), self.lungs.turned(images)
+        for prepared, plane, turned in zip(batch, planes, turns, strict=True):
+            check = check_chest(plane, prepared.geometry, self.lungs.reference, prepared.remarks, turned)
             source = None if prepared.lung_mask is None else "given"
             if source is None and (found := clean_lung_mask(plane)).any():
                 prepared, source = prepared.with_lung_mask(found), "predicted"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.engines.lungs.chest_check import ChestCheck
+from monai_dgm.engines.lungs.image_check import ChestCheck
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition
 from monai_dgm.transforms.preparation import PreparedRadiograph
 

@@ -23,6 +23,7 @@ from monai_dgm import __version__
 from monai_dgm.data.baseline_file import BASELINES_FILE
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE
+from monai_dgm.engines.lungs.upright import UPRIGHT_FILE
 from monai_dgm.engines.weights import read_state_dict, settings_from_json, written_aside
 from monai_dgm.errors import InputError
 from monai_dgm.utils.command import exit_status
@@ -98,6 +99,10 @@ def ship_weights(
     if (baselines := origin.with_name(BASELINES_FILE)).is_file():
         with written_aside(folder / BASELINES_FILE) as partial:
             shutil.copyfile(baselines, partial)
+    for name in (UPRIGHT_FILE, Path(UPRIGHT_FILE).with_suffix(".json").name):
+        if (upright := origin.with_name(name)).is_file():
+            with written_aside(folder / name) as partial:
+                shutil.copyfile(upright, partial)
     if (chest := origin.with_name(CHEST_FILE)).is_file():
         with written_aside(folder / CHEST_FILE) as partial:
             shutil.copyfile(chest, partial)

@@ -41,6 +41,8 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
         if head[:2] == b"\x1f\x8b":
             with gzip.open(name) as stream:
                 head = stream.read(352)
+            if head[344:348] not in _NIFTI_MAGIC and head[4:8] not in _NIFTI_MAGIC:
+                raise InputError(f"{name}: compressed with gzip, expected {EXPECTED} unpacked (or .nii.gz)")
     except FileNotFoundError:
         raise InputError(f"{name}: no such file, expected {EXPECTED}") from None
     except IsADirectoryError:

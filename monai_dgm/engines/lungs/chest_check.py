@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,15 +19,12 @@ from sklearn.covariance import LedoitWolf
 
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.boxes import box_of_mask
-from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, split_lungs
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
     "CHEST_FILE",
-    "ChestCheck",
     "ChestReference",
-    "check_chest",
     "chest_plausibility",
     "describe_lungs",
     "fit_chest_reference",
@@ -258,42 +254,3 @@ def chest_plausibility(probability: ArrayLike, reference: ChestReference) -> tup
     else:
         reason = f"the {name} is {'smaller' if value < low else 'larger'} than in nearly all training chests"
     return False, f"this does not look like a frontal chest: {reason}", score
-
-
-@dataclass(frozen=True)
-class ChestCheck:
-    """Whether a radiograph looks like a frontal chest.
-
-    Attributes:
-        looks_like_chest: what the lungs found in it say; None where that was not checked.
-        chest_score: distance from the training chests in units of the threshold; None where that was not checked.
-        remarks: reasons why it may be no frontal chest radiograph, those of the file's header among them.
-    """
-
-    looks_like_chest: bool | None = None
-    chest_score: float | None = None
-    remarks: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The attributes as JSON can hold them."""
-        return {**asdict(self), "remarks": list(self.remarks)}
-
-
-def check_chest(
-    probability: NDArray[np.float32],
-    geometry: RadiographGeometry,
-    reference: ChestReference | None,
-    remarks: Sequence[str] = (),
-) -> ChestCheck:
-    """Check one radiograph.
-
-    Args:
-        probability: of lung, (S, S) in model coordinates.
-        geometry: of the radiograph.
-        reference: of the segmentor; without one the radiograph is not checked.
-        remarks: of the file's header.
-    """
-    if reference is None:
-        return ChestCheck(remarks=tuple(remarks))
-    plausible, reason, score = chest_plausibility(probability[geometry.content], reference)
-    return ChestCheck(plausible, round(score, 4), (*(() if plausible else (reason,)), *remarks))

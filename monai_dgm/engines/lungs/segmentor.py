@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE, ChestReference
+from monai_dgm.engines.lungs.upright import UPRIGHT_FILE, UprightCheck, load_upright_check
 from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
@@ -31,12 +32,14 @@ class LungSegmentor:
         size: side that it was trained at.
         reference: of the chest check; None where it was not fitted.
         settings: of its training.
+        upright: tells radiographs that are mirrored or upside down; None where it was not trained.
     """
 
     network: nn.Module
     size: int
     reference: ChestReference | None
     settings: dict[str, Any]
+    upright: UprightCheck | None = None
 
     def probability(self, image: Tensor) -> NDArray[np.float32]:
         """Probability of lung for each pixel.
@@ -48,6 +51,11 @@ class LungSegmentor:
             float32 (B, H, W) in [0, 1].
         """
         return lung_probability(self.network, image, self.size)[:, 0].cpu().numpy()
+
+    def turned(self, image: Tensor) -> list[tuple[str, float]]:
+        """(B, 1, H, H) in [-1, 1], any side, on the network's device -> for each what
+        :class:`monai_dgm.engines.lungs.upright.UprightCheck` says of it; nothing where there is none."""
+        return [("", 0.0)] * len(image) if self.upright is None else self.upright(image)
 
     def masks(self, image: Tensor) -> NDArray[np.bool_]:
         """Lung masks, bool (B, H, W), all False for an image without lungs of plausible size; ``image`` as above."""
@@ -84,7 +92,9 @@ def load_lung_segmentor(
     network = (network or load_weights(network_from_settings(settings), model_path)).to(device).eval()
     chest_file = Path(model_path).with_name(CHEST_FILE)
     reference = ChestReference.read(chest_file) if chest_file.is_file() else None
-    return LungSegmentor(network, int(settings["image_size"]), reference, settings)
+    upright_file = chest_file.with_name(UPRIGHT_FILE)
+    upright = load_upright_check(upright_file, device) if upright_file.is_file() else None
+    return LungSegmentor(network, int(settings["image_size"]), reference, settings, upright)
 
 
 def load_lung_finder(bundle_dir: str | os.PathLike[str]) -> Callable[[Tensor], NDArray[np.bool_]]:

@@ -140,7 +140,11 @@ class StudyArchive:
                 header = read_header(path)
             except InputError as error:
                 raise InputError(in_one_line(error).replace(str(path), "object")) from None
-        if str(header.get("SOPInstanceUID") or "") != uids.instance:
+        try:
+            instance = str(header.get("SOPInstanceUID") or "")
+        except Exception:  # a damaged element raises when it is read
+            instance = ""
+        if instance != uids.instance:
             raise InputError("expected the requested object, the archive sent another")
         return header
 

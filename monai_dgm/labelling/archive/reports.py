@@ -96,7 +96,7 @@ class ArchiveReports:
             raise
         except UnknownError:  # removed after it was listed
             return None
-        except InputError:
+        except Exception:  # one report must not end the reading of the others
             reason = "not understood"
         self.state.store_report(ReadReport(uids.instance, uids.study, None, "", reason))
         return None
@@ -124,7 +124,7 @@ class ArchiveReports:
                 labels += [] if label is None else [label]
         except ArchiveAwayError:
             raise
-        except InputError:
+        except Exception:  # one report must not end the reading of the others
             self._store_outcome(item, "not understood")
             return 0
         for label in labels:

@@ -38,6 +38,7 @@ IDENTITY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
+_SEXES = ("M", "F", "O", "")
 _OPTIONAL = ("IssuerOfPatientID", "StudyDescription")
 _REFERENCE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
@@ -157,13 +158,16 @@ def source_header(source: pydicom.Dataset) -> pydicom.Dataset:
 def copy_identity(source: pydicom.Dataset, target: pydicom.Dataset) -> None:
     """Copy the identity of patient and study (``IDENTITY``) from ``source`` to ``target``, in UTF-8.
 
-    Values that break DICOM's rules are copied, too: with other values the object would not be found with its study.
+    Values that break DICOM's rules are copied, too: with other values the object would not be found with its study. A
+    sex that the standard does not know is left empty, because nothing is found by it.
     """
     target.SpecificCharacterSet = UTF8
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for keyword in IDENTITY:
             value = _text(source.get(keyword))
+            if keyword == "PatientSex" and value not in _SEXES:
+                value = ""
             if keyword in target:
                 del target[keyword]
             if value or keyword not in _OPTIONAL:

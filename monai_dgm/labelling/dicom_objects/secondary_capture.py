@@ -8,6 +8,7 @@ absent where the source does not have one, since the source's pixels may be in t
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -182,8 +183,10 @@ def _add_geometry(
     orientation = source.get("PatientOrientation") or []
     capture.PatientOrientation = list(orientation) if len(orientation) == 2 else []
     part = str(source.get("BodyPartExamined") or "")
+    if not re.fullmatch("[A-Z0-9_ ]{0,16}", part):
+        part = ""  # no code string: free words of a device
     capture.BodyPartExamined = part
-    if source.get("Laterality") or part != "CHEST":  # which is not one of a pair (C.7.3.1)
+    if part != "CHEST":  # which is not one of a pair (C.7.3.1)
         capture.Laterality = str(source.get("Laterality") or "")
     in_patient = pixel_spacing(source, ("PixelSpacing",))
     spacing = in_patient or pixel_spacing(source) or (1.0, 1.0)

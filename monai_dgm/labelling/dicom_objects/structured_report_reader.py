@@ -37,6 +37,7 @@ from monai_dgm.labelling.dicom_objects.opacity_report import (
     is_stretched,
     unstretch,
 )
+from monai_dgm.readers.dicom.image_pixel import shown_code
 
 _CORNERSTONE = "Cornerstone3DTools@"
 _TEMPLATE = "1500"
@@ -133,7 +134,8 @@ def _measurement_groups(report: pydicom.Dataset) -> list[pydicom.Dataset]:
     if report.get("Modality") != "SR" or (_TEMPLATE not in templates and not containers):
         raise InputError(
             f"structured report: expected Modality SR and template {_TEMPLATE}, "
-            f"got {str(report.get('Modality'))[:16]!r} and template {', '.join(templates)[:64] or 'none'}"
+            f"got {shown_code(str(report.get('Modality'))[:16])!r} "
+            f"and template {shown_code(', '.join(templates)[:64].replace(',', '') or 'none')}"
         )
     return [group for container in containers for group in _children(container) if _is(group, _MEASUREMENT_GROUP)]
 

@@ -52,7 +52,9 @@ class ImageSelection:
             features, encoder = self.analysis.features(image_id)
         except UnavailableError:
             raise
-        except InputError:
+        except Exception as error:  # whatever one image does, the others are scored
+            if not isinstance(error, InputError):
+                logger.warning("an image cannot be scored (%s)", type(error).__name__)
             return ImageScores(image_id, version)
         detector, saliency = (found.boxes, found.scores), (salient.boxes, salient.scores)
         two_models = saliency if found.source == "detector" else None

@@ -15,7 +15,6 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.errors import InvalidDicomError
 
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.data.opacity_boxes import num_boxes, opacity_splits
@@ -121,7 +120,7 @@ def _patient(path: str, image_id: str, key: bytes) -> str:
             return image_id
         tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
         patient = str(tags.get("PatientID") or "")
-    except (InputError, InvalidDicomError, OSError, ValueError, AttributeError):
+    except Exception:  # a header that is damaged fails in many ways
         return image_id
     return (
         "patient-" + blake2b(patient.encode("utf-8", "replace"), key=key, digest_size=12).hexdigest()

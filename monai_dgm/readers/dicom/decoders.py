@@ -15,7 +15,7 @@ from pydicom.uid import UID
 from monai_dgm.errors import InputError
 from monai_dgm.readers.dicom.codestream import MissingDecoder, Samples, decode_codestream
 from monai_dgm.readers.dicom.data_set import BIG_ENDIAN, EXPLICIT, IMPLICIT, PixelData
-from monai_dgm.readers.dicom.image_pixel import ImagePixel
+from monai_dgm.readers.dicom.image_pixel import ImagePixel, shown_code
 from monai_dgm.readers.dicom.rle import DamagedRLE, decode_rle
 from monai_dgm.readers.dicom.stream import stream_shape
 from monai_dgm.readers.radiograph import check_shape
@@ -86,7 +86,7 @@ def decode_pixels(name: str, image: ImagePixel, data: PixelData, max_pixels: flo
     if syntax in _NOT_READ:
         raise InputError(f"{name}: no installed package decodes its pixel data ({_NOT_READ[syntax]})")
     if syntax not in NEEDED and syntax not in (RLE, ENCAPSULATED_UNCOMPRESSED):
-        raise InputError(f"{name}: expected a transfer syntax of still images, got {UID(syntax).name[:80]!r}")
+        raise InputError(f"{name}: expected a transfer syntax of still images, got {_shown(syntax)}")
     if not data.is_compressed:
         if data.length == image.num_bytes:  # decompressed by a program that left the transfer syntax
             return _native_pixels(name, image, data.value, data.vr)
@@ -125,6 +125,11 @@ def used_bits(image: ImagePixel, cells: NDArray[Any]) -> NDArray[Any]:
 def syntax_name(syntax: str) -> str:
     """A transfer syntax in the words of the standard."""
     return _NAMES.get(syntax) or _NOT_READ.get(syntax) or UID(syntax).name
+
+
+def _shown(syntax: str) -> str:
+    known = UID(syntax).name
+    return repr(known[:80] if known != syntax else shown_code(syntax[:80]))
 
 
 def _native_pixels(name: str, image: ImagePixel, data: bytes, vr: str) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,11 @@ def described(keyword: str) -> str:
     return f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+def shown_code(text: str) -> str:
+    """A code string or UID of a header as it may stand in a message: itself where it is one, else no word of it."""
+    return text if re.fullmatch(r"[A-Za-z0-9_. ]{1,80}", text) else "other characters"
+
+
 def single_value(name: str, dataset: pydicom.Dataset, keyword: str) -> Any:
     """The one value of an element; None where it is missing or empty.
 
@@ -122,7 +128,8 @@ def read_image_pixel(name: str, dataset: pydicom.Dataset, max_pixels: float) -> 
     samples = whole_number(name, dataset, "SamplesPerPixel", 1)
     if photometric not in GREY or samples != 1:
         also = f" of {samples} samples" if photometric in GREY else ""
-        raise InputError(f"{name}: expected a greyscale image (MONOCHROME1 or MONOCHROME2), got {photometric}{also}")
+        got = shown_code(photometric)
+        raise InputError(f"{name}: expected a greyscale image (MONOCHROME1 or MONOCHROME2), got {got}{also}")
     frames = whole_number(name, dataset, "NumberOfFrames", 1) or 1
     if frames != 1:
         raise InputError(f"{name}: expected a single image, got {frames} frames")

@@ -178,6 +178,15 @@ def test_two_values_where_one_is_due(tmp_path: Path, tag: int, name: str) -> Non
     assert f"expected one value of {name}, got 2" in refused(tmp_path, content)
 
 
+@pytest.mark.parametrize("value", ["MONO\nCHROME", "Doe^Jane", "\xe4\xf6", "MONOCHROME2\\RGB"])
+def test_words_of_a_header_are_not_repeated(tmp_path: Path, value: str) -> None:
+    """From fuzzing: a line break within a code string."""
+    message = refused(tmp_path, radiograph_bytes(phantom(), {0x00280004: ("CS", value)}))
+    assert "other characters" in message or "expected one value" in message
+    message = refused(tmp_path, radiograph_bytes(phantom(), syntax=b"1.2\n3"))
+    assert "other characters" in message
+
+
 def test_missing_samples_and_high_bit(tmp_path: Path) -> None:
     for value in (None, ("US", b"")):
         content = radiograph_bytes(phantom(), {0x00280002: value, 0x00280102: value})
