@@ -9,7 +9,8 @@ table NAME in one of two forms:
 
 - ``{"columns": [...], "formats": [...], "rows": [[...], ...]}``: a cell is a text, or numbers for its column's format.
   A text may refer to a metric as ``{FILE:METRIC@GROUP|.3f}``, ``{FILE:METRIC.low@GROUP|.3f}``, or, for value and
-  interval, ``{FILE:METRIC@GROUP|interval}``. FILE is one of docs/results, or a bundle with shipped metrics.
+  interval, ``{FILE:METRIC@GROUP|interval}``, or with other digits ``|interval.4f``. FILE is one of docs/results, or a
+  bundle with shipped metrics.
 - ``{"heading": ..., "metrics": {name: label}, "groups": {group: heading}}``: a line for each metric of the file's
   "metrics", which are the rows of a ``metrics.json`` as an evaluation writes it.
 
@@ -57,8 +58,9 @@ def resolved(text: str, everything: dict[str, dict[str, Any]]) -> str:
         rows = [row for row in everything[name]["metrics"] if (row["name"], row["group"]) == (metric, group)]
         if len(rows) != 1:
             raise KeyError(f"{found[0]}: expected one such row in {name}, there are {len(rows)}")
-        if form == "interval":
-            return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**rows[0])
+        if form.startswith("interval"):
+            digits = form.removeprefix("interval") or ".3f"
+            return f"{rows[0]['value']:{digits}} [{rows[0]['low']:{digits}}, {rows[0]['high']:{digits}}]"
         return format(rows[0][field or "value"], form)
 
     return _REFERENCE.sub(value_of, text)

@@ -1,4 +1,4 @@
-"""The baselines of a decomposer's training set as a file beside its weights, for tests on data from elsewhere."""
+"""The baselines of a decomposer's training set as a file next to its weights, for tests on external data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES = ("mean_box_prior", "mean_lung_box", "aligned_prior", "mean_blob")  # at
 
 
 def write_baselines(model_path: str | os.PathLike[str], baselines: Baselines) -> Path:
-    """Write baselines beside weights, as float32 arrays by name; returns the file."""
+    """Write baselines next to the weights, as float32 arrays by name; returns the file."""
     path = Path(model_path).with_name(BASELINES_FILE)
     known = {name: getattr(baselines, name) for name in _NAMES if getattr(baselines, name) is not None}
     arrays = {name: value.frame if name == "aligned_prior" else value for name, value in known.items()}
@@ -60,7 +60,7 @@ def read_baselines(path: str | os.PathLike[str], size: int) -> Baselines:
 def baselines_for(
     model_path: str | os.PathLike[str], splits: Splits, size: int, cache_dir: str | os.PathLike[str]
 ) -> Baselines:
-    """The baselines that a test is printed beside: those of the training set that the weights come from.
+    """The baselines that the metrics of a test are compared with: those of the training set that the weights come from.
 
     They are read from the file beside the weights; without one they are fitted on the splits' training images, and
     where there are none, there are no baselines.

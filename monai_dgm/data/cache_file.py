@@ -1,4 +1,4 @@
-"""Files of the cache: arrays of one image after another as ``.npy``, for memory mapping, and a JSON file beside them.
+"""Files of the cache: arrays of one image after another as ``.npy``, for memory mapping, and a JSON file next to them.
 
 The JSON file says what the images are and contains a CRC-32 of each image. It is written last, with a SHA-256 of its
 own content, so that an incomplete or damaged pair of files is noticed and made again.

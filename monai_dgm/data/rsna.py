@@ -45,8 +45,8 @@ def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) 
         num_hold_out: patients at the end of the label file that make the section "hold_out"; 1,000 in the paper.
 
     Returns:
-        a dict an image: image, image_id and patient_id (the challenge's patientId), label, category, opacity_boxes
-        float32 (N, 4), label_source, source, section ("development" or "hold_out").
+        a dictionary for each image: image, image_id and patient_id (the challenge's patientId), label, category,
+        opacity_boxes float32 (N, 4), label_source, source, section ("development" or "hold_out").
 
     Raises:
         InputError: a missing file or column, a class that is not known, files that contradict each other, an image that
@@ -55,7 +55,7 @@ def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) 
     root = Path(folder).absolute()
     boxes = read_boxes(root / LABELS)
     categories = read_categories(root / CLASSES)
-    held = hold_out(list(boxes), num_hold_out)
+    held_out = hold_out(list(boxes), num_hold_out)
     datalist = []
     for patient, patient_boxes in boxes.items():
         if patient not in categories:
@@ -79,16 +79,17 @@ def load_rsna(folder: str | os.PathLike[str], num_hold_out: int = NUM_HOLD_OUT) 
                 "opacity_boxes": inside,
                 "label_source": "RSNA radiologists",
                 "source": "rsna",
-                "section": "hold_out" if patient in held else "development",
+                "section": "hold_out" if patient in held_out else "development",
             }
         )
     return datalist
 
 
 def _boxes_inside(root: Path, patient: str, boxes: NDArray[np.float64], image: Path) -> NDArray[np.float32]:
-    """Boxes clipped to their image, whose size its header says: downloads made smaller keep the boxes of 1024 x 1024.
+    """Boxes clipped to their image, whose size is read from its header.
 
-    An image that cannot be read keeps its boxes: it is told of when it is decoded.
+    Reduced copies of the data keep the boxes of the original 1024 x 1024 pixels. An image that cannot be read keeps its
+    boxes: the error is reported when it is decoded.
     """
     if not len(boxes):
         return boxes.astype(np.float32)

@@ -72,7 +72,7 @@ def split_by_patient(datalist: Datalist, fraction: float, seed: int | Sequence[i
 
 
 def rsna_split(datalist: Datalist, split: int, seed: int = 0) -> tuple[Datalist, Datalist, Datalist]:
-    """One of the paper's five splits of the RSNA challenge (section 5.2): 95 % / 5 % by patient beside the hold-out.
+    """One of the paper's five splits of the RSNA challenge (section 5.2): 95 % / 5 % of the patients not held out.
 
     Args:
         datalist: from :func:`monai_dgm.data.rsna.load_rsna`, items with "section".

@@ -1,4 +1,4 @@
-"""Rows of metrics for JSON files, and the metrics in the settings file beside a model's weights."""
+"""Rows of metrics for JSON files, and the metrics in the settings file next to a model's weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def describe_row(row: Mapping[str, Any]) -> str:
 
 
 def main_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a row that the settings file beside the weights has: "value", "low", "high", "num_images"."""
+    """The parts of a row that the settings file next to the weights has: "value", "low", "high", "num_images"."""
     return {name: row[name] for name in ("value", "low", "high", "num_images")}
 
 
@@ -83,7 +83,7 @@ def evaluation_origin(
 
 
 def add_to_settings(model_file: str | os.PathLike[str], **notes: Any) -> None:
-    """Add ``notes`` to the JSON file beside a model's weights; entries of the same name are replaced.
+    """Add ``notes`` to the JSON file next to a model's weights; entries of the same name are replaced.
 
     Args:
         model_file: the weights.

@@ -30,7 +30,7 @@ ModelPath = str | os.PathLike[str] | None
 def load_detector(
     path: str | os.PathLike[str], device: torch.device | str = "cpu", network: nn.Module | None = None
 ) -> ChannelModel:
-    """An opacity detector from its weights, in evaluation mode, sized as the JSON file beside them says.
+    """An opacity detector from its weights, in evaluation mode, sized as the JSON file next to them says.
 
     Args:
         path: ``.pt`` or ``.safetensors``.

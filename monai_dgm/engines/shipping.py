@@ -58,9 +58,9 @@ def ship_weights(
     """Write ``target/model.safetensors`` and ``model.json``, and ``chest.json`` and ``baselines.npz`` where they are.
 
     Args:
-        source: weights of a training, their settings beside them.
+        source: weights of a training, with the settings next to them.
         target: folder, made when missing.
-        manifest: of the data that they were trained on; its SHA-256 is noted.
+        manifest: of the data that they were trained on; its SHA-256 is written into the settings.
         command: that trained them, as a user would give it.
         licence: of the weights, which follows the data's.
         settings: in addition to the training's own.
@@ -85,7 +85,7 @@ def ship_weights(
     weights = folder / "model.safetensors"
     with written_aside(weights) as partial:
         partial.write_bytes(content)
-    told = {
+    shipped = {
         "sha256": hash_file(weights),
         "bytes": weights.stat().st_size,
         "command": command,
@@ -93,7 +93,7 @@ def ship_weights(
         "licence": licence,
         "version": f"monai-dgm {__version__}",
     }
-    values = {**merged, "shipped": told}
+    values = {**merged, "shipped": shipped}
     with written_aside(folder / "model.json") as partial:
         partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if (baselines := origin.with_name(BASELINES_FILE)).is_file():
@@ -120,10 +120,10 @@ def _merged(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Ship the weights and print what is noted of them.
+    """Ship the weights and print what was written about them.
 
     Raises:
-        InputError: settings that are no JSON object, or what :func:`ship_weights` refuses.
+        InputError: settings that are not a JSON object, or as :func:`ship_weights`.
     """
     try:
         settings = settings_from_json(arguments.settings)

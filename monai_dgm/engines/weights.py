@@ -1,4 +1,4 @@
-"""Weights of a network: state dicts, written aside and renamed, and the settings in the JSON file beside them."""
+"""Weights of a network: state dicts, written aside and renamed, and the settings in the JSON file next to them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 
 
 def load_residue_system(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ResidueSystem:
-    """The residue system of a file of weights, as the settings beside it describe it, in evaluation mode.
+    """The residue system of a file of weights, as the settings next to it describe it, in evaluation mode.
 
     Args:
         path: ``.pt`` or ``.safetensors``, with its settings in the ``.json`` file of the same name.
@@ -169,7 +169,7 @@ def settings_from_json(text: str) -> dict[str, Any]:
 
 
 def read_model_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Settings of a trained model, from the JSON file beside its weights; the paper's where there is no such file.
+    """Settings of a trained model, from the JSON file next to its weights; the paper's where there is no such file.
 
     Args:
         path: of the weights, ``model.pt``; the settings are in ``model.json``.

@@ -1,4 +1,4 @@
-"""Is the residue what the normal image lacks, and does it grow with the opacity? Metrics beside its place."""
+"""Agreement of the residue with the difference of image and normal image, and with the size of the opacity."""
 
 from __future__ import annotations
 

@@ -162,11 +162,6 @@ def make_row(
     return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(results), patients, note)
 
 
-def rows_as_dict(rows: Sequence[MetricRow]) -> Mapping[str, float]:
-    """Values by ``group/name``, for experiment trackers and key metrics."""
-    return {f"{row.group}/{row.name}": row.value for row in rows}
-
-
 FloatArray = NDArray[np.float64]
 
 

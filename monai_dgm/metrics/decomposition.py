@@ -21,7 +21,6 @@ from monai_dgm.metrics.case_results import (
     DecompositionResult,
     Group,
     MetricRow,
-    rows_as_dict,
     standard_groups,
 )
 from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
@@ -32,7 +31,6 @@ __all__ = [
     "DecompositionResult",
     "MetricRow",
     "evaluate_decomposition",
-    "rows_as_dict",
     "standard_groups",
 ]
 

@@ -45,7 +45,7 @@ def test_every_table_of_the_files_is_in_a_document(tool: ModuleType, results: di
 
 def test_other_metrics_are_noticed_in_tables_and_text(tool: ModuleType, results: dict[str, Any]) -> None:
     """As after an evaluation of other weights."""
-    for row in results["decomposer"]["metrics"]:
+    for row in results["weights"]["metrics"]:
         row["value"] = 0.123
     results["mirror_images"]["tables"]["nih"]["rows"][0][1][0] = 0.123
     found = tool.problems(results)
@@ -64,12 +64,17 @@ def test_cells(tool: ModuleType) -> None:
     known["a"]["tables"]["plain"] = {
         "columns": ["", "x"],
         "formats": ["", "{:.2f} ± {:.1f}"],
-        "rows": [["one", [0.5, 0.25]], ["two", "{a:auc@all|.3f}, {a:auc.num_images@all|d}, {a:auc@all|interval}"]],
+        "rows": [
+            ["one", [0.5, 0.25]],
+            ["two", "{a:auc@all|.3f}, {a:auc.num_images@all|d}, {a:auc@all|interval}"],
+            ["three", "{a:auc@all|interval.1f}"],
+        ],
     }
     known["a"]["tables"]["metric"] = {"heading": "m", "metrics": {"auc": "AUC"}, "groups": {"all": "everyone"}}
     assert tool.table_lines(known, "a", "plain")[2:] == [
         "| one | 0.50 ± 0.2 |",
         "| two | 0.812, 7, 0.812 [0.700, 0.900] |",
+        "| three | 0.8 [0.7, 0.9] |",
     ]
     assert tool.table_lines(known, "a", "metric") == [
         "| m | everyone |",

@@ -13,7 +13,7 @@ from monai_dgm.data.simulator.grid import BoolArray, FloatArray, Grid, noise_fie
 from monai_dgm.data.simulator.patient import Patient, stream
 
 SOFT_PER_CM = 0.19  # water at the effective energy of a chest exposure, about 70 keV
-BONE_PER_CM = 0.36  # what bone adds over the soft tissue in its place
+BONE_PER_CM = 0.36  # what bone adds to the soft tissue that it replaces
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ def attenuation(
 
 
 class Camera:
-    """Exposure and film of one radiograph, set on the normal chest and then the same for the diseased one.
+    """Exposure and film of one radiograph, determined on the normal chest and used without change for the diseased one.
 
-    Scatter and quantum noise are those of the normal exposure: a lesion then changes the picture where it lies and
-    nowhere else, so that the true residue has a support.
+    Scatter and quantum noise are those of the normal exposure: a lesion then changes the picture only where
+    it lies, so the true residue is 0 elsewhere.
     """
 
     def __init__(self, normal: FloatArray, lung: BoolArray, film: Film, grid: Grid, rng: np.random.Generator) -> None:

@@ -96,7 +96,7 @@ def spline(points: Sequence[tuple[float, float]]) -> Callable[[NDArray], NDArray
     """Smooth curve through (position, value) points that never overshoots them; constant beyond its ends.
 
     Cubic Hermite pieces with the harmonic-mean slopes of Fritsch and Butland (1984), as scipy's PCHIP inside; written
-    out because building scipy's object takes longer than all else here.
+    out because building scipy's object takes longer than all other steps of the simulation.
     """
     positions, values = np.array(points, dtype=float).T
     gap = np.diff(positions)

@@ -1,4 +1,4 @@
-"""The embedded sample: a folder of simulated radiographs with a manifest, written once and never half.
+"""The embedded sample: a folder of simulated radiographs with a manifest, written once and as a whole.
 
 ``write_sample`` with its defaults writes 690 images of 600 patients (90 patients have two), 345 of them abnormal.
 """
@@ -33,12 +33,12 @@ MANIFEST_COLUMNS = (
 )  # fmt: skip
 _FOLDERS = ("images", "normals", "opacity_masks", "lung_masks")
 _PATIENTS_PER_SEED = 1_000_000
-_POOL_FROM = 32  # images; fewer are written sooner than a pool has started
+_POOL_FROM = 32  # images; fewer are written faster without a pool of processes
 
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What a sample is made from; kept in its settings.json."""
+    """Settings of a sample; written to its settings.json."""
 
     num_patients: int
     size: int
@@ -89,7 +89,7 @@ def _write_one(job: _Job) -> dict[str, object]:
 
 
 def _plan(folder: str, settings: SampleSettings) -> list[_Job]:
-    """Which images there are: exact shares of second studies and of abnormal images, folds by patient."""
+    """The images of a sample: exact shares of second studies and of abnormal images, folds by patient."""
     rng = np.random.default_rng([settings.seed, 77])
     patients = settings.num_patients
     folds = rng.permutation(np.arange(patients) % NUM_FOLDS)
@@ -137,7 +137,7 @@ def _check_settings(settings: SampleSettings) -> None:
 
 
 def _is_there(target: Path, settings: SampleSettings) -> bool:
-    """True when the folder holds this very sample, False when there is none yet.
+    """True when the folder holds a sample of these settings, False when it is missing or empty.
 
     Raises:
         InputError: the folder holds something else.
@@ -167,7 +167,7 @@ def _is_there(target: Path, settings: SampleSettings) -> bool:
 
 @contextmanager
 def _only_builder(parent: Path) -> Iterator[None]:
-    """Let one process at a time build below ``parent``; a killed one's lock goes with it."""
+    """Let one process at a time build below ``parent``; the lock of a process that is killed is released."""
     handle = os.open(parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -184,7 +184,7 @@ def write_sample(
     abnormal_fraction: float = 0.5,
     workers: int | None = None,
 ) -> Path:
-    """Write a sample of simulated radiographs with its truth, or find it already there.
+    """Write a sample of simulated radiographs with its truth, unless the folder already holds it.
 
     Holds images/ (16-bit PNG, -1..1 as 0..65535), normals/ (the same for abnormal images only; a normal image is its
     own), opacity_masks/ and lung_masks/ (8-bit, 0 or 255), manifest.csv and settings.json. 15 % of the patients have
@@ -214,7 +214,8 @@ def write_sample(
         if _is_there(target, settings):  # another process built it while this one waited
             return target
         prefix = f".partial-{target.name}-"
-        for stale in target.parent.glob(prefix + "*"):  # of a process that was killed: nobody else builds now
+        # Folders left by a process that was killed: the lock is held, so no other process builds now.
+        for stale in target.parent.glob(prefix + "*"):
             shutil.rmtree(stale, ignore_errors=True)
         partial = tempfile.mkdtemp(prefix=prefix, dir=target.parent)
         try:

@@ -24,14 +24,14 @@ from monai_dgm.data.simulator.vessels import build_vessels
 
 Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax
 
-RESIDUE_THRESHOLD = 0.04  # of the [-1, 1] scale: below, a reader sees nothing in the noise
-_MIN_AREA_SHARE = 0.0006  # of the image: smaller specks are not an opacity
+RESIDUE_THRESHOLD = 0.04  # on the [-1, 1] scale; smaller residues are hidden by the noise
+_MIN_AREA_SHARE = 0.0006  # of the image; smaller regions are not counted as an opacity
 _MERGE_SHARE = 0.02  # of the side: parts closer than this are one opacity
 
 
 @dataclass(frozen=True)
 class SimulatedRadiograph:
-    """A radiograph and all that is known about it.
+    """A simulated radiograph with its ground truth.
 
     Attributes:
         image: float32 (size, size) in [-1, 1], bright = dense; rows downwards, the patient's left at the right.

@@ -31,7 +31,7 @@ def branch_tree(
         levels: number of generations.
 
     Returns:
-        one (paths (n, points, 2), radii (n, points)) a generation.
+        one (paths (n, points, 2), radii (n, points)) for each generation.
     """
     out = []
     for level in range(levels):

@@ -253,7 +253,7 @@ def _log_main_metrics(rows: Sequence[Mapping[str, Any]], positive: str) -> None:
 
 
 def save_metrics_to_settings(model_file: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
-    """Add the threshold and the metrics (all images, label 1 positive) to the JSON file beside the weights.
+    """Add the threshold and the metrics (all images, label 1 positive) to the JSON file next to the weights.
 
     Args:
         model_file: the weights.

@@ -22,7 +22,7 @@ __all__ = [
 
 
 def load_classifier(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
-    """Load a classifier in evaluation mode; its architecture is read from the JSON file beside the weights.
+    """Load a classifier in evaluation mode; its architecture is read from the JSON file next to the weights.
 
     Args:
         path: weights, ``.pt`` or ``.safetensors``.

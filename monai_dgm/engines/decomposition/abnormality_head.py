@@ -22,7 +22,7 @@ def load_abnormality_network(path: str | os.PathLike[str], device: torch.device 
     """E_F and the head from the weights of a Decomposer or a DGM, without reading the rest.
 
     Args:
-        path: ``.pt`` or ``.safetensors``, with its settings in the JSON file beside it.
+        path: ``.pt`` or ``.safetensors``, with its settings in the JSON file next to it.
         device: to put them on.
 
     Returns:

@@ -285,7 +285,7 @@ def _log_main_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save_metrics_to_settings(model_file: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
-    """Add the score threshold and the metrics (all images) to the JSON file beside the weights.
+    """Add the score threshold and the metrics (all images) to the JSON file next to the weights.
 
     Args:
         model_file: the weights.

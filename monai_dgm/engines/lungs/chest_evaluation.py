@@ -127,11 +127,11 @@ def chest_rows(
         outcomes = [
             not chest_plausibility(p, reference)[0] for p in _probabilities(network.eval(), dataset, device, turns)
         ]
-        records = [
+        results = [
             _Questioned(str(item["patient_id"]), **origin_of(item), questioned=float(outcome))
             for item, outcome in zip(dataset.items, outcomes, strict=True)
         ]
-        for group, members in groups_of(records).items() if turns == 0 else [("all", records)]:
+        for group, members in groups_of(results).items() if turns == 0 else [("all", results)]:
             values = [record.questioned for record in members]
             patients = [record.patient_id for record in members]
             rows += metric_rows(partial(_rate, name, values), patients, num_bootstrap, group=group)

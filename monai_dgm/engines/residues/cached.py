@@ -64,7 +64,7 @@ def cached_residues(
     Args:
         dataset: the radiographs, side S.
         decomposer: with its weights loaded; moved to ``device`` and put into evaluation mode.
-        weights: the file that the weights came from; the side S' is in the JSON file beside it.
+        weights: the file that the weights came from; the side S' is in the JSON file next to it.
         cache_dir: folder; it is made where it is missing.
         device: where the decomposer runs.
         batch_size: radiographs it takes at once.

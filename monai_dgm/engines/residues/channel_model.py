@@ -28,7 +28,7 @@ class ChannelModel:
         network: takes (B, C, S, S), in evaluation mode.
         size: side S in pixels.
         channels: of "image" and "residue", in the order of the network's.
-        settings: of its training, from the JSON file beside the weights.
+        settings: of its training, from the JSON file next to the weights.
     """
 
     network: Any

@@ -45,7 +45,7 @@ def needs_decomposer(channels: Sequence[str], pseudo_healthy_prob: float = 0.0) 
 
 
 def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ResidueSystem:
-    """The frozen residue system of a file of weights, as the JSON file beside it describes it, in evaluation mode.
+    """The frozen residue system of a file of weights, as the JSON file next to it describes it, in evaluation mode.
 
     Raises:
         InputError: no such file, or one of another network.
