@@ -1,4 +1,4 @@
-# make train | test | coverage | test-slow | test-pydicom3 | test-label | lint | clean. Everything runs in .venv, which is
+# make demo | train | test | coverage | test-slow | test-pydicom3 | test-label | lint | clean. Everything runs in .venv, which is
 # made from setup.cfg and constraints.txt the first time and again when one of them changes.
 
 PYTHON ?= python3
@@ -12,6 +12,9 @@ LABEL_INSTALLED := $(LABEL_VENV)/.installed
 PYDICOM3 := 3.0.2
 PYDICOM3_FOLDER := .pydicom3
 TRAIN_CONFIG ?= bundles/dgm/configs/train.json
+# The radiographs that come with the package, and the folder of the results.
+EXAMPLES := monai_dgm/data/examples
+DEMO := runs/demo
 # Extra arguments: `make train ARGS="--dataset_dir /data/rsna"`, `make test ARGS="tests/data -x"`.
 ARGS ?=
 # Of the label app.
@@ -21,17 +24,18 @@ PORT ?= 8000
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help environment train test coverage test-slow test-pydicom3 test-label label label-pacs ohif docs lint format clean
+.PHONY: help environment demo train test coverage test-slow test-pydicom3 test-label label label-pacs ohif docs lint format clean
 
 help:
+	@echo "make demo       environment, decomposition of 24 real radiographs by the shipped weights, report; in $(DEMO)"
 	@echo "make train      environment, training on the embedded sample, report"
 	@echo "make test       environment, tests"
 	@echo "make coverage   the same tests, and which lines they reach; fails below the share in pyproject.toml"
 	@echo "make test-slow  environment, the tests marked slow or service"
 	@echo "make test-pydicom3 environment, the tests of the readers with pydicom 3"
 	@echo "make test-label environment with MONAI Label, the tests of its app"
-	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on the embedded sample; PORT=8000"
-	@echo "make label-pacs the label app on a new Orthanc with the embedded sample, and the OHIF viewer"
+	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on real radiographs; PORT=8000"
+	@echo "make label-pacs the label app on a new Orthanc with real radiographs, and the OHIF viewer"
 	@echo "make ohif       fetch the OHIF viewer from npm for the label app"
 	@echo "make docs       environment, the documentation site in site/, its notebooks executed and its links checked"
 	@echo "make lint       environment, ruff and mypy"
@@ -48,6 +52,18 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[test]'
 	$(BIN)/python -m pip check
 	touch $@
+
+# The bundle's two commands, with the weights that ship. MONAI's warning for each configuration file is left out.
+demo: $(INSTALLED)
+	PYTHONWARNINGS=ignore $(BIN)/python -m monai.bundle run evaluating --config_file bundles/dgm/configs/inference.json \
+	  --dataset_dir $(EXAMPLES)/images --output_dir $(DEMO)/decomposition
+	PYTHONWARNINGS=ignore $(BIN)/python -m monai.bundle run evaluating \
+	  --config_file "['bundles/dgm/configs/train.json','bundles/dgm/configs/evaluate.json']" --dataset_dir $(EXAMPLES) \
+	  --model_path bundles/dgm/models/shipped/model.safetensors --output_dir $(DEMO)/evaluation
+	@echo "Look at:"
+	@echo "  $(DEMO)/decomposition/*/panel.png      each radiograph, its normal image and residue"
+	@echo "  $(DEMO)/decomposition/scores.json      probability, burden and boxes of each radiograph"
+	@echo "  $(DEMO)/evaluation/report/index.html   metrics on the 24 radiographs"
 
 train: $(INSTALLED)
 	$(BIN)/python -m monai.bundle run training --config_file $(TRAIN_CONFIG) $(ARGS)

@@ -1,19 +1,19 @@
-"""Start Orthanc on this machine with the embedded sample, and the label app on it. `make label-pacs` calls this.
+"""Start Orthanc here with the real radiographs of the package, and the label app on it, for `make label-pacs`.
 
-python apps/radiology_dgm/pacs.py [--port 8000] [--orthanc-port 8042] [--conf NAME VALUE ...]
+python apps/radiology_dgm/pacs.py [--simulated] [--port 8000] [--orthanc-port 8042] [--conf NAME VALUE ...]
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,16 @@ def install_orthanc() -> None:
             raise PacsError(advice)
     if not orthanc_program():
         raise PacsError(advice)
+    print(f"installed: {', '.join(PACKAGES)}", flush=True)
+    if shutil.which("systemctl"):  # the package's own server is not wanted
+        subprocess.run(["systemctl", "disable", "--now", "orthanc"], check=False, capture_output=True)
 
 
-def configuration(folder: Path, port: int) -> dict[str, Any]:
-    """Configuration of Orthanc: DICOMweb for this machine only, all files in ``folder``."""
+def configuration(folder: Path, port: int, name: str) -> dict[str, Any]:
+    """Configuration of Orthanc called ``name``: DICOMweb for this machine only, all files in ``folder``."""
     storage = str(folder / "storage")
     return {
-        "Name": "monai-dgm",
+        "Name": name,
         "StorageDirectory": storage,
         "IndexDirectory": storage,
         "HttpPort": port,
@@ -95,6 +98,7 @@ class Orthanc:
         self.program = program
         self.folder = folder
         self.port = port or free_port()
+        self.name = f"monai-dgm {secrets.token_hex(8)}"  # no other Orthanc has it
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -106,22 +110,31 @@ class Orthanc:
         """Start it, and wait until it answers.
 
         Raises:
-            PacsError: it does not answer.
+            PacsError: another program uses the port, or Orthanc does not answer.
         """
+        require_free_port(self.port)
         (self.folder / "storage").mkdir(parents=True, exist_ok=True)
         settings = self.folder / "orthanc.json"
-        settings.write_text(json.dumps(configuration(self.folder, self.port), indent=1), encoding="utf-8")
+        settings.write_text(json.dumps(configuration(self.folder, self.port, self.name), indent=1), encoding="utf-8")
         with open(self.folder / "orthanc.log", "ab") as log:
             self.process = subprocess.Popen([self.program, str(settings)], stdout=log, stderr=log)
         deadline = time.monotonic() + STARTING_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 urllib.request.urlopen(f"{self.address}/studies?limit=1", timeout=5).read()
-                return
-            except (urllib.error.URLError, OSError):
+                if self._answers_itself():
+                    return
+                break
+            except (OSError, ValueError):
                 time.sleep(0.1)
         self.stop()
         raise PacsError(f"Orthanc does not start; {self.folder / 'orthanc.log'} says why")
+
+    def _answers_itself(self) -> bool:
+        """Whether the server at the port is this one, by its name."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/system", timeout=5) as answer:
+            system = json.loads(answer.read())
+        return isinstance(system, dict) and system.get("Name") == self.name
 
     def stop(self) -> None:
         """Stop it."""
@@ -147,11 +160,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def load_sample(orthanc: Orthanc) -> int:
-    """Put the embedded sample into Orthanc as DICOM; returns the number of images."""
+def require_free_port(port: int) -> None:
+    """Check that no program uses a port, so that nothing is sent to a server that is not ours.
+
+    Raises:
+        PacsError: the port is used, or may not be used.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that were closed do not count
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            advice = "give another with --port or --orthanc-port"
+            raise PacsError(f"port {port} cannot be used ({error.strerror}); {advice}") from error
+
+
+def load_sample(orthanc: Orthanc, simulated: bool = False) -> int:
+    """Put radiographs (``start.sample_folder``) into Orthanc as DICOM; returns their number."""
     from monai_dgm.labelling.dicom_objects.digital_xray import write_dicom_sample
 
-    sample = start.sample_folder()
+    sample = start.sample_folder(simulated)
     files = write_dicom_sample(sample, sample.with_name(f"{sample.name}-dicom"))
     for file in files:
         orthanc.upload(file.read_bytes())
@@ -161,9 +189,12 @@ def load_sample(orthanc: Orthanc) -> int:
 def main() -> int:
     """Start Orthanc and the app, and stop both together."""
     given = start.parse()
+    folder = start.RUNS / ("orthanc" if given.simulated else "orthanc-examples")
     try:
+        for port in (given.port, given.orthanc_port):
+            require_free_port(port)
         install_orthanc()
-        orthanc = Orthanc(start.RUNS / "orthanc", given.orthanc_port)
+        orthanc = Orthanc(folder, given.orthanc_port)
         orthanc.start()
     except PacsError as error:
         print(f"label-pacs: {error}", file=sys.stderr)
@@ -171,8 +202,8 @@ def main() -> int:
     server: subprocess.Popen[bytes] | None = None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        print(f"archive: {orthanc.address}, {load_sample(orthanc)} radiographs", flush=True)
-        environment = {"MONAI_DGM_STATE_DIR": str(start.RUNS / "orthanc-labels"), **start.environment()}
+        print(f"archive: {orthanc.address}, {load_sample(orthanc, given.simulated)} radiographs", flush=True)
+        environment = {"MONAI_DGM_STATE_DIR": f"{folder}-labels", **start.environment()}
         server = subprocess.Popen(start.command(orthanc.address, given.port, given.conf), env=environment)
         print(f"viewer:  http://127.0.0.1:{given.port}/ohif/", flush=True)
         return server.wait()

@@ -1,12 +1,13 @@
-"""Start the label app: on a folder, on a DICOMweb archive, or on the embedded sample. `make label` calls it.
+"""Start the label app on a folder, a DICOMweb archive, or the real radiographs of the package, for `make label`.
 
-python apps/radiology_dgm/start.py [--studies FOLDER_OR_ADDRESS] [--port 8000] [--conf NAME VALUE ...]
+python apps/radiology_dgm/start.py [--studies FOLDER_OR_ADDRESS] [--simulated] [--port 8000] [--conf NAME VALUE ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,11 +22,28 @@ ENVIRONMENT = {
 }
 
 
-def sample_folder() -> Path:
-    """Folder of the embedded sample, which is made if it is missing; that takes a minute."""
+def sample_folder(simulated: bool = False) -> Path:
+    """Folder of ``manifest.csv`` and ``images/`` to try the app on, which is made if it is missing.
+
+    Args:
+        simulated: the embedded sample, which takes a minute; otherwise a copy of the package's real radiographs, as the
+            app writes into the folder.
+    """
+    if not simulated:
+        return _copy_examples(RUNS / "examples")
     from monai_dgm.data.simulator.sample import write_sample
 
     return write_sample(RUNS / f"sample-{SAMPLE_PATIENTS}x{SAMPLE_SIZE}", SAMPLE_PATIENTS, SAMPLE_SIZE)
+
+
+def _copy_examples(folder: Path) -> Path:
+    from monai_dgm.data.examples import example_radiographs
+
+    if not folder.is_dir():
+        partial = folder.with_name(f"{folder.name}-{os.getpid()}.partial")
+        shutil.copytree(example_radiographs(), partial, ignore=shutil.ignore_patterns("*.py", "__pycache__", ".*"))
+        partial.rename(folder)
+    return folder
 
 
 def command(studies: str, port: int, conf: list[list[str]]) -> list[str]:
@@ -45,7 +63,8 @@ def environment() -> dict[str, str]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Arguments of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--studies", default="", help="folder, or DICOMweb address; the embedded sample by default")
+    parser.add_argument("--studies", default="", help="folder, or DICOMweb address; real radiographs by default")
+    parser.add_argument("--simulated", action="store_true", help="the embedded sample in place of the real radiographs")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--orthanc-port", type=int, default=8042, help="of Orthanc, for pacs.py")
     parser.add_argument("--conf", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -55,7 +74,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Replace this process by the server."""
     given = parse()
-    studies = given.studies or str(sample_folder() / "images")
+    studies = given.studies or str(sample_folder(given.simulated) / "images")
     print(f"studies: {studies}", f"server:  http://127.0.0.1:{given.port}", sep="\n", flush=True)
     os.execve(sys.executable, command(studies, given.port, given.conf), environment())
 

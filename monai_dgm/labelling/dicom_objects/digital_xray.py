@@ -1,6 +1,6 @@
-"""Simulated radiographs, and the embedded sample, as Digital X-Ray Images for presentation (PS3.3 A.26).
+"""Radiographs of the package, real and simulated, as Digital X-Ray Images for presentation (PS3.3 A.26).
 
-They are for trying an archive without real patients.
+They are for trying an archive without patients of a hospital.
 """
 
 from __future__ import annotations
@@ -34,22 +34,47 @@ _SEXES = ("M", "F", "O")
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a radiograph comes from, as its header says it.
+
+    Args:
+        family_name: of every patient; the patient id is the given name.
+        study: study description.
+        manufacturer, model: of the equipment; "" if unknown.
+        spacing: how the pixel spacing is known.
+        date: of study and image, YYYYMMDD; "" if unknown.
+    """
+
+    family_name: str
+    study: str
+    manufacturer: str
+    model: str
+    spacing: str
+    date: str
+
+
+SIMULATED = Origin("Simulated", "Chest radiograph, simulated", SOFTWARE, "simulator", "simulated", "20260101")
+NIH = Origin("NIH ChestX-ray14", "Chest radiograph, NIH ChestX-ray14", "", "", "not known, 360 mm assumed", "")
+ORIGINS = {"simulated": SIMULATED, "nih": NIH}  # by the manifest's column "source"
+
+
+@dataclass(frozen=True)
 class ExaminedPatient:
-    """The patient of a simulated radiograph.
+    """The patient of a radiograph.
 
     Args:
         patient_id: 1 to 64 characters.
         sex: "M", "F" or "O".
-        age: years, 0 to 999.
+        age: years, 0 to 999; None if unknown.
     """
 
     patient_id: str
     sex: str = "O"
-    age: int = 0
+    age: int | None = None
 
     def __post_init__(self) -> None:
         check_text("patient id", self.patient_id)
-        if self.sex not in _SEXES or not 0 <= self.age <= 999:
+        if self.sex not in _SEXES or not 0 <= (self.age or 0) <= 999:
             raise InputError("patient: expected a sex of M, F, O and an age of 0 to 999 years")
 
 
@@ -60,7 +85,7 @@ def write_digital_xray(
     *,
     view: str = "PA",
     pixel_spacing: tuple[float, float] = (1.0, 1.0),
-    date: str = "20260101",
+    origin: Origin = SIMULATED,
 ) -> pydicom.Dataset:
     """A chest radiograph, MONOCHROME2, uncompressed.
 
@@ -70,7 +95,7 @@ def write_digital_xray(
         key: of the examination; the same key gives the same UIDs.
         view: "PA" or "AP".
         pixel_spacing: (row, column) distance of pixel centres in mm, at the detector and in the patient.
-        date: of study and image, YYYYMMDD.
+        origin: where the radiograph comes from.
 
     Returns:
         Data set with file meta information, for saving or sending.
@@ -87,8 +112,8 @@ def write_digital_xray(
     image.SOPClassUID = DigitalXRayImageStorageForPresentation
     for level in ("Study", "Series", "SOP"):
         setattr(image, f"{level}InstanceUID", UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{key}/{level}').int}"))
-    _add_patient(image, patient, date)
-    _add_acquisition(image, view, pixel_spacing)
+    _add_patient(image, patient, origin)
+    _add_acquisition(image, view, pixel_spacing, origin)
     _add_pixels(image, pixels)
     if not hasattr(image, "original_encoding"):  # pydicom 2
         image.is_little_endian, image.is_implicit_VR = True, False
@@ -103,15 +128,17 @@ def write_digital_xray(
 def write_dicom_sample(sample: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
     """Write each image of a sample as a Digital X-Ray in a study of its own. The same sample gives the same UIDs.
 
+    Images of 8 bits are scaled to 16. The field of view is taken to be 360 mm high.
+
     Args:
-        sample: folder that ``write_sample`` wrote.
+        sample: folder with ``manifest.csv``, written by ``write_sample`` or of ``example_radiographs``.
         folder: for the files; existing files are not changed.
 
     Returns:
         The files, in the manifest's order.
 
     Raises:
-        InputError: the folder has no manifest.csv.
+        InputError: the folder has no manifest.csv, or the manifest names another source than those of ``ORIGINS``.
     """
     source, target = Path(sample), Path(folder)
     try:
@@ -126,32 +153,39 @@ def _write_sample_image(source: Path, target: Path, row: dict[str, str]) -> Path
     path = target / f"{Path(row['image']).stem}.dcm"
     if path.exists():
         return path
-    pixels = np.asarray(Image.open(source / row["image"])).astype(np.uint16)
+    if row["source"] not in ORIGINS:
+        raise InputError(f"{source / 'manifest.csv'}: expected a source of {', '.join(ORIGINS)}, got another")
+    levels = np.asarray(Image.open(source / row["image"]))
+    pixels = levels.astype(np.uint16) * np.uint16(257 if levels.dtype == np.uint8 else 1)
     sex = row["sex"] if row["sex"] in ("M", "F") else "O"
-    patient = ExaminedPatient(row["patient_id"], sex, int(float(row["age"] or 0)))
+    patient = ExaminedPatient(row["patient_id"], sex, int(float(row["age"])) if row["age"] else None)
     spacing = FIELD_MM / pixels.shape[0]
     key = f"{row['patient_id']}/{path.stem}/{pixels.shape[0]}"
-    image = write_digital_xray(pixels, patient, key, view=row["view"], pixel_spacing=(spacing, spacing))
+    origin = ORIGINS[row["source"]]
+    image = write_digital_xray(pixels, patient, key, view=row["view"], pixel_spacing=(spacing, spacing), origin=origin)
     with atomic_write(path) as partial:
         partial.write_bytes(encode_dicom(image))
     return path
 
 
-def _add_patient(image: pydicom.Dataset, patient: ExaminedPatient, date: str) -> None:
-    image.PatientID, image.PatientName = patient.patient_id, f"Simulated^{patient.patient_id}"
-    image.PatientSex, image.PatientAge, image.PatientBirthDate = patient.sex, f"{patient.age:03d}Y", ""
+def _add_patient(image: pydicom.Dataset, patient: ExaminedPatient, origin: Origin) -> None:
+    image.PatientID, image.PatientName = patient.patient_id, f"{origin.family_name}^{patient.patient_id}"
+    image.PatientSex, image.PatientBirthDate = patient.sex, ""
+    if patient.age is not None:
+        image.PatientAge = f"{patient.age:03d}Y"
     image.StudyID, image.AccessionNumber, image.ReferringPhysicianName = "1", "", ""
-    image.StudyDescription, image.SeriesDescription = "Chest radiograph, simulated", "Chest"
+    image.StudyDescription, image.SeriesDescription = origin.study, "Chest"
     for event in ("Study", "Series", "Acquisition", "Content"):
-        setattr(image, f"{event}Date", date)
-        setattr(image, f"{event}Time", "090000")
+        setattr(image, f"{event}Date", origin.date)
+        setattr(image, f"{event}Time", "090000" if origin.date else "")
 
 
-def _add_acquisition(image: pydicom.Dataset, view: str, pixel_spacing: tuple[float, float]) -> None:
+def _add_acquisition(image: pydicom.Dataset, view: str, pixel_spacing: tuple[float, float], origin: Origin) -> None:
     image.Modality, image.PresentationIntentType = "DX", "FOR PRESENTATION"
     image.SeriesNumber, image.InstanceNumber = 1, 1
-    image.Manufacturer, image.ManufacturerModelName = SOFTWARE, "simulator"
-    image.DeviceSerialNumber, image.SoftwareVersions = "none", "1"
+    image.Manufacturer, image.ManufacturerModelName = origin.manufacturer, origin.model
+    if origin.manufacturer:
+        image.DeviceSerialNumber, image.SoftwareVersions = "none", "1"
     image.ImageType = ["DERIVED", "PRIMARY", ""]
     image.BodyPartExamined, image.ViewPosition, image.ImageLaterality = "CHEST", view, "U"
     image.PatientOrientation = ["L", "F"]
@@ -163,7 +197,7 @@ def _add_acquisition(image: pydicom.Dataset, view: str, pixel_spacing: tuple[flo
     spacing = [f"{value:.10g}" for value in pixel_spacing]
     image.ImagerPixelSpacing, image.PixelSpacing = spacing, list(spacing)
     image.PixelSpacingCalibrationType = "GEOMETRY"
-    image.PixelSpacingCalibrationDescription = "simulated"
+    image.PixelSpacingCalibrationDescription = origin.spacing
     image.BurnedInAnnotation, image.LossyImageCompression = "NO", "00"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pydicom
 import pytest
 from PIL import Image
 
+from monai_dgm.data.examples import example_radiographs
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_dicom_sample, write_digital_xray
@@ -63,16 +65,26 @@ def test_what_is_no_radiograph_is_refused(pixels: np.ndarray) -> None:
             ExaminedPatient(*patient)
 
 
-@pytest.mark.slow
-def test_dciodvfy_has_nothing_to_say(pixels: np.ndarray, tmp_path: Path) -> None:
+def check_by_dciodvfy(path: Path) -> None:
     program = shutil.which("dciodvfy")
     if program is None:
         pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
-    path = tmp_path / "x.dcm"
-    path.write_bytes(encode_dicom(write_digital_xray(pixels, PATIENT, "one")))
     done = subprocess.run([program, str(path)], capture_output=True, text=True, check=False)
     assert "Error" not in done.stderr and "DXImageForPresentation" in done.stderr + done.stdout
+
+
+@pytest.mark.slow
+def test_dciodvfy_has_nothing_to_say(pixels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(encode_dicom(write_digital_xray(pixels, PATIENT, "one")))
+    check_by_dciodvfy(path)
     assert pydicom.dcmread(io.BytesIO(path.read_bytes())).PatientAge == "061Y"
+
+
+@pytest.mark.slow
+def test_dciodvfy_accepts_the_real_radiographs(tmp_path: Path) -> None:
+    for path in write_dicom_sample(example_radiographs(), tmp_path):
+        check_by_dciodvfy(path)
 
 
 def test_each_image_is_a_study_of_its_patient(sample_dir: Path, tmp_path: Path) -> None:
@@ -95,4 +107,29 @@ def test_it_is_written_once(sample_dir: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a sample"):
+        write_dicom_sample(tmp_path, tmp_path)
+
+
+def test_real_radiographs_are_not_called_simulated(tmp_path: Path) -> None:
+    with open(example_radiographs() / "manifest.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    files = write_dicom_sample(example_radiographs(), tmp_path / "one")
+    again = write_dicom_sample(example_radiographs(), tmp_path / "two")
+    assert len(files) == 24 and [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
+    for row, path in zip(rows, files, strict=True):
+        header = pydicom.dcmread(path)
+        assert header.PatientName == f"NIH ChestX-ray14^{row['patient_id']}" and "simul" not in str(header).lower()
+        assert header.ViewPosition == row["view"] and header.PatientAge == f"{int(row['age']):03d}Y"
+        assert header.StudyDate == "" and header.Manufacturer == ""  # the source gives neither
+        levels = np.asarray(Image.open(example_radiographs() / row["image"])).astype(np.uint16)
+        np.testing.assert_array_equal(header.pixel_array, levels * 257)
+
+
+def test_the_age_may_be_unknown(pixels: np.ndarray) -> None:
+    assert "PatientAge" not in write_digital_xray(pixels, ExaminedPatient("a"), "one")
+
+
+def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("image,source,patient_id,view,sex,age\na.png,elsewhere,1,PA,F,1\n")
+    with pytest.raises(InputError, match="expected a source of"):
         write_dicom_sample(tmp_path, tmp_path)
