@@ -17,7 +17,7 @@ from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.networks.detector import OpacityDetector
+from monai_dgm.networks.detector import build_detector
 from monai_dgm.transforms.saliency import ThresholdRule
 
 __all__ = ["load_channel_classifier", "load_detector", "load_pipeline"]
@@ -43,14 +43,7 @@ def load_detector(
     settings = read_model_settings(path)
     channels, size = settings.get("channels", ["image", "residue"]), int(settings["image_size"])
     if network is None:
-        untrained = OpacityDetector(
-            in_channels=len(channels),
-            backbone=settings.get("backbone", "resnet50"),
-            image_size=size,
-            width=settings.get("width", 1.0),
-            fpn_channels=settings.get("fpn_channels", 256),
-        )
-        network = load_weights(untrained, path)
+        network = load_weights(build_detector(settings), path)
     return ChannelModel(network.to(device).eval(), size, channels, settings)
 
 

@@ -11,7 +11,7 @@ MONAI's boxes have x along array axis 0. The planes of this package are (rows, c
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -25,7 +25,15 @@ from torch.nn.functional import smooth_l1_loss
 from monai_dgm.networks.feature_pyramid import BACKBONES, make_pyramid
 from monai_dgm.utils.torchvision_import import ensure_torchvision
 
-__all__ = ["BACKBONES", "DETECTION_CHANNELS", "OpacityDetector", "opacity_anchors", "pyramid_levels", "swap_axes"]
+__all__ = [
+    "BACKBONES",
+    "DETECTION_CHANNELS",
+    "OpacityDetector",
+    "build_detector",
+    "opacity_anchors",
+    "pyramid_levels",
+    "swap_axes",
+]
 
 DETECTION_CHANNELS = ("xmin", "ymin", "xmax", "ymax", "score")
 
@@ -258,3 +266,22 @@ class OpacityDetector(nn.Module):
         if detector.anchors is not None and detector.anchors[0].device != images.device:
             detector.anchors = None
         return detector
+
+
+def build_detector(settings: Mapping[str, Any]) -> OpacityDetector:
+    """The detector that the settings beside its weights describe, with random weights.
+
+    Args:
+        settings: "image_size"; "channels" (["image", "residue"] where there are none), "backbone" (resnet50), "width"
+            (1.0) and "fpn_channels" (256), see :class:`OpacityDetector`.
+
+    Raises:
+        ValueError: as :class:`OpacityDetector`.
+    """
+    return OpacityDetector(
+        in_channels=len(settings.get("channels", ["image", "residue"])),
+        backbone=settings.get("backbone", "resnet50"),
+        image_size=int(settings["image_size"]),
+        width=settings.get("width", 1.0),
+        fpn_channels=settings.get("fpn_channels", 256),
+    )

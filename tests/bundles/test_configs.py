@@ -14,6 +14,7 @@ from monai.bundle.utils import DEFAULT_HANDLERS_ID
 from monai_dgm.handlers.history import read_history
 from monai_dgm.losses.objective import ObjectiveWeights
 from tests.bundles.small_trainings import Tiny, check_commands, check_components, check_train_workflow
+from tests.networks.test_residue_system import Blurring, write
 
 if TYPE_CHECKING:
     from tests.bundles.conftest import BundleCommands, Training
@@ -29,6 +30,19 @@ def configs(repository: Path) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_component_exists_and_takes_its_arguments(configs: Path, name: str) -> None:
     check_components(configs / f"{name}.json")
+
+
+@pytest.mark.parametrize(
+    ("names", "network"), [(("inference",), "network_def"), (("train", "evaluate"), "test#network_def")]
+)
+def test_any_residue_system_is_run_and_evaluated(
+    configs: Path, tmp_path: Path, names: tuple[str, ...], network: str
+) -> None:
+    parser = ConfigParser()
+    parser.read_config([str(configs / f"{name}.json") for name in names])
+    parser["model_path"] = str(write(Blurring(5), tmp_path / "model.pt"))
+    built = parser.get_parsed_content(network)
+    assert isinstance(built, Blurring) and built.network_settings() == {"kernel": 5}
 
 
 def test_train_has_what_the_platforms_tools_look_for(configs: Path, tiny: Tiny, unhooked: None, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_verify_net_in_out_and_ckpt_export_of_a_trained_size(root: Path, tmp_pat
         with torch.no_grad():
             torch.testing.assert_close(script.eval()(image), network_itself(image), rtol=0, atol=1e-6)
     assert meta["version"] == monai_dgm.__version__
-    assert json.loads(extra["inference.json"])["network_def"]["_target_"].endswith("Decomposer")
+    assert json.loads(extra["inference.json"])["network_def"]["_target_"].endswith(".build_residue_system")
 
 
 def test_weights_of_a_training_export(root: Path, trained: Training, tmp_path: Path) -> None:

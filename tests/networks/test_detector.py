@@ -15,6 +15,7 @@ from monai_dgm.networks.detector import (
     BACKBONES,
     DETECTION_CHANNELS,
     OpacityDetector,
+    build_detector,
     opacity_anchors,
     pyramid_levels,
     swap_axes,
@@ -208,3 +209,15 @@ def test_other_batches_and_sizes_follow_one_another() -> None:
     detector = tiny(score_threshold=0.0).eval()
     for shape in ((1, 1, SIZE, SIZE), (3, 1, SIZE, SIZE), (2, 1, 96, 96)):
         assert len(detector.detect(torch.rand(shape))) == shape[0]
+
+
+def test_a_detector_is_built_from_the_settings_beside_its_weights() -> None:
+    settings = {"channels": ["image"], "backbone": "resnet18", "image_size": 64, "width": 0.125, "fpn_channels": 16}
+    built = build_detector({**settings, "trained_on": "nothing"})
+    shapes = {name: value.shape for name, value in tiny().state_dict().items()}
+    assert {name: value.shape for name, value in built.state_dict().items()} == shapes
+    with pytest.raises(ValueError, match="expected one of"):
+        build_detector({**settings, "backbone": "none"})
+    with torch.device("meta"):
+        default = build_detector({"image_size": 224})
+        assert default.state_dict().keys() == OpacityDetector(2).state_dict().keys()

@@ -35,7 +35,7 @@ from monai_dgm.metrics.detection import (
     detection_metrics,
     match_detections,
 )
-from monai_dgm.networks.detector import OpacityDetector
+from monai_dgm.networks.detector import OpacityDetector, build_detector
 
 __all__ = ["Decision", "compare", "decide", "detect_in", "detector_of", "metrics_of"]
 
@@ -76,15 +76,7 @@ def detector_of(weights: str | os.PathLike[str]) -> OpacityDetector:
     Raises:
         InputError: no such file, or weights of another network.
     """
-    settings = read_model_settings(weights)
-    network = OpacityDetector(
-        in_channels=len(settings.get("channels", ["image", "residue"])),
-        backbone=settings.get("backbone", "resnet50"),
-        image_size=int(settings["image_size"]),
-        width=settings.get("width", 1.0),
-        fpn_channels=settings.get("fpn_channels", 256),
-    )
-    return load_weights(network, weights).eval()  # type: ignore[return-value]
+    return load_weights(build_detector(read_model_settings(weights)), weights).eval()  # type: ignore[return-value]
 
 
 def detect_in(
