@@ -178,7 +178,7 @@ def test_bad_data_is_one_line_on_stderr(bundle: BundleCommands, tiny: Tiny, tmp_
     nowhere, other = tmp_path / "nowhere", manifest(tmp_path / "data", "pneumonia")
     overrides = tiny(tmp_path / "out")
     finished = bundle.run("training", "train", **overrides, dataset_dir=nowhere)
-    assert finished.returncode == 1
+    assert finished.returncode == 2  # usage: there is no such folder
     assert one_line(finished.stderr).startswith(f"error: {nowhere}: expected a folder with a manifest.csv or the RSNA")
     finished = bundle.run("training", "train", **overrides, dataset_dir=other)
     assert finished.returncode == 1
