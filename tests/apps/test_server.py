@@ -72,8 +72,10 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 
 @pytest.fixture
-def environment(environment: dict[str, str], decomposer_weights: Path) -> dict[str, str]:
-    return {**environment, "MONAI_DGM_DECOMPOSER": str(decomposer_weights)}
+def environment(environment: dict[str, str], decomposer_weights: Path, tmp_path: Path) -> dict[str, str]:
+    """A decomposer alone: the detector that ships looks at the image and finds nothing in these."""
+    own = {"MONAI_DGM_DECOMPOSER": str(decomposer_weights), "MONAI_DGM_BUNDLES": str(tmp_path / "bundles")}
+    return {**environment, **own}
 
 
 def test_the_panels_client(command: list[str], environment: dict[str, str], tmp_path: Path) -> None:
