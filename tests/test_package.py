@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": {"data", "losses", "metrics", "networks", "readers", "report", "transforms"},
     "handlers": {"data", "engines", "losses", "metrics", "networks", "report", "transforms"},
     "labelling": {"data", "engines", "metrics", "networks", "readers", "report", "transforms"},
-    "reproduction": {"data", "engines", "metrics", "networks", "report"},
+    "jobs": {"data"},
+    "reproduction": {"data", "engines", "jobs", "metrics", "networks", "report"},
 }
 BASE = {"errors", "utils"}
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_dgm.errors import InputError
-from monai_dgm.reproduction.dataset_info import choose_folds, find_dataset_info
+from monai_dgm.jobs.dataset_info import choose_folds, find_dataset_info
+from monai_dgm.jobs.runner import Runner, all_decomposers, changed_configs
 from monai_dgm.reproduction.jobs import TABLES, make_plan
 from monai_dgm.reproduction.pages import write_page
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.result_tables import collect
-from monai_dgm.reproduction.runner import Runner, all_decomposers, changed_configs
 from monai_dgm.reproduction.table_files import write_csv, write_latex
 from monai_dgm.utils.command import exit_status
 
@@ -67,15 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
     preset, root = PRESETS[arguments.preset], arguments.output_dir.absolute()
     here = Path("bundles")
     bundles = arguments.bundles_dir or (here if (here / "dgm").is_dir() else _REPOSITORY / "bundles")
-    dataset_info = find_dataset_info(arguments.dataset_dir, root / "sample", preset)
+    dataset_info = find_dataset_info(arguments.dataset_dir, root / "sample", preset.data)
     fingerprint = all_decomposers(arguments.decomposers, dataset_info.folds) if arguments.cross_fitted else None
-    plan = make_plan(preset, choose_folds(dataset_info, arguments.folds, preset), arguments.tables, fingerprint)
+    plan = make_plan(preset, choose_folds(dataset_info, arguments.folds, preset.folds), arguments.tables, fingerprint)
     print(f"{len(plan.jobs)} jobs on {dataset_info.name}, folds {list(plan.folds)}.")
     print("Research software; not a medical device.", flush=True)
     runner = Runner(root, dataset_info, bundles, arguments.decomposers)
-    outcome = runner.run(plan, train=not arguments.report_only)
+    outcome = runner.run(plan.jobs, train=not arguments.report_only)
     results = collect(plan, outcome, dataset_info, root)
-    changed = changed_configs(outcome, plan, runner.bundles)
+    changed = changed_configs(outcome, plan.jobs, runner.bundles)
     remarks = [f"Trained with other configuration files than the present ones: {', '.join(changed)}"] if changed else []
     write_csv(results, dataset_info, root / "report")
     write_latex(results, dataset_info, root / "report")

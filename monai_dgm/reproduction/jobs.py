@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from monai_dgm.jobs.job import Job
 from monai_dgm.reproduction.presets import Network, Preset
 
-__all__ = ["TABLES", "Job", "Plan", "Row", "make_plan"]
+__all__ = ["TABLES", "Plan", "Row", "make_plan"]
 
 TABLES = (4, 5, 6, 7)
 IMAGE, RESIDUE, BOTH = ("image",), ("residue",), ("image", "residue")
@@ -25,33 +25,6 @@ _ARCHITECTURES = {
     "resnet152": ("ResNet152", "ResNet152"),
     "vgg19": ("VGG19", "VGGNet19"),
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """One command of a bundle.
-
-    Attributes:
-        name: unique, made of letters, digits, dots, dashes and underscores; the job's folder starts with it.
-        kind: "decomposer", "head", "classifier" or "detector".
-        title: one line for people.
-        bundle: folder below ``bundles/``.
-        run_id: what the bundle runs, "training" or "evaluating".
-        configs: files in the bundle's ``configs/``, the last one wins.
-        overrides: keys and values; the runner adds the paths.
-        fold: the test fold.
-        needs: the job whose weights it takes (the fold's decomposer), or None.
-    """
-
-    name: str
-    kind: str
-    title: str
-    bundle: str
-    run_id: str
-    configs: tuple[str, ...]
-    overrides: Mapping[str, Any]
-    fold: int
-    needs: str | None = None
 
 
 @dataclass(frozen=True)

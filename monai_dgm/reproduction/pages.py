@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_dgm.jobs.dataset_info import DatasetInfo
+from monai_dgm.jobs.job_record import RECORD_FILE
+from monai_dgm.jobs.runner import LOG_FILE, Outcome
 from monai_dgm.report.page import write_page as write_html
-from monai_dgm.reproduction.dataset_info import DatasetInfo
-from monai_dgm.reproduction.job_record import RECORD_FILE
 from monai_dgm.reproduction.jobs import Plan
 from monai_dgm.reproduction.paper_values import PAPER_SIZES, paper_value
 from monai_dgm.reproduction.result_tables import Difference, ResultRow, Results, ResultTable, positive_class_name
-from monai_dgm.reproduction.runner import LOG_FILE, Outcome
 from monai_dgm.reproduction.table_files import HEADINGS, TITLES, percent, percent_interval, size_name, weights_name
 from monai_dgm.reproduction.test_predictions import TestPredictions
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from monai_dgm.reproduction.dataset_info import RSNA_DESCRIPTION, DatasetInfo
+from monai_dgm.jobs.dataset_info import RSNA_DESCRIPTION, DatasetInfo
 
 __all__ = ["PAPER_SIZES", "PAPER_VALUES", "may_show_paper", "paper_value"]
 

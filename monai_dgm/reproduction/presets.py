@@ -8,20 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PRESETS", "Network", "Preset", "Recipe"]
+from monai_dgm.jobs.job import Recipe
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a bundle trains.
-
-    Attributes:
-        overrides: keys of the configuration and their values.
-        overlays: configuration files of the bundle laid over its ``train.json``, before the overrides.
-    """
-
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    overlays: tuple[str, ...] = ()
+__all__ = ["PRESETS", "Network", "Preset"]
 
 
 @dataclass(frozen=True)

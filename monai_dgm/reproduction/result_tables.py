@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 from monai_dgm.errors import InputError
+from monai_dgm.jobs.dataset_info import DatasetInfo
+from monai_dgm.jobs.runner import Outcome
 from monai_dgm.metrics.comparison import PairedDifference, paired_differences
 from monai_dgm.metrics.metric_sets import SplitSummary, mean_over_splits, metric_values, summarise_splits
 from monai_dgm.networks.abnormality import AbnormalityNetwork
 from monai_dgm.networks.classifiers import build_classifier
-from monai_dgm.reproduction.dataset_info import DatasetInfo
 from monai_dgm.reproduction.jobs import Plan, Row
 from monai_dgm.reproduction.paper_values import may_show_paper
-from monai_dgm.reproduction.runner import Outcome
 from monai_dgm.reproduction.test_predictions import TestPredictions, load_test_predictions, positive_class
 
 __all__ = [
@@ -122,7 +122,7 @@ def collect(plan: Plan, outcome: Outcome, dataset_info: DatasetInfo, root: Path)
 
     Args:
         plan: rows and jobs.
-        outcome: of :class:`monai_dgm.reproduction.runner.Runner`.
+        outcome: of :class:`monai_dgm.jobs.runner.Runner`.
         dataset_info: the data.
         root: output folder, which paths are relative to.
     """

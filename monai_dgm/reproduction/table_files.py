@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_dgm.reproduction.dataset_info import DatasetInfo
-from monai_dgm.reproduction.job_record import JobRecord
+from monai_dgm.jobs.dataset_info import DatasetInfo
+from monai_dgm.jobs.job_record import JobRecord
+from monai_dgm.report.table_files import (
+    latex_escaped,
+    latex_frame,
+    latex_line,
+    latex_small,
+    plain_number,
+    slug,
+    write_rows,
+    write_text,
+)
 from monai_dgm.reproduction.paper_values import PAPER_SIZES, paper_value
 from monai_dgm.reproduction.result_tables import Difference, ResultRow, Results, ResultTable, positive_class_name
 from monai_dgm.reproduction.test_predictions import TestPredictions
-from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["HEADINGS", "TITLES", "percent", "percent_interval", "size_name", "weights_name", "write_csv", "write_latex"]
 
@@ -73,14 +81,14 @@ def write_csv(results: Results, dataset_info: DatasetInfo, folder: str | os.Path
             for row in rows
             for metric in table.metrics
         ]
-        files.append(_write_rows(Path(folder) / f"table{table.number}.csv", cells))
+        files.append(write_rows(Path(folder) / f"table{table.number}.csv", cells))
     cells = [
         _difference_cell(difference, metric, dataset_info)
         for table in results.tables
         for difference in table.differences
         for metric in table.metrics
     ]
-    return [*files, _write_rows(Path(folder) / "differences.csv", cells)]
+    return [*files, write_rows(Path(folder) / "differences.csv", cells)]
 
 
 def _cell(
@@ -95,14 +103,14 @@ def _cell(
         "group": row.group,
         "metric": metric,
         "positive_class": positive_class_name(table.number).removesuffix(" is the positive class"),
-        "mean": _plain(own.mean),
-        "sd": _plain(own.sd),
-        "low": _plain(own.low),
-        "high": _plain(own.high),
+        "mean": plain_number(own.mean),
+        "sd": plain_number(own.sd),
+        "low": plain_number(own.low),
+        "high": plain_number(own.high),
         "num_images": own.num_images,
         "num_patients": own.num_patients,
         "folds": " ".join(str(one.fold) for one in row.predictions),
-        "values": " ".join(_plain(value) for value in own.values),
+        "values": " ".join(plain_number(value) for value in own.values),
         "note": own.note,
     }
     if with_paper:
@@ -119,12 +127,12 @@ def _difference_cell(difference: Difference, metric: str, dataset_info: DatasetI
         "without": difference.second.row.name,
         "group": difference.group,
         "metric": metric,
-        "value_with": _plain(own.first),
-        "value_without": _plain(own.second),
-        "difference": _plain(own.difference),
-        "low": _plain(own.low),
-        "high": _plain(own.high),
-        "p": _plain(own.p_value),
+        "value_with": plain_number(own.first),
+        "value_without": plain_number(own.second),
+        "difference": plain_number(own.difference),
+        "low": plain_number(own.low),
+        "high": plain_number(own.high),
+        "p": plain_number(own.p_value),
         "test": own.test,
         "num_images": own.num_images,
         "num_patients": own.num_patients,
@@ -149,29 +157,16 @@ def _origin(predictions: Sequence[TestPredictions], dataset_info: DatasetInfo) -
     }
 
 
-def _plain(value: float) -> str:
-    return f"{value:.6g}" if math.isfinite(value) else ""
-
-
-def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
-        if rows:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    return path
-
-
 def write_latex(results: Results, dataset_info: DatasetInfo, folder: str | os.PathLike[str]) -> list[Path]:
     """``table4.tex`` ... and ``differences.tex``, for ``\\usepackage{booktabs}``; comments name each row's weights."""
     files = []
     for table in results.tables:
         for group, rows in table.groups.items():
-            name = f"table{table.number}.tex" if group == "all" else f"table{table.number}_{_slug(group)}.tex"
+            name = f"table{table.number}.tex" if group == "all" else f"table{table.number}_{slug(group)}.tex"
             text = _latex_table(table, group, rows, dataset_info, results.with_paper)
-            files.append(_write_text(Path(folder) / name, text))
+            files.append(write_text(Path(folder) / name, text))
     text = "\n".join(_latex_differences(table) for table in results.tables if table.differences)
-    return [*files, _write_text(Path(folder) / "differences.tex", text)] if text else files
+    return [*files, write_text(Path(folder) / "differences.tex", text)] if text else files
 
 
 def _latex_table(
@@ -188,15 +183,18 @@ def _latex_table(
         size = [] if not sized else [size_name(row.size)]
         own = [row.summaries[name] for name in table.metrics]
         count = next(iter(row.summaries.values())).num_images
-        body.append(_line([_escaped(row.row.name), *size, *(percent(s.mean, s.sd) for s in own), str(count)]))
-        body.append(_line(["", *([""] if sized else []), *(_small(percent_interval(s.low, s.high)) for s in own), ""]))
+        cells = [percent(s.mean, s.sd) for s in own]
+        body.append(latex_line([latex_escaped(row.row.name), *size, *cells, str(count)]))
+        body.append(
+            latex_line(["", *([""] if sized else []), *(latex_small(percent_interval(s.low, s.high)) for s in own), ""])
+        )
         if with_paper and row.row.paper:
-            body.append(_line(_latex_paper(table, row.row.paper, sized)))
-    words = f"{TITLES[table.number]}, {_escaped(group)} images: percent, mean $\\pm$ standard deviation over folds"
+            body.append(latex_line(_latex_paper(table, row.row.paper, sized)))
+    words = f"{TITLES[table.number]}, {latex_escaped(group)} images: percent, mean $\\pm$ standard deviation over folds"
     words += ", 95\\,\\% interval by bootstrap over patients below"
     words += f"; {positive_class_name(table.number)}" if positive_class_name(table.number) else ""
     head = f"% data: {dataset_info.name}; manifest sha256:{dataset_info.sha256}\n"
-    return head + _latex_frame(words, heads, body)
+    return head + latex_frame(words, heads, body)
 
 
 def _latex_paper(table: ResultTable, name: str, sized: bool) -> list[str]:
@@ -205,7 +203,7 @@ def _latex_paper(table: ResultTable, name: str, sized: bool) -> list[str]:
     for metric in table.metrics:
         printed = paper_value(table.number, name, metric)
         cells.append("" if printed is None else f"{printed[0]:.2f} ± {printed[1]:.2f}")
-    return [f"\\quad {_escaped(name)}, the paper", *size, *cells, "1000"]
+    return [f"\\quad {latex_escaped(name)}, the paper", *size, *cells, "1000"]
 
 
 def _latex_differences(table: ResultTable) -> str:
@@ -214,41 +212,13 @@ def _latex_differences(table: ResultTable) -> str:
     for difference in table.differences:
         own = [difference.metrics[name] for name in table.metrics]
         bounds = [f"{percent_interval(d.low, d.high)}, $p$ {d.p_value:.3f}" if d.low == d.low else "" for d in own]
-        body.append(_line([_escaped(difference.second.row.name), _escaped(difference.group), *map(_signed, own)]))
-        body.append(_line(["", "", *map(_small, bounds)]))
+        body.append(
+            latex_line([latex_escaped(difference.second.row.name), latex_escaped(difference.group), *map(_signed, own)])
+        )
+        body.append(latex_line(["", "", *map(latex_small, bounds)]))
     words = f"{TITLES[table.number]}: paired differences in points, 95\\,\\% interval and two-sided $p$ by patient"
-    return _latex_frame(words, heads, body)
+    return latex_frame(words, heads, body)
 
 
 def _signed(difference: Any) -> str:
     return f"{100 * difference.difference:+.1f}" if math.isfinite(difference.difference) else "–"
-
-
-def _latex_frame(words: str, heads: Sequence[str], body: Sequence[str]) -> str:
-    lines = [
-        "\\begin{table}", "\\centering", f"\\caption{{{words}.}}", f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
-        "\\toprule", _line(heads), "\\midrule", *body, "\\bottomrule", "\\end{tabular}", "\\end{table}", "",
-    ]  # fmt: skip
-    return "\n".join(lines).replace("±", "$\\pm$").replace("–", "--").replace("−", "$-$")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + " \\\\"
-
-
-def _small(text: str) -> str:
-    return f"{{\\footnotesize {text}}}" if text else ""
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text)
-
-
-def _write_text(path: Path, text: str) -> Path:
-    with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return path

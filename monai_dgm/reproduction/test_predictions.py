@@ -16,11 +16,11 @@ from monai_dgm.engines.classification.classification_evaluation import Classific
 from monai_dgm.engines.detection.detection_evaluation import read_detections
 from monai_dgm.engines.metric_rows import METRICS_FILE
 from monai_dgm.errors import InputError
+from monai_dgm.jobs.job import Job
+from monai_dgm.jobs.job_record import JobRecord
 from monai_dgm.metrics.classification import PositiveClass, balanced_threshold, classification_metric_set
 from monai_dgm.metrics.detection import IOU_THRESHOLDS, average_precisions, match_detections
 from monai_dgm.metrics.metric_sets import MetricSet
-from monai_dgm.reproduction.job_record import JobRecord
-from monai_dgm.reproduction.jobs import Job
 
 __all__ = ["TestPredictions", "load_test_predictions", "positive_class"]
 

@@ -15,12 +15,13 @@ import pytest
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.classification.classification_evaluation import ClassificationResult, write_scores
 from monai_dgm.engines.detection.detection_evaluation import write_detections
+from monai_dgm.jobs.dataset_info import DatasetInfo
+from monai_dgm.jobs.job import Job
+from monai_dgm.jobs.job_record import SCORES, JobRecord
+from monai_dgm.jobs.runner import Outcome
 from monai_dgm.metrics.detection import DetectionResult
-from monai_dgm.reproduction.dataset_info import DatasetInfo
-from monai_dgm.reproduction.job_record import SCORES, JobRecord
-from monai_dgm.reproduction.jobs import Job, Plan, make_plan
+from monai_dgm.reproduction.jobs import Plan, make_plan
 from monai_dgm.reproduction.presets import PRESETS, Preset
-from monai_dgm.reproduction.runner import Outcome
 
 SAMPLE = "the embedded sample (simulated radiographs of 60 patients; no real data), fold {fold} as the test"
 RSNA = "the RSNA challenge, the paper's hold-out, split {fold}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_dgm.reproduction.dataset_info import DatasetInfo
+from monai_dgm.jobs.dataset_info import DatasetInfo
 from monai_dgm.reproduction.paper_values import PAPER_VALUES, may_show_paper, paper_value
 from monai_dgm.reproduction.result_tables import metric_names
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.reproduction.dataset_info import DatasetInfo
-from monai_dgm.reproduction.job_record import SCORES, job_key, read_job_record
-from monai_dgm.reproduction.jobs import Job, Plan, make_plan
+from monai_dgm.jobs.dataset_info import DatasetInfo
+from monai_dgm.jobs.job import Job
+from monai_dgm.jobs.job_record import SCORES, job_key, read_job_record
+from monai_dgm.jobs.runner import LOG_FILE, Runner, all_decomposers, changed_configs
+from monai_dgm.reproduction.jobs import Plan, make_plan
 from monai_dgm.reproduction.presets import PRESETS
-from monai_dgm.reproduction.runner import LOG_FILE, Runner, all_decomposers, changed_configs
 
 DATASET_INFO = DatasetInfo(None, Path("sample"), "made up", "5" * 64, (0, 1))
 
@@ -70,12 +71,12 @@ def diary(runner: Runner) -> list[str]:
 
 def test_everything_runs_once_in_order(runner: Runner, plan: Plan) -> None:
     names = [job.name for job in plan.jobs]
-    assert list(runner.run(plan).finished) == diary(runner) == names
-    assert list(runner.run(plan).finished) == diary(runner) == names  # and nothing again
+    assert list(runner.run(plan.jobs).finished) == diary(runner) == names
+    assert list(runner.run(plan.jobs).finished) == diary(runner) == names  # and nothing again
 
 
 def test_a_finished_job_says_what_it_was(runner: Runner, plan: Plan) -> None:
-    outcome = runner.run(plan)
+    outcome = runner.run(plan.jobs)
     for job in plan.jobs:
         record = outcome.finished[job.name]
         assert (runner.root / record.weights).is_file() and len(record.sha256) == 64
@@ -87,32 +88,32 @@ def test_a_finished_job_says_what_it_was(runner: Runner, plan: Plan) -> None:
 
 def test_a_failure_stops_what_needs_it_and_is_tried_again(runner: Runner, plan: Plan) -> None:
     broken(runner, "fold0-decomposer")
-    outcome = runner.run(plan)
+    outcome = runner.run(plan.jobs)
     needing = {job.name for job in plan.jobs if job.needs == "fold0-decomposer"}
     assert set(outcome.failed) == {"fold0-decomposer", *needing}
     assert outcome.failed["fold0-decomposer"].startswith("nothing to train on (see jobs/fold0-decomposer-")
     assert set(outcome.finished) == {job.name for job in plan.jobs} - set(outcome.failed)
     broken(runner, "")
-    assert not runner.run(plan).failed and len(diary(runner)) == len(plan.jobs)
+    assert not runner.run(plan.jobs).failed and len(diary(runner)) == len(plan.jobs)
 
 
 def test_missing_scores_are_a_failure(runner: Runner, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "arguments", lambda job, needed: ["-c", "pass"])
-    outcome = runner.run(plan)
+    outcome = runner.run(plan.jobs)
     assert "expected this file" in outcome.failed["fold0-decomposer"] and not outcome.finished
 
 
 def test_weights_that_changed_are_made_anew_and_so_is_what_saw_their_residues(runner: Runner, plan: Plan) -> None:
-    record = runner.run(plan).finished["fold0-decomposer"]
+    record = runner.run(plan.jobs).finished["fold0-decomposer"]
     (runner.root / record.weights).write_text("others")
     once = len(diary(runner))
-    assert not runner.run(plan).failed
+    assert not runner.run(plan.jobs).failed
     assert diary(runner)[once:] == ["fold0-decomposer"]  # which came out the same again
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"scores": 3}'])
 def test_a_record_that_cannot_be_read_is_none(runner: Runner, plan: Plan, content: str | None) -> None:
-    record = runner.run(plan).finished["fold0-decomposer"]
+    record = runner.run(plan.jobs).finished["fold0-decomposer"]
     folder = (runner.root / record.weights).parents[1]
     path = folder / "done.json"
     path.unlink() if content is None else path.write_text(content)
@@ -120,7 +121,7 @@ def test_a_record_that_cannot_be_read_is_none(runner: Runner, plan: Plan, conten
 
 
 def test_a_record_of_another_key_or_without_its_weights_is_none(runner: Runner, plan: Plan) -> None:
-    record = runner.run(plan).finished["fold0-decomposer"]
+    record = runner.run(plan.jobs).finished["fold0-decomposer"]
     folder = (runner.root / record.weights).parents[1]
     assert read_job_record(folder, record.key, runner.root) == record
     assert read_job_record(folder, "another", runner.root) is None
@@ -129,7 +130,7 @@ def test_a_record_of_another_key_or_without_its_weights_is_none(runner: Runner, 
 
 
 def test_looking_at_it_trains_nothing(runner: Runner, plan: Plan) -> None:
-    outcome = runner.run(plan, train=False)
+    outcome = runner.run(plan.jobs, train=False)
     assert len(outcome.waiting) == len(plan.jobs) and not diary(runner)
 
 
@@ -163,10 +164,10 @@ def test_other_decomposers_can_be_taken(runner: Runner, plan: Plan) -> None:
         (folder / "model.pt").write_text("weights")
         (folder / "model.json").write_text(json.dumps({"fold": fold, "trained_on": "made up"}))
     runner.decomposers = str(runner.root / "given{fold}" / "model.pt")
-    outcome = runner.run(plan)
+    outcome = runner.run(plan.jobs)
     assert not outcome.failed and not [name for name in diary(runner) if "decomposer" in name]
     (runner.root / "given1" / "model.json").write_text(json.dumps({"fold": 0}))
-    assert "expected a decomposer trained without fold 1" in runner.run(plan).failed["fold1-decomposer"]
+    assert "expected a decomposer trained without fold 1" in runner.run(plan.jobs).failed["fold1-decomposer"]
 
 
 def test_cross_fitting_names_the_decomposers_of_all_folds(tmp_path: Path, repository: Path) -> None:
@@ -188,9 +189,9 @@ def test_cross_fitting_names_the_decomposers_of_all_folds(tmp_path: Path, reposi
 
 
 def test_changed_configurations_are_noticed(runner: Runner, plan: Plan, tmp_path: Path, repository: Path) -> None:
-    outcome = runner.run(plan)
-    assert changed_configs(outcome, plan, repository / "bundles") == []
-    assert changed_configs(outcome, plan, tmp_path) == [job.name for job in plan.jobs]
+    outcome = runner.run(plan.jobs)
+    assert changed_configs(outcome, plan.jobs, repository / "bundles") == []
+    assert changed_configs(outcome, plan.jobs, tmp_path) == [job.name for job in plan.jobs]
 
 
 def test_bundles_have_to_be_there(tmp_path: Path) -> None:
@@ -204,13 +205,13 @@ def started(tmp_path: Path, repository: Path) -> Callable[[], subprocess.Popen[s
     script = (
         "import sys; from pathlib import Path\n"
         "from monai_dgm.reproduction.jobs import make_plan\n"
-        "from monai_dgm.reproduction.dataset_info import DatasetInfo\n"
+        "from monai_dgm.jobs.dataset_info import DatasetInfo\n"
         "from monai_dgm.reproduction.presets import PRESETS\n"
-        "from monai_dgm.reproduction.runner import Runner\n"
+        "from monai_dgm.jobs.runner import Runner\n"
         f"runner = Runner(Path({str(tmp_path)!r}), DatasetInfo(None, Path('s'), 'n', '0', (0,)), Path('bundles'))\n"
         "sleep = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
         "runner.arguments = lambda job, needed: ['-c', sleep]\n"
-        "runner.run(make_plan(PRESETS['toy'], (0,), (7,)))\n"
+        "runner.run(make_plan(PRESETS['toy'], (0,), (7,)).jobs)\n"
     )
     return lambda: subprocess.Popen([sys.executable, "-c", script], cwd=repository, text=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.reproduction.jobs import Job
+from monai_dgm.jobs.job import Job
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["RECORD_FILE", "SCORES", "JobRecord", "job_key", "read_job_record", "write_job_record"]

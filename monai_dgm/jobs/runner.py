@@ -22,9 +22,9 @@ from typing import Any
 from monai_dgm import __version__
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.errors import InputError
-from monai_dgm.reproduction.dataset_info import DatasetInfo
-from monai_dgm.reproduction.job_record import SCORES, JobRecord, job_key, read_job_record, write_job_record
-from monai_dgm.reproduction.jobs import Job, Plan
+from monai_dgm.jobs.dataset_info import DatasetInfo
+from monai_dgm.jobs.job import Job
+from monai_dgm.jobs.job_record import SCORES, JobRecord, job_key, read_job_record, write_job_record
 
 __all__ = ["LOG_FILE", "Outcome", "Runner", "all_decomposers", "changed_configs", "given_decomposer"]
 
@@ -70,16 +70,16 @@ class Runner:
         if not (self.bundles / "dgm" / "configs").is_dir():
             raise InputError(f"{bundles_dir}: expected the folder of the bundles (dgm, ...), give --bundles_dir")
 
-    def run(self, plan: Plan, train: bool = True) -> Outcome:
+    def run(self, jobs: Sequence[Job], train: bool = True) -> Outcome:
         """Run the missing jobs. A failed job stops only the jobs that need it.
 
         Args:
-            plan: jobs in order.
+            jobs: each after the one that it needs.
             train: False only reads the records of finished jobs.
         """
         outcome = Outcome()
         with self._alone(train) as lock:
-            for number, job in enumerate(plan.jobs, 1):
+            for number, job in enumerate(jobs, 1):
                 needed = outcome.finished.get(job.needs) if job.needs else None
                 if job.needs and needed is None:
                     if job.needs in outcome.failed:
@@ -87,7 +87,7 @@ class Runner:
                     else:
                         outcome.waiting.append(job.name)
                     continue
-                self._run_one(job, needed, outcome, f"[{number}/{len(plan.jobs)}]", lock if train else None)
+                self._run_one(job, needed, outcome, f"[{number}/{len(jobs)}]", lock if train else None)
         return outcome
 
     def _run_one(self, job: Job, needed: JobRecord | None, outcome: Outcome, progress: str, lock: int | None) -> None:
@@ -278,10 +278,10 @@ def _last_line(log: Path) -> str:
     return (errors or lines or ["it ended without output"])[-1].removeprefix("error: ")[:300]
 
 
-def changed_configs(outcome: Outcome, plan: Plan, bundles_dir: Path) -> list[str]:
+def changed_configs(outcome: Outcome, jobs: Sequence[Job], bundles_dir: Path) -> list[str]:
     """Names of finished jobs whose configuration files have changed since."""
     found = []
-    for job in plan.jobs:
+    for job in jobs:
         record = outcome.finished.get(job.name)
         files = {name: bundles_dir / job.bundle / "configs" / name for name in (record.configs if record else {})}
         if record and any(not f.is_file() or hash_file(f) != record.configs[name] for name, f in files.items()):

@@ -1,12 +1,13 @@
-"""The data of a reproduction: folder, folds, and a fingerprint that every result names."""
+"""The data of a run: folder, folds, and a fingerprint that every result names."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.data.manifest import load_manifest
@@ -14,7 +15,6 @@ from monai_dgm.data.rsna import CLASSES, LABELS
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.data.splits import NUM_RSNA_SPLITS
 from monai_dgm.errors import InputError
-from monai_dgm.reproduction.presets import Preset
 
 __all__ = ["RSNA_DESCRIPTION", "DatasetInfo", "choose_folds", "find_dataset_info"]
 
@@ -43,19 +43,21 @@ class DatasetInfo:
     is_rsna: bool = False
 
 
-def find_dataset_info(dataset_dir: str | os.PathLike[str] | None, sample_dir: Path, preset: Preset) -> DatasetInfo:
+def find_dataset_info(
+    dataset_dir: str | os.PathLike[str] | None, sample_dir: Path, settings: Mapping[str, Any]
+) -> DatasetInfo:
     """Describe the data; the embedded sample is written where it does not exist yet.
 
     Args:
         dataset_dir: as in :func:`monai_dgm.data.sources.load_splits`.
         sample_dir: of the embedded sample.
-        preset: its ``data`` has the size of the sample.
+        settings: ``sample_patients`` and ``sample_size`` of the sample, where they are not the usual ones.
 
     Raises:
         InputError: a folder with neither a manifest nor the challenge, or a manifest that cannot be used.
     """
     if dataset_dir is None:
-        patients, size = preset.data.get("sample_patients", 1500), preset.data.get("sample_size", 128)
+        patients, size = settings.get("sample_patients", 1500), settings.get("sample_size", 128)
         folder = write_sample(sample_dir, num_patients=patients, size=size, seed=0)
         name = f"the embedded sample: simulated radiographs of {patients} patients, no real data"
         return DatasetInfo(None, sample_dir, name, hash_file(folder / "manifest.csv"), _manifest_folds(folder))
@@ -70,13 +72,15 @@ def find_dataset_info(dataset_dir: str | os.PathLike[str] | None, sample_dir: Pa
     return DatasetInfo(folder, sample_dir, name, sha256, _manifest_folds(folder))
 
 
-def choose_folds(dataset_info: DatasetInfo, asked: Sequence[int] | None, preset: Preset) -> tuple[int, ...]:
-    """The requested folds, else those of the preset, else all.
+def choose_folds(
+    dataset_info: DatasetInfo, asked: Sequence[int] | None, proposed: Sequence[int] | None
+) -> tuple[int, ...]:
+    """The requested folds, else those that a preset proposes, else all.
 
     Raises:
         InputError: a requested fold that the data do not have.
     """
-    wanted = asked or preset.folds or dataset_info.folds
+    wanted = asked or proposed or dataset_info.folds
     missing = sorted(set(wanted) - set(dataset_info.folds))
     if missing and asked is None:  # the preset's are a proposal
         return dataset_info.folds[: len(wanted)]
