@@ -22,6 +22,7 @@ __all__ = [
     "MAPS",
     "DecomposeOptions",
     "DetectOptions",
+    "PanelBool",
     "PanelFloat",
     "PanelInt",
     "anonymous_reader",
@@ -50,10 +51,16 @@ def _as_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _as_bool(value: Any) -> Any:
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 PanelInt = Annotated[Whole, BeforeValidator(_as_number)]
 """A whole number in a request, also as text, since the table of options in 3D Slicer's panel holds only text."""
 PanelFloat = Annotated[Number, BeforeValidator(_as_number)]
 """As :data:`PanelInt`, but any finite number."""
+PanelBool = Annotated[bool, BeforeValidator(_as_bool), Field(strict=True)]
+"""A truth value in a request, also as text: "true" or "false" in any case."""
 
 
 def _checked_threshold(value: Any) -> Any:

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.labelling.labels.json_input import checked
-from monai_dgm.labelling.server.request_options import PanelFloat, PanelInt
+from monai_dgm.labelling.server.request_options import PanelBool, PanelFloat, PanelInt
 from monai_dgm.labelling.training.training_data import CORRECTED
+from monai_dgm.networks.detector import OpacityDetector, build_detector
 
-__all__ = ["FineTuneOptions", "batch_mixture", "fine_tune"]
+__all__ = ["FineTuneOptions", "batch_mixture", "detector_like", "fine_tune"]
 
 _IGNORED = ("client_id", "reader", "model", "name")  # what clients send with every request
 
@@ -30,6 +31,8 @@ class FineTuneOptions(BaseModel):
         batch_size: number of images in a batch.
         learning_rate: the highest one; by default a fifth of that of a training from the start.
         correction_share: share of corrections in a batch, where original data are trained on as well.
+        promote_on_few: let fewer validation images decide than are needed; see
+            :mod:`monai_dgm.labelling.training.promotion`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +42,7 @@ class FineTuneOptions(BaseModel):
     batch_size: PanelInt = Field(8, ge=2, le=64)
     learning_rate: PanelFloat = Field(2e-4, ge=1e-6, le=1e-2)
     correction_share: PanelFloat = Field(0.5, ge=0.1, le=0.9)
+    promote_on_few: PanelBool = False
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> FineTuneOptions:
@@ -75,6 +79,15 @@ def batch_mixture(items: Sequence[Mapping[str, Any]], share: float, batch_size: 
     return classes, first / batch_size
 
 
+def detector_like(weights: str | os.PathLike[str]) -> OpacityDetector:
+    """A detector of the network that a file of weights is of, with random weights.
+
+    Raises:
+        InputError: no settings beside the weights.
+    """
+    return build_detector(read_model_settings(weights))
+
+
 def overrides(
     weights: str | os.PathLike[str], options: FineTuneOptions, splits: str | os.PathLike[str]
 ) -> dict[str, Any]:
@@ -91,6 +104,8 @@ def overrides(
         "splits": f"$training_data.read_splits({str(splits)!r})",
         "dataset_dir": str(Path(splits).parent),  # settings are those for real data, not for the embedded sample
         "initial_weights": str(weights),
+        # the network is the one that the weights are of, whatever the configuration of the bundle would build
+        "network_def": f"$fine_tuning.detector_like({str(weights)!r})",
         "channels": settings.get("channels", ["image", "residue"]),
         "backbone": settings.get("backbone", "resnet50"),
         "width": settings.get("width", 1.0),

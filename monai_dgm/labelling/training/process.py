@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from ignite.engine import Engine
 
 from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.opacity_boxes import num_boxes
 from monai_dgm.engines.weights import load_weights, read_model_settings
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.labels.label_store import LabelStore
@@ -122,8 +123,17 @@ def _store(
     after = detect_in(splits.validation, trained, *means)
     before = detect_in(splits.validation, current.weights, *means)
     metrics = {"before": metrics_of(before), "after": metrics_of(after)}
-    decision = decide(metrics["before"], metrics["after"])
-    validation = {"images": len(after), "truth": truth_digest(splits.validation), **metrics, **compare(after, before)}
+    with_boxes = sum(num_boxes(item) > 0 for item in splits.validation)
+    decision = decide(
+        metrics["before"], metrics["after"], len(after), with_boxes, few_are_enough=job.options.promote_on_few
+    )
+    validation = {
+        "images": len(after),
+        "with_boxes": with_boxes,
+        "truth": truth_digest(splits.validation),
+        **metrics,
+        **compare(after, before),
+    }
     threshold = score_for_rate(match_detections(after), FALSE_POSITIVE_RATE, LOCALISED)
     settings = {**read_model_settings(trained), "trained_on": splits.description}
     settings["score_threshold"] = threshold if threshold < float("inf") else None

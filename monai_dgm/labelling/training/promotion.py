@@ -1,7 +1,9 @@
 """Promotion: decide whether a newly trained detector replaces the one that is served, on fixed validation images.
 
 The metric is the paper's AP, the mean of the average precisions at IoU 0.40:0.05:0.75. The higher AP wins. If both are
-equal, AP at IoU 0.40 decides; if that is equal too, the new detector is promoted. There is no tolerance. The confidence
+equal, AP at IoU 0.40 decides; if that is equal too, the new detector is promoted. There is no tolerance. With fewer
+validation images than :data:`monai_dgm.labelling.training.validation_set.MIN_IMAGES`, or fewer with boxes than
+``MIN_IMAGES_WITH_BOXES``, nothing is promoted unless the user asked for that. The confidence
 interval of the difference (paired bootstrap over patients) is stored, but does not decide: with few images it would
 always contain 0.
 """
@@ -26,6 +28,7 @@ from monai_dgm.engines.residues.frozen_decomposer import (
     needs_decomposer,
 )
 from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.labelling.training.validation_set import MIN_IMAGES, MIN_IMAGES_WITH_BOXES
 from monai_dgm.metrics.comparison import paired_differences
 from monai_dgm.metrics.detection import (
     IOU_THRESHOLDS,
@@ -52,12 +55,15 @@ class Decision:
     reason: str
 
 
-def decide(before: Metrics, after: Metrics) -> Decision:
+def decide(before: Metrics, after: Metrics, images: int, with_boxes: int, few_are_enough: bool = False) -> Decision:
     """Decide by the rule of this module.
 
     Args:
         before: "ap" and "ap40" of the model that is served, None where undefined.
         after: the same of the new model.
+        images: number of validation images.
+        with_boxes: number of those that have boxes.
+        few_are_enough: decide with fewer images than the minimum.
     """
     values = [before.get("ap"), after.get("ap"), before.get("ap40"), after.get("ap40")]
     if any(value is None or not math.isfinite(value) for value in values):
@@ -66,8 +72,18 @@ def decide(before: Metrics, after: Metrics) -> Decision:
         old, new = float(before[name] or 0.0), float(after[name] or 0.0)
         if abs(new - old) > EQUAL:
             wins = new > old
-            return Decision(wins, f"{words} {new:.4f} {'beats' if wins else 'is below'} {old:.4f} of the current model")
-    return Decision(True, f"AP {float(after['ap'] or 0.0):.4f}, equal to that of the current model")
+            reason = f"{words} {new:.4f} {'beats' if wins else 'is below'} {old:.4f} of the current model"
+            break
+    else:
+        wins, reason = True, f"AP {float(after['ap'] or 0.0):.4f}, equal to that of the current model"
+    if wins and not few_are_enough and (images < MIN_IMAGES or with_boxes < MIN_IMAGES_WITH_BOXES):
+        return Decision(
+            False,
+            f"{reason}, but on {images} validation images, {with_boxes} with boxes; expected at least {MIN_IMAGES} and "
+            f"{MIN_IMAGES_WITH_BOXES}: label more, give original data (setting replay), or train with the option "
+            "promote_on_few",
+        )
+    return Decision(wins, f"{reason}, on {images} validation images, {with_boxes} with boxes")
 
 
 def detector_of(weights: str | os.PathLike[str]) -> OpacityDetector:

@@ -14,15 +14,24 @@ BOX, NONE = np.ones((1, 4)), np.zeros((0, 4))
 
 def test_defaults_are_those_that_clients_are_shown() -> None:
     shown = FineTuneOptions().model_dump()
-    assert list(shown) == ["max_epochs", "epoch_length", "batch_size", "learning_rate", "correction_share"]
+    assert list(shown) == [
+        "max_epochs",
+        "epoch_length",
+        "batch_size",
+        "learning_rate",
+        "correction_share",
+        "promote_on_few",
+    ]
     assert FineTuneOptions.of({}) == FineTuneOptions() == FineTuneOptions.of(shown)
     assert FineTuneOptions.of({name: str(value) for name, value in shown.items()}) == FineTuneOptions()
     assert FineTuneOptions.of({"client_id": "x", "max_epochs": 3}).max_epochs == 3
+    assert FineTuneOptions.of({"promote_on_few": "True"}).promote_on_few
 
 
 WRONG: list[dict[str, Any]] = [
     {"max_epochs": 0}, {"max_epochs": 1e9}, {"max_epochs": 2.5}, {"max_epochs": "x"}, {"max_epochs": [1]},
     {"learning_rate": 1.0}, {"learning_rate": float("nan")}, {"correction_share": 0}, {"batch_size": True},
+    {"promote_on_few": 1}, {"promote_on_few": "yes"},
     {"dataset_dir": "/etc"}, {"replay": "/etc"}, {"output_dir": "x"}, {"device": "cuda"},
 ]  # fmt: skip
 

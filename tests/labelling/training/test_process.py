@@ -15,10 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.engines.weights import save_weights
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.labelling.training.job import JobFolder
 from monai_dgm.labelling.training.model_versions import ModelVersions
 from monai_dgm.labelling.training.process import main
+from monai_dgm.networks.detector import build_detector
 from tests.labelling.trainable import readable, write_job
 
 
@@ -47,7 +49,10 @@ def test_a_training_becomes_a_version_beside_the_one_it_came_from(
     assert given.info["status"] == "given" and given.info["sha256"] == hash_file(tmp_path / "given" / "model.pt")
     info = trained.info
     assert info["parent"] == info["compared_with"] == 1 and info["status"] in ("promoted", "kept_aside")
-    assert (info["status"] == "promoted") == result["promoted"]
+    assert (info["status"] == "promoted") == result["promoted"] and not result["promoted"]
+    assert (
+        f"on {info['validation']['images']} validation images" in info["reason"] or "no opacity box" in info["reason"]
+    )
     counts, validation = info["corrections"], info["validation"]
     assert counts["labels"] == len(items) and counts["trained"] + counts["validation"] == len(items)
     assert {"ap", "ap40"} <= validation["before"].keys() & validation["after"].keys()
@@ -60,6 +65,23 @@ def test_a_training_becomes_a_version_beside_the_one_it_came_from(
     assert not folder.output.exists() and not folder.cache.exists() and not folder.splits.exists()
     current = ModelVersions(tmp_path / "models").current()
     assert (current is not None and current.number == 2) == result["promoted"]
+
+
+def test_the_network_is_that_of_the_weights(tmp_path: Path, sample_dir: Path, repository: Path) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "efficientnet" / "model.safetensors"
+    weights.parent.mkdir()
+    settings = {"image_size": 32, "backbone": "efficientnet_lite2", "fpn_channels": 32, "channels": ["image"]}
+    save_weights(build_detector(settings).state_dict(), weights)
+    weights.with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+    options = FineTuneOptions(max_epochs=1, epoch_length=2, batch_size=4)
+    folder = write_job(tmp_path, readable(sample_dir), repository, weights=str(weights), options=options)
+    assert main([str(folder.folder)]) == 0, folder.result()
+    trained = ModelVersions(tmp_path / "models").get(2).weights
+    before, after = load_file(weights), load_file(trained)
+    assert before.keys() == after.keys() and any(not torch.equal(before[name], after[name]) for name in before)
+    stored = json.loads(trained.with_suffix(".json").read_text())
+    assert {name: stored[name] for name in settings} == settings
 
 
 def test_what_cannot_be_trained_on_ends_with_a_line(tmp_path: Path, sample_dir: Path, repository: Path) -> None:

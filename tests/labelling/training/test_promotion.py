@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from monai_dgm.labelling.training.promotion import compare, decide, detect_in, metrics_of
+from monai_dgm.labelling.training.validation_set import MIN_IMAGES, MIN_IMAGES_WITH_BOXES
 from monai_dgm.metrics.detection import DetectionResult
 from tests.labelling.trainable import readable, write_detector
+
+ENOUGH = (MIN_IMAGES, MIN_IMAGES_WITH_BOXES)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +30,20 @@ def test_the_new_model_must_not_lose(
     before: tuple[float | None, float | None], after: tuple[float | None, float | None], promoted: bool
 ) -> None:
     names = ("ap", "ap40")
-    decision = decide(dict(zip(names, before, strict=True)), dict(zip(names, after, strict=True)))
+    decision = decide(dict(zip(names, before, strict=True)), dict(zip(names, after, strict=True)), *ENOUGH)
     assert decision.promoted is promoted and decision.reason
+
+
+@pytest.mark.parametrize(("images", "with_boxes"), [(8, 8), (MIN_IMAGES - 1, 40), (400, MIN_IMAGES_WITH_BOXES - 1)])
+def test_few_images_decide_only_where_the_user_insists(images: int, with_boxes: int) -> None:
+    worse: dict[str, float | None] = {"ap": 0.30, "ap40": 0.5}
+    better: dict[str, float | None] = {"ap": 0.31, "ap40": 0.5}
+    refused = decide(worse, better, images, with_boxes)
+    assert not refused.promoted and f"on {images} validation images, {with_boxes} with boxes" in refused.reason
+    assert "promote_on_few" in refused.reason and str(MIN_IMAGES) in refused.reason
+    assert decide(worse, better, images, with_boxes, few_are_enough=True).promoted
+    assert not decide(better, worse, images, with_boxes, few_are_enough=True).promoted  # a loss stays one
+    assert decide(worse, better, *ENOUGH).promoted
 
 
 def records(shift: float) -> list[DetectionResult]:
@@ -41,7 +56,7 @@ def test_figures_and_their_difference_agree() -> None:
     exact, moved = records(0), records(3)
     assert metrics_of(exact)["ap"] == 1
     ap = metrics_of(moved)["ap"]
-    assert ap is not None and 0 < ap < 1 and decide(metrics_of(moved), metrics_of(exact)).promoted
+    assert ap is not None and 0 < ap < 1 and decide(metrics_of(moved), metrics_of(exact), *ENOUGH).promoted
     difference = compare(exact, moved, 50)
     assert difference["difference"] == pytest.approx(1 - ap, abs=1e-6)
     assert difference["low"] is not None and difference["high"] is not None
@@ -51,7 +66,7 @@ def test_figures_and_their_difference_agree() -> None:
 def test_without_boxes_there_is_nothing_to_decide_by() -> None:
     empty = np.zeros((0, 4), np.float32)
     bare = [DetectionResult("a", "a", empty, np.zeros(0), empty)]
-    assert metrics_of(bare)["ap"] is None and not decide(metrics_of(bare), metrics_of(bare)).promoted
+    assert metrics_of(bare)["ap"] is None and not decide(metrics_of(bare), metrics_of(bare), *ENOUGH).promoted
 
 
 def test_detections_come_in_the_order_of_the_images(tmp_path: Path, sample_dir: Path) -> None:

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.training.validation_set import MAX_IMAGES, draw_from_labels, fixed_images, truth_digest
+from monai_dgm.labelling.training.validation_set import (
+    MAX_IMAGES,
+    draw_from_labels,
+    enough_to_decide,
+    fixed_images,
+    truth_digest,
+)
 
 BOX = np.array([[1, 2, 3, 4]], dtype=np.float32)
 NONE = np.zeros((0, 4), dtype=np.float32)
@@ -52,9 +58,37 @@ def test_too_few_labels_are_refused(count: int, with_boxes: int) -> None:
 
 def test_the_choice_is_made_once(tmp_path: Path) -> None:
     path = tmp_path / "validation.json"
+    first = fixed_images(path, items_of(300, 150), [], "")
+    assert first.source == "labels" and enough_to_decide(
+        [i for i in items_of(300, 150) if i["image_id"] in first.image_ids]
+    )
+    assert fixed_images(path, items_of(900, 400), [], "") == first
+    assert fixed_images(path, items_of(300, 150), items_of(5, 5), "rsna") == first  # original data came later
+
+
+def test_too_few_images_are_added_to_but_never_from_what_was_trained_on(tmp_path: Path) -> None:
+    path, chosen, trained = tmp_path / "validation.json", set[str](), set[str]()
+    for count in range(20, 400, 7):  # patient i has images i, i + 400: labels of known patients come, too
+        items = items_of(count, count // 2) + [
+            {**item, "image_id": f"again {item['image_id']}"} for item in items_of(count // 3, count // 6)
+        ]
+        now = set(fixed_images(path, items, [], "").image_ids)
+        assert chosen <= now and not now & trained
+        patients = {item["patient_id"] for item in items if item["image_id"] in now}
+        chosen = now
+        trained |= {item["image_id"] for item in items if item["patient_id"] not in patients}
+    found = [item for item in items if item["image_id"] in chosen]
+    assert enough_to_decide(found) and 50 <= len(chosen) < 80
+    assert json.loads(path.read_text())["seen"]
+
+
+def test_a_choice_of_an_earlier_version_stays(tmp_path: Path) -> None:
+    path = tmp_path / "validation.json"
     first = fixed_images(path, items_of(20, 10), [], "")
-    assert first.source == "labels" and fixed_images(path, items_of(200, 100), [], "") == first
-    assert fixed_images(path, items_of(20, 10), items_of(5, 5), "rsna") == first  # original data came later
+    values = json.loads(path.read_text())
+    del values["seen"]  # which images were trained on is not known
+    path.write_text(json.dumps(values))
+    assert fixed_images(path, items_of(300, 150), [], "").image_ids == first.image_ids
 
 
 def test_original_data_are_validated_on_where_there_are_any(tmp_path: Path) -> None:

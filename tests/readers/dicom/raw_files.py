@@ -11,6 +11,16 @@ Element = tuple[str, str | int | bytes]
 _LONG = ("OB", "OW", "SQ", "UN", "UT")
 
 
+# what other programs want in a file before they read it
+IDS: dict[int, Element | None] = {
+    0x0020000D: ("UI", "1.2.3"),
+    0x0020000E: ("UI", "1.2.4"),
+    0x00200010: ("SH", "1"),
+    0x00281050: ("DS", "100"),
+    0x00281051: ("DS", "90000"),
+}
+
+
 def phantom(side: int = 48, top: int = 4095) -> np.ndarray:
     """int64 (side, side), 0..top: bright borders and mediastinum, two dark lungs, without any symmetry."""
     y, x = np.mgrid[0:side, 0:side] / (side - 1.0)

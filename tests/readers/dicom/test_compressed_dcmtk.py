@@ -11,16 +11,9 @@ import pytest
 
 from monai_dgm.readers.dicom.read import read_dicom
 
-from .raw_files import Element, phantom, radiograph_bytes
+from .raw_files import IDS, phantom, radiograph_bytes
 
 pytestmark = pytest.mark.slow
-IDS: dict[int, Element | None] = {
-    0x0020000D: ("UI", "1.2.3"),
-    0x0020000E: ("UI", "1.2.4"),
-    0x00200010: ("SH", "1"),
-    0x00281050: ("DS", "100"),
-    0x00281051: ("DS", "90000"),
-}
 CELLS = [(8, 8, 0), (8, 16, 0), (12, 16, 0), (12, 16, 1), (16, 16, 1)]
 
 

@@ -14,6 +14,8 @@ from monai_dgm.errors import InputError
 from monai_dgm.readers.dicom.read import read_dicom
 from tests.dicom_files import DicomWriter
 
+from .raw_files import IDS, phantom, radiograph_bytes
+
 JPEG, JPEG_LOSSLESS, JPEG_LS, J2K = (f"1.2.840.10008.1.2.4.{last}" for last in (50, 70, 80, 90))
 
 
@@ -61,6 +63,42 @@ def test_rle(write_dicom: DicomWriter, ramp: np.ndarray) -> None:
 def test_jpeg_baseline(write_dicom: DicomWriter, smooth: np.ndarray) -> None:
     path = write_dicom(smooth, syntax=JPEG, stream=encode(smooth, "JPEG", quality=95))
     assert np.abs(read_dicom(path).pixels - smooth).max() <= 6
+
+
+def compressed_by_gdcm(path: Path, syntax: str) -> Path:
+    """The same image in another transfer syntax, as GDCM writes it."""
+    gdcm = pytest.importorskip("gdcm", reason="python-gdcm is not installed")
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    target = path.with_name(f"{syntax}.dcm")
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(target))
+    assert writer.Write()
+    return target
+
+
+@pytest.mark.parametrize("syntax", [JPEG_LOSSLESS, "1.2.840.10008.1.2.4.57"])
+@pytest.mark.parametrize(("stored", "signed"), [(8, 0), (12, 0), (16, 0), (16, 1)])
+def test_lossless_jpeg(tmp_path: Path, syntax: str, stored: int, signed: int) -> None:
+    pixels = phantom(top=(1 << stored) - 1) - (1 << (stored - 1) if signed else 0)
+    native = tmp_path / "native.dcm"
+    native.write_bytes(radiograph_bytes(pixels, IDS, stored=stored, allocated=8 if stored == 8 else 16, signed=signed))
+    compressed = compressed_by_gdcm(native, syntax)
+    assert compressed.read_bytes() != native.read_bytes()
+    assert np.array_equal(read_dicom(compressed).pixels, read_dicom(native).pixels)
+
+
+def test_jpeg_of_12_bits(tmp_path: Path) -> None:
+    native = tmp_path / "native.dcm"
+    native.write_bytes(radiograph_bytes(phantom(), IDS, stored=12, allocated=16, signed=0))
+    found = read_dicom(compressed_by_gdcm(native, "1.2.840.10008.1.2.4.51")).pixels
+    wanted = read_dicom(native).pixels
+    assert 0 < np.abs(found - wanted).max() < 0.02 * (wanted.max() - wanted.min())  # lossy, and close
 
 
 def test_damaged_stream(write_dicom: DicomWriter, smooth: np.ndarray) -> None:
