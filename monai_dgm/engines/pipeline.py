@@ -22,6 +22,7 @@ from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.radiograph_result import OpacityBoxes, RadiographResult
 from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.decomposed_radiograph import decompose_prediction
+from monai_dgm.engines.residues.uncertainty import measure_uncertainty
 from monai_dgm.errors import InputError, reason_of
 from monai_dgm.transforms.lungs import clean_lung_mask
 from monai_dgm.transforms.preparation import PreparedRadiograph, stack_images
@@ -55,6 +56,8 @@ class RadiographPipeline(nn.Module):
         classifier: its network gives logits (B, 1).
         threshold: of the saliency: "otsu", "li", "quantile" or a fixed |a|.
         device: where the networks run; they are moved there and put into evaluation mode.
+        uncertainty: measure that of each residue, too, see :meth:`with_uncertainty`; no other result changes.
+        members: other residue systems of side S, for the uncertainty.
 
     Attributes:
         model_files: files of the weights by "decomposer", "lungs", "detector" and "classifier", where they are known.
@@ -72,6 +75,8 @@ class RadiographPipeline(nn.Module):
         classifier: ChannelModel | None = None,
         threshold: ThresholdRule | float = "otsu",
         device: torch.device | str = "cpu",
+        uncertainty: bool = False,
+        members: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         if isinstance(threshold, str) and threshold not in get_args(ThresholdRule):
@@ -88,6 +93,8 @@ class RadiographPipeline(nn.Module):
         self.detector = detector
         self.classifier = classifier
         self.threshold: ThresholdRule | float = threshold
+        self.uncertainty = uncertainty
+        self.members = nn.ModuleList(members).to(self.device).eval()
         self.model_files: dict[str, str] = {}
         for network in (model.network for model in (lungs, detector, classifier) if model is not None):
             if isinstance(network, nn.Module):
@@ -98,6 +105,11 @@ class RadiographPipeline(nn.Module):
         if size is None or size < SIDE_MULTIPLE or size % SIDE_MULTIPLE != 0:
             raise InputError(f"size: expected a multiple of {SIDE_MULTIPLE}, got {size}")
         self.decomposer, self.size = decomposer.to(self.device).eval(), size
+
+    @property
+    def passes(self) -> int:
+        """Residues of one radiograph that an uncertainty is computed from."""
+        return 2 + 2 * len(self.members)
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -152,7 +164,25 @@ class RadiographPipeline(nn.Module):
                 continue
             own = None if features is None else features[i]
             complete.append(replace(result, decomposition=decomposition, features=own))
-        return complete
+        return self.with_uncertainty(complete) if self.uncertainty else complete
+
+    def with_uncertainty(self, results: Sequence[RadiographResult | InputError]) -> list[RadiographResult | InputError]:
+        """Results of :meth:`decompose` with the uncertainty of their residues; errors stay where they are.
+
+        The residue system runs on the mirror images, and each of the pipeline's members on images and mirror images.
+
+        Raises:
+            InputError: no residue system, or NaN, infinity or another shape from one of them.
+        """
+        whole = [result for result in results if isinstance(result, RadiographResult)]
+        parts = [result.decomposition for result in whole if result.decomposition is not None]
+        if not parts:
+            return list(results)
+        decomposer, size = self._residue_system()
+        images = stack_images([result.prepared.at(size) for result in whole], self.device)
+        residues, geometries = [part.residue for part in parts], [part.geometry for part in parts]
+        found = iter(measure_uncertainty(images, residues, geometries, decomposer, list(self.members)))
+        return [replace(one, uncertainty=next(found)) if isinstance(one, RadiographResult) else one for one in results]
 
     def find_lungs(self, batch: Sequence[PreparedRadiograph]) -> list[RadiographResult]:
         """Segment the lungs, and check that these are chests. A lung mask that is given is kept."""
@@ -181,16 +211,20 @@ class RadiographPipeline(nn.Module):
         Raises:
             InputError: no residue system, or its output has another shape.
         """
-        if self.decomposer is None or self.size is None:
-            raise InputError("expected a decomposer in the pipeline, got none")
-        images = stack_images([prepared.at(self.size) for prepared in batch], self.device)
-        with torch.inference_mode(), _pooled_features(self.decomposer) as features:
-            prediction = self.decomposer(images)
-        expected = (len(batch), 3, self.size, self.size)
+        decomposer, size = self._residue_system()
+        images = stack_images([prepared.at(size) for prepared in batch], self.device)
+        with torch.inference_mode(), _pooled_features(decomposer) as features:
+            prediction = decomposer(images)
+        expected = (len(batch), 3, size, size)
         if not isinstance(prediction, Tensor) or tuple(prediction.shape) != expected:
             came = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
             raise InputError(f"network: expected the output of a decomposer, a tensor of shape {expected}, got {came}")
         return prediction.float().cpu(), features[-1].cpu().numpy() if features else None
+
+    def _residue_system(self) -> tuple[nn.Module, int]:
+        if self.decomposer is None or self.size is None:
+            raise InputError("expected a decomposer in the pipeline, got none")
+        return self.decomposer, self.size
 
     def detect(self, batch: Sequence[PreparedRadiograph], residues: Sequence[FloatArray | None]) -> list[OpacityBoxes]:
         """Run the detector.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -64,6 +64,8 @@ def load_pipeline(
     networks: Mapping[str, nn.Module] | None = None,
     threshold: ThresholdRule | float = "otsu",
     device: torch.device | str = "cpu",
+    uncertainty: bool = False,
+    member_paths: Sequence[str | os.PathLike[str]] = (),
 ) -> RadiographPipeline:
     """The pipeline of the models whose weights are there.
 
@@ -74,10 +76,11 @@ def load_pipeline(
         decomposer_path: weights of a residue system; None for none.
         lungs_path, detector_path, classifier_path: weights of the other models; None for none.
         networks: those that are loaded already, by "decomposer", "lungs", "detector" and "classifier".
-        threshold, device: as in :class:`monai_dgm.engines.pipeline.RadiographPipeline`.
+        threshold, device, uncertainty: as in :class:`monai_dgm.engines.pipeline.RadiographPipeline`.
+        member_paths: weights of further residue systems of the same side, for the uncertainty.
 
     Raises:
-        InputError: a decomposer that is not there, or weights that cannot be used.
+        InputError: a decomposer or a member that is not there, weights that cannot be used, a member of another side.
     """
     loaded = dict(networks or {})
     files: dict[str, str] = {}
@@ -94,9 +97,25 @@ def load_pipeline(
     for name, (path, load) in loaders.items():
         if path is not None and _is_file(path, name) and _fits(path, name, decomposer_path):
             models[name], files[name] = load(path, device, loaded.get(name)), str(path)
-    pipeline = RadiographPipeline(decomposer, size, lungs, **models, threshold=threshold, device=device)
+    members = _load_members(member_paths, size, device)
+    detector, classifier = models["detector"], models["classifier"]
+    pipeline = RadiographPipeline(
+        decomposer, size, lungs, detector, classifier, threshold, device, uncertainty, members
+    )
     pipeline.model_files = files
     return pipeline
+
+
+def _load_members(
+    paths: Sequence[str | os.PathLike[str]], size: int | None, device: torch.device | str
+) -> list[nn.Module]:
+    members: list[nn.Module] = []
+    for path in paths:
+        members.append(load_decomposer(path, device))
+        found = int(read_model_settings(path)["image_size"])
+        if found != size:
+            raise InputError(f"{path}: expected a decomposer of {size} pixels, as the first one, got {found}")
+    return members
 
 
 def _is_file(path: str | os.PathLike[str], name: str) -> bool:

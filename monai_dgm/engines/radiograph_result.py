@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from monai_dgm.engines.lungs.image_check import ChestCheck
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition
+from monai_dgm.engines.residues.uncertainty import ResidueUncertainty
 from monai_dgm.transforms.preparation import PreparedRadiograph
 
 __all__ = ["OpacityBoxes", "RadiographResult"]
@@ -47,6 +48,7 @@ class RadiographResult:
         features: of the residue encoder, averaged over the image, float32 (D,); None from a system without one.
         opacities: all boxes of the detector; None without one.
         class_probability: of the classifier's label 1, in [0, 1]; None without one.
+        uncertainty: of the residue; None where it was not asked for.
     """
 
     prepared: PreparedRadiograph
@@ -57,6 +59,7 @@ class RadiographResult:
     features: FloatArray | None = None
     opacities: OpacityBoxes | None = None
     class_probability: float | None = None
+    uncertainty: ResidueUncertainty | None = None
 
     @property
     def residue(self) -> FloatArray | None:

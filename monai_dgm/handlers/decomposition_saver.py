@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES, listed_boxes, write_decomposition
+from monai_dgm.engines.decomposition.outputs import (
+    OUTPUT_FILES,
+    UNCERTAINTY_FILES,
+    listed_boxes,
+    write_decomposition,
+)
 from monai_dgm.engines.file_run import FileRun
 from monai_dgm.engines.files import describe_model, writing
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
@@ -37,6 +42,7 @@ DECOMPOSITION_NOTES = {
     "saliency_boxes": "around the salient parts of the residue",
     "opacity_boxes": "of the opacity detector, scores in [0, 1], no probabilities of disease; null: there is none",
     "chest_score": "distance from the training chests in units of the threshold; above 1 it is questioned",
+    "uncertainty": "of the residue: its standard deviation over passes, mean over the radiograph; null: not asked for",
     "residue_burden": "of the lungs, each lung and its thirds; salient: smoothed |a| > burden_threshold",
 }
 DETECTION_NOTES = {
@@ -60,7 +66,7 @@ class DecompositionSaver(ResultSaver):
             that they compare, whatever the threshold of the saliency is.
     """
 
-    output_files = OUTPUT_FILES
+    output_files = (*OUTPUT_FILES, *UNCERTAINTY_FILES)
     done = "decomposed"
 
     def __init__(
@@ -86,7 +92,9 @@ class DecompositionSaver(ResultSaver):
         found = None if result.opacities is None else result.opacities.above(self.score_threshold or 0.0)
         try:
             with writing(folder):
-                scores = write_decomposition(folder, result.decomposition, source, self.panels, found, remarks)
+                spread = None if result.uncertainty is None else result.uncertainty.map
+                parts = (result.decomposition, source, self.panels, found, remarks, spread)
+                scores = write_decomposition(folder, *parts)
         except InputError:  # a full disk stops every further image
             raise
         except Exception as error:  # whatever one image does, the others are still written
@@ -111,6 +119,7 @@ class DecompositionSaver(ResultSaver):
                 "threshold": self.pipeline.threshold,
                 "score_threshold": self.score_threshold,
                 "burden_threshold": self.burden_threshold,
+                "uncertainty_passes": self.pipeline.passes if self.pipeline.uncertainty else None,
             },
             "notes": DECOMPOSITION_NOTES,
         }
@@ -127,6 +136,7 @@ def _auxiliary_results(result: RadiographResult, found: OpacityBoxes | None, bur
         "lung_mask_source": result.lung_mask_source,
         "looks_like_chest": check.looks_like_chest,
         "chest_score": check.chest_score,
+        "uncertainty": None if result.uncertainty is None else round(result.uncertainty.score, 6),
         "residue_burden": residue_burden(decomposition.residue, salient, mask, spacing).as_dict(),
     }
 

@@ -36,6 +36,10 @@ RESIDUE_COLOURS = _colour_table(
     ]
 )
 """Palette (256, 3) of residues; index 128 is a residue of 0."""
+UNCERTAINTY_COLOURS = _colour_table(
+    [(0.00, 8, 9, 12), (0.25, 62, 30, 110), (0.50, 150, 60, 160), (0.75, 226, 120, 170), (1.00, 255, 232, 240)]
+)
+"""Palette (256, 3) of the uncertainty of residues; index 0 is none."""
 HEAT_COLOURS = _colour_table([(0.00, 190, 20, 70), (0.35, 240, 70, 40), (0.70, 255, 170, 30), (1.00, 255, 247, 160)])
 """Palette (256, 3) of saliency heat."""
 

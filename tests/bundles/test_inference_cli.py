@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES
+from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES, UNCERTAINTY_FILES
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.networks.decomposer import Decomposer
 
@@ -44,6 +44,7 @@ def test_one_file(bundle: BundleCommands, trained: Training, folder: Path, tmp_p
     assert result["image_id"] == "a" and 0 <= result["abnormality_probability"] <= 1
     assert {path.name for path in (tmp_path / "a").iterdir()} == set(OUTPUT_FILES)
     assert nibabel.load(tmp_path / "a" / "residue.nii.gz").shape[:2] == Image.open(image).size
+    assert result["uncertainty"] is None and scores(tmp_path)["settings"]["uncertainty_passes"] is None
     assert scores(tmp_path)["model"]["file"] == "model.pt" and scores(tmp_path)["settings"]["size"] == 32
 
 
@@ -55,10 +56,13 @@ def test_preprocessing_of_the_command_line_is_what_runs(
     told = {}
     for fit in ("pad", "stretch"):
         given = {"dataset_dir": image, "ckpt_dir": trained.models, "output_dir": tmp_path / fit}
+        given |= {"uncertainty": True, "member_paths": f"['{trained.models / 'model.pt'}']"}
         finished = bundle.run("run", "inference", **given, **{"preprocessing#fit": fit})
         assert finished.returncode == 0, finished.stderr
         told[fit] = scores(tmp_path / fit)
-        assert told[fit]["settings"]["fit"] == fit
+        assert told[fit]["settings"]["fit"] == fit and told[fit]["settings"]["uncertainty_passes"] == 4
+        assert {path.name for path in (tmp_path / fit / "wide").iterdir()} == {*OUTPUT_FILES, *UNCERTAINTY_FILES}
+        assert told[fit]["images"][0]["uncertainty"] > 0
     ways = [one["images"][0]["abnormality_probability"] for one in told.values()]
     assert ways[0] != ways[1]
 

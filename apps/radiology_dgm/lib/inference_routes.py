@@ -65,7 +65,7 @@ def _response(answer: Answer, output: str) -> Response:
 
 @router.get("/dgm/maps/{name}")
 def get_map(app: App, name: str, image: ImageId, user: AnyUser, threshold: str = "otsu") -> Response:
-    """One map of a decomposition: saliency, heat, lungs, normal, residue (NIfTI) or overlay (PNG)."""
+    """One map of a decomposition: saliency, heat, lungs, normal, residue, uncertainty (NIfTI) or overlay (PNG)."""
     known_name(name, MAPS, "a map")
     answer = decompose(app.analysis, image, {"map": name, "threshold": threshold})
     return file_response(answer.name or "", answer.content)

@@ -24,6 +24,7 @@ STRATEGY_DESCRIPTIONS = {
     "suspicion": "Where the models are most sure of a finding",
     "uncertainty": "Where the models are least sure",
     "disagreement": "Where saliency and detector disagree",
+    "residue_uncertainty": "Where the residue of the radiograph and that of its mirror image differ most",
     "diversity": "What is least like the labelled images",
     "random": "Any unlabelled image",
 }

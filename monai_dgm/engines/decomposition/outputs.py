@@ -7,6 +7,8 @@ residue.nii.gz     residue, float32, units of the [-1, 1] scale; array axis 0 is
 saliency.png       heat over the original's pixels, 8 bits: 0 outside the saliency mask, else 1..255
 overlay.png        heat and opacity boxes over the radiograph, longest side 512 to 1024, with the disclaimer
 panel.png          input | normal | residue | saliency, as in the report
+uncertainty.nii.gz uncertainty of the residue, as residue.nii.gz; where it was asked for
+uncertainty.png    the same over the original's pixels, black at 0, full colour at 0.25
 =================  =====================================================================================================
 """
 
@@ -37,6 +39,8 @@ from monai_dgm.transforms.preparation import RadiographSource
 from monai_dgm.utils.atomic import atomic_write
 
 OUTPUT_FILES = ("normal.png", "residue.png", "residue.nii.gz", "saliency.png", "overlay.png", "panel.png")
+UNCERTAINTY_FILES = ("uncertainty.nii.gz", "uncertainty.png")
+UNCERTAINTY_PNG_SCALE = 0.25  # the most that two passes of a PNG's residue of full colour can differ by, halved
 RESIDUE_PNG_SCALE = 0.5  # fixed, so that the pictures of two radiographs compare
 COMPRESSION = 1  # of the PNG files; higher levels take twice as long and gain little
 RESIDUE_STEP = 2.0**-12  # 1/32 of a grey level in 256; rounding to it halves the file
@@ -49,6 +53,7 @@ def write_decomposition(
     panel: bool = True,
     opacities: OpacityBoxes | None = None,
     remarks: Sequence[str] = (),
+    uncertainty: NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
     """Write ``OUTPUT_FILES`` into ``folder``; earlier ones are replaced only when all new ones are complete.
 
@@ -59,6 +64,7 @@ def write_decomposition(
         panel: write panel.png (a third of a second).
         opacities: of a detector, drawn in the overlay; None draws the boxes of the saliency.
         remarks: reasons why this may be no frontal chest radiograph.
+        uncertainty: of the residue, (S, S) in model coordinates; None writes no ``UNCERTAINTY_FILES``.
 
     Returns:
         What scores.json says of the image: :func:`scores`.
@@ -71,14 +77,18 @@ def write_decomposition(
     made = not target.exists()
     try:
         with ExitStack() as files:  # renames when all are written
-            for name, content in _contents(decomposition, original, source, panel, opacities, remarks).items():
+            contents = _contents(decomposition, original, source, panel, opacities, remarks)
+            if uncertainty is not None:
+                contents |= _uncertainty_contents(decomposition.geometry.map_to_original(uncertainty), source.placement)
+            for name, content in contents.items():
                 files.enter_context(atomic_write(target / name)).write_bytes(content)
     except BaseException:
         if made and target.is_dir() and not any(target.iterdir()):
             target.rmdir()
         raise
-    if not panel:
-        (target / "panel.png").unlink(missing_ok=True)  # of an earlier run: it would show another decomposition
+    # of an earlier run: they would show another decomposition
+    for name in (*(() if panel else ("panel.png",)), *(UNCERTAINTY_FILES if uncertainty is None else ())):
+        (target / name).unlink(missing_ok=True)
     return scores(decomposition, original, source, remarks)
 
 
@@ -107,6 +117,17 @@ def _contents(
     with ThreadPoolExecutor(len(makers)) as threads:  # compression, nearly all of the time, leaves Python free
         made = {name: threads.submit(maker) for name, maker in makers.items()}
         return {name: future.result() for name, future in made.items()}
+
+
+def _uncertainty_contents(plane: NDArray[np.float32], placement: Placement) -> dict[str, bytes]:
+    plane = np.maximum(plane, 0)  # resampling may overshoot
+    levels = np.rint(np.minimum(plane / UNCERTAINTY_PNG_SCALE, 1) * 255).astype(np.uint8)
+    return {
+        "uncertainty.nii.gz": residue_nifti(
+            plane, placement, "Uncertainty of DGM residue. Research, not for diagnosis."
+        ),
+        "uncertainty.png": colours.palette_png(levels, colours.UNCERTAINTY_COLOURS),
+    }
 
 
 def scores(
@@ -183,9 +204,12 @@ def stepped_residue(residue: NDArray[np.float32]) -> NDArray[np.float32]:
     )
 
 
-def residue_nifti(residue: NDArray[np.float32], placement: Placement) -> bytes:
+def residue_nifti(
+    residue: NDArray[np.float32],
+    placement: Placement,
+    description: str = "DGM residue, [-1, 1] scale. Research, not for diagnosis.",
+) -> bytes:
     """A residue (rows, cols) in units of the [-1, 1] scale as residue.nii.gz: float32, array shape (cols, rows)."""
-    description = "DGM residue, [-1, 1] scale. Research, not for diagnosis."
     return plane_nifti(stepped_residue(residue), placement, description, flat=True)
 
 

@@ -38,6 +38,8 @@ class ImageScores:
         suspicion: see :func:`suspicion`; None where not known.
         uncertainty: see :func:`uncertainty`; None where not known.
         disagreement: see :func:`disagreement`; None where not known.
+        residue_uncertainty: of the decomposer's residue,
+            :class:`monai_dgm.engines.residues.uncertainty.ResidueUncertainty`; None where not known.
         features: float32 (D,), E_F features, averaged over the image; None where not known.
         feature_version: version of the encoder; features of different versions are not compared.
     """
@@ -49,6 +51,7 @@ class ImageScores:
     disagreement: float | None = None
     features: NDArray[np.float32] | None = None
     feature_version: str = ""
+    residue_uncertainty: float | None = None
 
 
 def binary_entropy(probability: ArrayLike) -> FloatArray:
@@ -153,11 +156,12 @@ def score_image(
     saliency: tuple[ArrayLike, ArrayLike] | None = None,
     features: NDArray[np.float32] | None = None,
     feature_version: str = "",
+    residue_uncertainty: float | None = None,
 ) -> ImageScores:
     """All scores of one image.
 
     Args:
-        image_id, model_version, features, feature_version: as in :class:`ImageScores`.
+        image_id, model_version, features, feature_version, residue_uncertainty: as in :class:`ImageScores`.
         detector: boxes (M, 4) and their scores (M,).
         abnormality_probability: of the decomposer's head; None where there is none.
         saliency: boxes (N, 4) and their weights (N,) from the saliency map; None if the detector's boxes come from it.
@@ -171,6 +175,7 @@ def score_image(
         None if saliency is None else disagreement(saliency[0], boxes, saliency[1], scores),
         features,
         feature_version,
+        residue_uncertainty,
     )
 
 

@@ -16,7 +16,7 @@ from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, MAX_VERSION, ch
 from monai_dgm.utils.sqlite import SqliteFile
 
 MAX_FEATURES = 8192
-_FORMAT = 2  # increased when the meaning of the scores changes: a file of another format is emptied
+_FORMAT = 3  # increased when the meaning of the scores changes: a file of another format is emptied
 _NAMES = ("image_id", "model_version", *SCORES, "features", "feature_version")
 _COLUMNS, _PLACEHOLDERS = ", ".join(_NAMES), ", ".join("?" * len(_NAMES))
 _TABLES = {

@@ -4,13 +4,15 @@ Equal images are ordered by id, and random orders depend on a seed only, so that
 
 The default, "combined", picks one image after the other; the next is the one with the largest
 
-    c = (w_s R(suspicion) + w_u R(uncertainty) + w_d R(disagreement) + w_v R(distance)) / (w_s + w_u + w_d + w_v),
+    c = (w_s R(suspicion) + w_u R(uncertainty) + w_d R(disagreement) + w_r R(residue uncertainty) + w_v R(distance))
+        / (w_s + w_u + w_d + w_r + w_v),
 
-with w_s = 10 and the others 1 (``WEIGHTS``). A detector learns least from images without boxes, and images that are
-uncertain, disputed or unlike the others often have none. So suspicion has the largest weight, and the other terms
-choose among the most suspicious images. R is the rank among the candidates divided by their number less one, in [0, 1]
-(equal values share the mean rank; 0.5 for an image whose score is not known). The distance is that to the nearest image
-that is labelled or already picked. Ranks need no common unit, and limit the influence of outliers.
+with w_s = 10, w_r = 0 (what it brings was not measured) and the others 1 (``WEIGHTS``). A detector learns least from
+images without boxes, and images that are uncertain, disputed or unlike the others often have none. So suspicion has the
+largest weight, and the other terms choose among the most suspicious images. R is the rank among the candidates divided
+by their number less one, in [0, 1] (equal values share the mean rank; 0.5 for an image whose score is not known). The
+distance is that to the nearest image that is labelled or already picked. Ranks need no common unit, and limit the
+influence of outliers.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from monai_dgm.labelling.active_learning.image_scores import ImageScores
 
 FloatArray = NDArray[np.float64]
 
-SCORES = ("suspicion", "uncertainty", "disagreement")
-WEIGHTS = {"suspicion": 10.0, "uncertainty": 1.0, "disagreement": 1.0, "diversity": 1.0}
+SCORES = ("suspicion", "uncertainty", "disagreement", "residue_uncertainty")
+WEIGHTS = {"suspicion": 10.0, "uncertainty": 1.0, "disagreement": 1.0, "residue_uncertainty": 0.0, "diversity": 1.0}
 STRATEGIES = ("combined", *WEIGHTS, "random")
 
 
@@ -74,7 +76,7 @@ def select_images(
 ) -> list[str]:
     """The ``n`` images to label next, the best first.
 
-    - "suspicion", "uncertainty", "disagreement": by that score.
+    - "suspicion", "uncertainty", "disagreement", "residue_uncertainty": by that score.
     - "diversity": k-center greedy (Sener and Savarese, 2018): repeatedly the image with the largest distance to all
       labelled and picked images; if there are none yet, the image nearest to the mean of the candidates.
     - "combined": see the module's docstring.

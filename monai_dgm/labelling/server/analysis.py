@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from monai_dgm.engines.radiograph_result import RadiographResult
 from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition
+from monai_dgm.engines.residues.uncertainty import ResidueUncertainty
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.http_errors import UnavailableError
 from monai_dgm.labelling.server.models import LabellingModels, Loaded
@@ -72,6 +73,11 @@ class AnalysisResult:
     def probability(self) -> float | None:
         """Abnormality probability; None from a system that gives none."""
         return None if math.isnan(self.decomposition.probability) else self.decomposition.probability
+
+    @property
+    def uncertainty(self) -> ResidueUncertainty | None:
+        """Uncertainty of the residue; None where it was not asked for."""
+        return self.result.uncertainty
 
     @property
     def lung_mask(self) -> NDArray[np.bool_] | None:
@@ -169,8 +175,12 @@ class RadiographAnalysis:
         image = self.studies.find(image_id)
         return self._placements.get((image.image_id, image.stamp), lambda: self.view(image_id).placement)
 
-    def examine(self, image_id: str) -> AnalysisResult:
+    def examine(self, image_id: str, uncertainty: bool = False) -> AnalysisResult:
         """Decompose a radiograph and segment its lungs.
+
+        Args:
+            image_id: of the radiograph.
+            uncertainty: measure the uncertainty of the residue, too: the decomposer runs once more.
 
         Raises:
             UnavailableError: no trained decomposer.
@@ -181,7 +191,10 @@ class RadiographAnalysis:
             versions = (decomposer.version, None if lungs is None else lungs.version)
             image = self.studies.find(image_id)
             key = (image.image_id, image.stamp, *versions)
-            return self._analysis_results.get(key, lambda: self._examine(image_id, versions))
+            found = self._analysis_results.get(key, lambda: self._examine(image_id, versions))
+            if not uncertainty:
+                return found
+            return self._analysis_results.get((*key, "uncertainty"), lambda: self._with_uncertainty(found))
 
     def decomposition(self, image_id: str, threshold: ThresholdRule | float = "otsu") -> Decomposition:
         """A decomposition in model coordinates with the saliency of ``threshold``; errors as :meth:`examine`."""
@@ -234,6 +247,11 @@ class RadiographAnalysis:
         (found,) = self.models.pipeline.detect(*self._channels(image_id, loaded.model))
         threshold = float(loaded.settings.get("score_threshold") or 0.0)
         return Detections(found.boxes, found.scores, "detector", loaded.version, self.placement(image_id), threshold)
+
+    def _with_uncertainty(self, analysis_result: AnalysisResult) -> AnalysisResult:
+        (measured,) = self.models.pipeline.with_uncertainty([analysis_result.result])
+        assert isinstance(measured, RadiographResult)
+        return replace(analysis_result, result=measured)
 
     def _examine(self, image_id: str, versions: tuple[str, str | None]) -> AnalysisResult:
         radiograph, pipeline = self.view(image_id).radiograph, self.models.pipeline

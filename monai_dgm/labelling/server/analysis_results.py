@@ -49,13 +49,17 @@ def decompose(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, 
     """Take a radiograph apart.
 
     Options: see :class:`DecomposeOptions`. The file of a map is PNG for "overlay", else NIfTI with the position of the
-    radiograph: "saliency" and "lungs" are masks, "heat" is 0 to 255, "normal" and "residue" are images.
+    radiograph: "saliency" and "lungs" are masks, "heat" is 0 to 255, "normal", "residue" and "uncertainty" are images.
+    The value "uncertainty" is the number of :class:`monai_dgm.engines.residues.uncertainty.ResidueUncertainty`, null
+    unless the map "uncertainty" is asked for: it takes another pass of the decomposer.
 
     Raises:
         InputError: an option that cannot be used, or as :meth:`RadiographAnalysis.examine`.
     """
     options = options_of(DecomposeOptions, params)
-    chosen, analysis_result = options.map, analysis.examine(image_id)
+    chosen = options.map
+    analysis_result = analysis.examine(image_id, uncertainty=chosen == "uncertainty")
+    uncertainty = analysis_result.uncertainty
     decomposition = analysis.decomposition(image_id, options.saliency_threshold)
     burden = burden_of(analysis_result, decomposition)
     values = {
@@ -65,6 +69,7 @@ def decompose(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, 
         "mean_abs_residue": round(decomposition.mean_abs_residue, 6),
         "saliency_threshold": round(decomposition.saliency.threshold, 6),
         "saliency_area_fraction": round(decomposition.saliency_area_fraction, 6),
+        "uncertainty": None if uncertainty is None else round(uncertainty.score, 6),
         "map": chosen,
         "label_names": {chosen: 1} if chosen in ("saliency", "lungs") else {},
     }
@@ -152,7 +157,7 @@ def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decom
     """(file name, content) of a map.
 
     Raises:
-        InputError: lungs of a radiograph in which none were found.
+        InputError: lungs of a radiograph in which none were found, or an uncertainty that was not measured.
     """
     original, placement = to_original(decomposition), analysis_result.placement
     if name == "overlay":
@@ -164,6 +169,10 @@ def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decom
         plane = saliency_levels(original)
     elif name == "residue":
         plane = stepped_residue(original.residue)
+    elif name == "uncertainty":
+        if analysis_result.uncertainty is None:
+            raise InputError("map: expected an uncertainty, it was not measured")
+        plane = stepped_residue(decomposition.geometry.map_to_original(analysis_result.uncertainty.map))
     elif name == "normal":
         levels = normal_levels(original, decomposition.geometry, analysis_result.source)
         plane = levels.astype(np.int32) if levels.dtype == np.uint16 else levels

@@ -91,7 +91,7 @@ class DecomposeOptions(BaseModel):
         fixed_threshold: used where ``threshold`` is "fixed"; in units of the [-1, 1] scale.
     """
 
-    map: Literal["saliency", "heat", "lungs", "normal", "residue", "overlay"] = "saliency"
+    map: Literal["saliency", "heat", "lungs", "normal", "residue", "uncertainty", "overlay"] = "saliency"
     threshold: Annotated[Any, BeforeValidator(_as_number), AfterValidator(_checked_threshold)] = "otsu"
     fixed_threshold: PanelFloat = Field(0.1, ge=0, le=MAX_THRESHOLD)
 

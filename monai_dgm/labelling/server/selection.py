@@ -47,7 +47,7 @@ class ImageSelection:
         """
         version = self.model_version()
         try:
-            analysis_result = self.analysis.examine(image_id)
+            analysis_result = self.analysis.examine(image_id, uncertainty=True)
             found, salient = self.analysis.detections(image_id), self.analysis.saliency_detections(image_id)
             features, encoder = self.analysis.features(image_id)
         except UnavailableError:
@@ -58,7 +58,9 @@ class ImageSelection:
             return ImageScores(image_id, version)
         detector, saliency = (found.boxes, found.scores), (salient.boxes, salient.scores)
         two_models = saliency if found.source == "detector" else None
-        return score_image(image_id, version, detector, analysis_result.probability, two_models, features, encoder)
+        spread = None if analysis_result.uncertainty is None else analysis_result.uncertainty.score
+        known = (analysis_result.probability, two_models, features, encoder, spread)
+        return score_image(image_id, version, detector, *known)
 
     def update(self, limit: int | None = None) -> int:
         """Score the images that have no scores of these models, at most ``limit``; returns how many.

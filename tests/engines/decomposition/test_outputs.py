@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from monai_dgm.engines.decomposition import outputs
 from monai_dgm.engines.decomposition.outputs import (
     OUTPUT_FILES,
+    UNCERTAINTY_FILES,
     normal_levels,
     residue_nifti,
     scores,
@@ -235,3 +236,22 @@ def test_a_residue_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert image.shape == (20, 30) and image.get_data_dtype() == np.float32
     np.testing.assert_allclose(image.affine @ [1, 0, 0, 1], [-0.3, 0, 0, 1], atol=1e-6)  # x to the patient's left
     np.testing.assert_allclose(image.affine @ [0, 1, 0, 1], [0, -0.2, 0, 1], atol=1e-6)
+
+
+def test_the_uncertainty_lies_over_the_residue(
+    tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition
+) -> None:
+    """Here it is as large as the residue, at the same place; without one its files go."""
+    written = tmp_path / "one"
+    spread = np.abs(decomposition.residue)
+    write_decomposition(written, decomposition, source_for(pixels), panel=False, uncertainty=spread)
+    maps = {name: nibabel.load(written / f"{name}.nii.gz") for name in ("residue", "uncertainty")}
+    np.testing.assert_array_equal(maps["residue"].affine, maps["uncertainty"].affine)
+    np.testing.assert_allclose(maps["uncertainty"].get_fdata(), np.maximum(maps["residue"].get_fdata(), 0), atol=1e-3)
+    assert b"Uncertainty" in maps["uncertainty"].header["descrip"].tobytes()
+    picture = Image.open(written / "uncertainty.png")
+    levels = np.asarray(picture)
+    assert picture.mode == "P" and levels.shape == (ROWS, COLS)
+    assert levels.max() == 255 and peak(levels) == pytest.approx(peak(maps["residue"].get_fdata().T), abs=0.5)
+    write_decomposition(written, decomposition, source_for(pixels), panel=False)
+    assert not [name for name in UNCERTAINTY_FILES if (written / name).exists()]

@@ -21,7 +21,12 @@ from monai_dgm.labelling.active_learning.strategies import (
 def images(number: int = 40, seed: int = 0) -> list[ImageScores]:
     rng = np.random.default_rng(seed)
     return [
-        ImageScores(f"image_{i:02d}", "1", *(float(u) for u in rng.uniform(size=3)), rng.normal(size=8).astype("f4"))
+        ImageScores(
+            f"image_{i:02d}",
+            "1",
+            **{name: float(rng.uniform()) for name in SCORES},
+            features=rng.normal(size=8).astype("f4"),
+        )
         for i in range(number)
     ]
 
@@ -57,7 +62,7 @@ def test_the_order_of_the_candidates_changes_nothing(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - {"random"}))
 def test_ties_go_to_the_smaller_id(strategy: str) -> None:
     feature = np.ones(4, dtype=np.float32)
-    pool = [ImageScores(name, "1", 0.5, 0.5, 0.5, feature) for name in "dbca"]
+    pool = [ImageScores(name, "1", 0.5, 0.5, 0.5, feature, residue_uncertainty=0.5) for name in "dbca"]
     assert select_images(pool, 4, strategy, [ImageScores("z", "1", 0, 0, 0, feature)]) == list("abcd")
 
 

@@ -166,3 +166,14 @@ def test_the_size_of_an_image_does_not_wait_for_a_model(analysis: RadiographAnal
     with analysis._lock, ThreadPoolExecutor(1) as threads:  # as while a model runs
         placement = threads.submit(analysis.placement, "a").result(timeout=20)
     assert (placement.rows, placement.cols) == (90, 120)
+
+
+def test_the_uncertainty_is_measured_where_it_is_asked_for(analysis: RadiographAnalysis, tmp_path: Path) -> None:
+    assert decompose(analysis, "a", {}).params["uncertainty"] is None and analysis.examine("a").uncertainty is None
+    answer = decompose(analysis, "a", {"map": "uncertainty"})
+    measured = analysis.examine("a", uncertainty=True).uncertainty
+    assert measured is not None and measured is analysis.examine("a", uncertainty=True).uncertainty
+    assert answer.params["uncertainty"] == pytest.approx(measured.score, abs=1e-6) and measured.score > 0
+    plane = np.asarray(loaded(tmp_path, answer.content).dataobj)
+    assert plane.shape == (120, 90, 1) and plane.max() == pytest.approx(measured.map.max(), rel=0.2)
+    assert analysis.examine("a").decomposition is analysis.examine("a", uncertainty=True).decomposition

@@ -54,7 +54,10 @@ def test_only_what_is_new_is_scored(
 def test_each_model_runs_once_for_the_scores_of_an_image(
     analysis: RadiographAnalysis, residue_detector: Path, tmp_path: Path
 ) -> None:
-    """Scores need probability, saliency boxes, detector boxes on the residue, and features: one pass of E_F."""
+    """Scores need probability, saliency boxes, detector boxes on the residue, and features: one pass of E_F.
+
+    The uncertainty of the residue needs a pass of the mirror image besides.
+    """
     models = analysis.models
     models.replace("detector", residue_detector)
     calls = {"encoder": 0, "detector": 0}
@@ -71,10 +74,10 @@ def test_each_model_runs_once_for_the_scores_of_an_image(
     detector.model.network.network.feature_extractor.register_forward_hook(count("detector"))
     scores = ImageSelection(analysis, ScoreStore(tmp_path / "scores.sqlite")).score("a")
     assert scores.features is not None and scores.disagreement is not None and scores.uncertainty is not None
-    assert calls == {"encoder": 1, "detector": 1}
+    assert calls == {"encoder": 2, "detector": 1} and scores.residue_uncertainty is not None
     for threshold in ("li", 0.1, "otsu"):
         analysis.decomposition("a", threshold)
-    assert calls == {"encoder": 1, "detector": 1}
+    assert calls == {"encoder": 2, "detector": 1} and scores.residue_uncertainty is not None
 
 
 def test_every_strategy_gives_an_image_that_has_no_label(selection: ImageSelection) -> None:
@@ -105,3 +108,10 @@ def test_without_models_there_is_still_a_choice(folder: Path, tmp_path: Path) ->
     selection = ImageSelection(analysis, ScoreStore(tmp_path / "scores.sqlite"))
     assert all(selection.next_image(name, {"a"}) in ("b", "sub__c") for name in STRATEGIES)
     selection.stop()
+
+
+def test_the_residue_that_depends_most_on_the_side_comes_first(selection: ImageSelection) -> None:
+    selection.update()
+    known = {item.image_id: item.residue_uncertainty or 0.0 for item in selection.scores.all()}
+    assert len(set(known.values())) == 3 and min(known.values()) > 0
+    assert selection.next_image("residue_uncertainty", set()) == max(known, key=lambda name: known[name])
