@@ -47,13 +47,17 @@ class Window:
     score_counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, output: dict[str, Tensor]) -> None:
-        """Take in the output of one training step; images with superimposed opacities have no label of their own."""
+        """Take in the output of one training step; images with superimposed opacities have no label of their own.
+
+        A system without a head gives no ``abnormality_logit``, and a warm-up of the residue branch no ``normal``.
+        """
         label = output["label"]
         real = ~output["superimposed"] if "superimposed" in output else torch.ones_like(label, dtype=torch.bool)
         self.residue.append(output["residue"].abs().mean(dim=(1, 2, 3))[real].cpu())
         self.label.append(label[real].cpu())
-        self.probability.append(torch.sigmoid(output["abnormality_logit"].float()).squeeze(1)[real].cpu())
-        if "normal" not in output:  # a warm-up of the residue branch makes none
+        if "abnormality_logit" in output:
+            self.probability.append(torch.sigmoid(output["abnormality_logit"].float()).squeeze(1)[real].cpu())
+        if "normal" not in output:
             return
         for name in ("normal", "image"):
             small = torch.nn.functional.adaptive_avg_pool2d(output[name].float(), 16).cpu()
@@ -84,7 +88,7 @@ def collapse_metrics(window: Window) -> dict[str, float]:
     for name, value in (("normal", 0), ("abnormal", 1)):
         if (label == value).any():
             metrics[f"residue_{name}"] = float(residue[label == value].mean())
-    if len(label.unique()) == 2:
+    if window.probability and len(label.unique()) == 2:
         metrics["head_auc"] = float(np.asarray(compute_roc_auc(torch.cat(window.probability), label.long())))
     if window.count > 1:
         std = {}

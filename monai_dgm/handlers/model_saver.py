@@ -1,4 +1,4 @@
-"""Writes the weights of the inference network whenever validation finds it better than before."""
+"""Writes the weights of the inference network after a validation: those of the best one, or of the last."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class ModelSaver:
         path: ``.pt`` or ``.safetensors``, replaced as a whole.
         history: gets ``validation/<metric>`` at the iteration of the trainer that it is attached to.
         settings: written beside the weights as JSON, so that inference knows the network's size.
+        keep: "best" keeps the weights of the best validation, "last" those of the last one, as the authors of GANs do
+            whose validation score a network that changes nothing would win.
+
+    Raises:
+        ValueError: another ``keep``.
     """
 
     def __init__(
@@ -41,7 +46,11 @@ class ModelSaver:
         path: str | os.PathLike[str],
         history: TrainingHistory,
         settings: Mapping[str, Any] | None = None,
+        keep: str = "best",
     ) -> None:
+        if keep not in ("best", "last"):
+            raise ValueError(f"keep: expected 'best' or 'last', got {keep!r}")
+        self.keep = keep
         self.settings = dict(settings or {})
         self.network = network
         self.path = Path(path)
@@ -52,12 +61,12 @@ class ModelSaver:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Add the metrics to the history; save where this validation is the best one."""
+        """Add the metrics to the history; save where this validation's weights are to be kept."""
         state: Any = engine.state
         if self.history.trainer is not None:
             metrics = {f"validation/{k}": v for k, v in state.metrics.items() if isinstance(v, float | int)}
             self.history.add(self.history.trainer, metrics)
-        if state.best_metric_epoch == state.epoch:
+        if self.keep == "last" or state.best_metric_epoch == state.epoch:
             network: Any = self.network
             if hasattr(network, "inference_network"):
                 network = network.inference_network()
@@ -68,4 +77,4 @@ class ModelSaver:
             with atomic_write(self.path.with_suffix(".json")) as partial:
                 partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
             save_weights(network.state_dict(), self.path)
-            logger.info("saved %s: best %s so far, %.4f", self.path, state.key_metric_name, state.best_metric)
+            logger.info("saved %s: %s, best so far %.4f", self.path, state.key_metric_name, state.best_metric)

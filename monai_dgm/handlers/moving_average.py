@@ -33,12 +33,18 @@ class MovingAverage(EMAHandler):
         momentum: share of the present weights after the warm-up, in (0, 1).
         warmup_momentum: share at the first iteration.
         warmup_iters: iterations of warm-up.
+        handle_buffers: "copy", or "update" to average buffers as well: those of batch norms belong to the weights.
     """
 
     def __init__(
-        self, model: nn.Module, momentum: float = 0.002, warmup_momentum: float = 0.1, warmup_iters: int = 500
+        self,
+        model: nn.Module,
+        momentum: float = 0.002,
+        warmup_momentum: float = 0.1,
+        warmup_iters: int = 500,
+        handle_buffers: str = "copy",
     ) -> None:
-        super().__init__(model, momentum)
+        super().__init__(model, momentum, handle_buffers=handle_buffers)
         self.warmup_momentum = warmup_momentum
         self.warmup_iters = warmup_iters
 

@@ -1,13 +1,43 @@
-"""Least-squares adversarial losses (paper, eq. 1 and 7) and a gradient penalty."""
+"""Adversarial losses: least squares (paper, eq. 1 and 7) and cross entropy, and a gradient penalty."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["discriminator_adversarial_loss", "generator_adversarial_loss", "r1_penalty"]
+__all__ = [
+    "cross_entropy_loss",
+    "discriminator_adversarial_loss",
+    "generator_adversarial_loss",
+    "least_squares_loss",
+    "r1_penalty",
+]
+
+
+def least_squares_loss(scores: Sequence[Tensor], target: float) -> Tensor:
+    """E[(D - target)^2], summed over the scales of D (Mao et al. 2017, as CycleGAN and MUNIT use it, without the 1/2).
+
+    Args:
+        scores: D's scores for each scale, any shapes.
+        target: 1 for images that count as real, 0 for synthesised ones.
+    """
+    return torch.stack([(scale.float() - target).square().mean() for scale in scores]).sum()
+
+
+def cross_entropy_loss(scores: Sequence[Tensor], target: float) -> Tensor:
+    """Binary cross entropy of sigmoid(D) to a constant, summed over the scales of D (as DRIT uses it).
+
+    Args:
+        scores: logits of D for each scale, any shapes.
+        target: 1 for images that count as real, 0 for synthesised ones; 0.5 where D is to be undecided.
+    """
+    each = [
+        F.binary_cross_entropy_with_logits(scale.float(), torch.full_like(scale, target).float()) for scale in scores
+    ]
+    return torch.stack(each).sum()
 
 
 def generator_adversarial_loss(fake_scores: Sequence[Tensor]) -> Tensor:
@@ -16,7 +46,7 @@ def generator_adversarial_loss(fake_scores: Sequence[Tensor]) -> Tensor:
     Args:
         fake_scores: D(y') for each scale, any shapes.
     """
-    return 0.5 * torch.stack([(scores.float() - 1).square().mean() for scores in fake_scores]).sum()
+    return 0.5 * least_squares_loss(fake_scores, 1.0)
 
 
 def discriminator_adversarial_loss(real_scores: Sequence[Tensor], fake_scores: Sequence[Tensor]) -> Tensor:
@@ -26,9 +56,7 @@ def discriminator_adversarial_loss(real_scores: Sequence[Tensor], fake_scores: S
         real_scores: D(y) of real normal radiographs, for each scale.
         fake_scores: D(y') of synthesised ones, for each scale.
     """
-    fake = torch.stack([scores.float().square().mean() for scores in fake_scores]).sum()
-    real = torch.stack([(scores.float() - 1).square().mean() for scores in real_scores]).sum()
-    return 0.5 * fake + 0.5 * real
+    return 0.5 * least_squares_loss(fake_scores, 0.0) + 0.5 * least_squares_loss(real_scores, 1.0)
 
 
 def r1_penalty(real_scores: Sequence[Tensor], real: Tensor) -> Tensor:

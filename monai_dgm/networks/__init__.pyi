@@ -12,6 +12,7 @@ from .lung_segmentation import build_lung_network as build_lung_network
 from .residue_system import OUTPUT_CHANNELS as OUTPUT_CHANNELS
 from .residue_system import ResidueSystem as ResidueSystem
 from .residue_system import build_residue_system as build_residue_system
+from .residue_system import difference_prediction as difference_prediction
 from .residue_system import join_prediction as join_prediction
 from .residue_system import split_prediction as split_prediction
 
@@ -30,6 +31,7 @@ __all__ = [
     "build_classifier",
     "build_lung_network",
     "build_residue_system",
+    "difference_prediction",
     "join_prediction",
     "split_prediction",
 ]

@@ -8,6 +8,7 @@ The result is the same (up to rounding) for (k + 1)^2 / k^2 / 4 of the arithmeti
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ __all__ = [
     "AdaptiveInstanceNorm",
     "AdaptiveResidualBlock",
     "InstanceNorm",
+    "PaddingMode",
     "PhaseConv2d",
     "ResidualBlock",
     "UpsampleConv2d",
@@ -24,6 +26,8 @@ __all__ = [
     "phase_conv2d",
     "phase_layout",
 ]
+
+PaddingMode = Literal["zeros", "reflect"]
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
@@ -211,13 +215,14 @@ class ResidualBlock(nn.Module):
     Args:
         in_channels, out_channels: where they differ (first block of D_J) the shortcut is a 1 x 1 convolution.
         norm: see :func:`make_norm`; "adaptive" takes scale and shift at each call.
+        padding_mode: of the convolutions, as in ``nn.Conv2d``; CycleGAN, MUNIT and DRIT have "reflect".
     """
 
-    def __init__(self, in_channels: int, out_channels: int, norm: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: str, padding_mode: PaddingMode = "zeros") -> None:
         super().__init__()
         self.adaptive = norm == "adaptive"
-        self.conv_1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.conv_2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv_1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode=padding_mode)
+        self.conv_2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, padding_mode=padding_mode)
         self.norm_1 = AdaptiveInstanceNorm(out_channels) if self.adaptive else make_norm(norm, out_channels)
         self.norm_2 = AdaptiveInstanceNorm(out_channels) if self.adaptive else make_norm(norm, out_channels)
         same = in_channels == out_channels
@@ -230,13 +235,21 @@ class ResidualBlock(nn.Module):
 
 
 class AdaptiveResidualBlock(ResidualBlock):
-    """:class:`ResidualBlock` with AdaIN: (B, I, H, W) and (B, 4, O) parameters -> (B, O, H, W)."""
+    """:class:`ResidualBlock` with AdaIN: (B, I, H, W) and (B, 4, O) parameters -> (B, O, H, W).
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, "adaptive")
+    Args:
+        in_channels, out_channels, padding_mode: as there.
+        added_scale: added to the parameters of scale. With 1 parameters near 0 are neutral; MUNIT itself adds nothing.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, padding_mode: PaddingMode = "zeros", added_scale: float = 1.0
+    ) -> None:
+        super().__init__(in_channels, out_channels, "adaptive", padding_mode)
+        self.added_scale = added_scale
 
     def forward(self, x: Tensor, parameters: Tensor) -> Tensor:  # type: ignore[override]
         """``parameters``: scale and shift of the first norm, scale and shift of the second, each (B, O)."""
         scale_1, shift_1, scale_2, shift_2 = parameters.unbind(1)
-        hidden = F.relu(self.norm_1(self.conv_1(x), 1 + scale_1, shift_1))
-        return self.shortcut(x) + self.norm_2(self.conv_2(hidden), 1 + scale_2, shift_2)
+        hidden = F.relu(self.norm_1(self.conv_1(x), self.added_scale + scale_1, shift_1))
+        return self.shortcut(x) + self.norm_2(self.conv_2(hidden), self.added_scale + scale_2, shift_2)

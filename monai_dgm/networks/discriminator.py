@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from monai_dgm.networks.blocks import InstanceNorm
+from monai_dgm.networks.blocks import InstanceNorm, PaddingMode
 
 __all__ = ["MultiScaleDiscriminator"]
 
@@ -22,30 +22,39 @@ class MultiScaleDiscriminator(nn.Module):
         num_layers: stride-2 convolutions of each (4).
         norm: "none" (MUNIT, the reading chosen for the paper), "instance" (pix2pixHD: on all layers but the first)
             or "spectral" (spectral normalisation of the weights).
+        padding_mode: of the convolutions, as in ``nn.Conv2d``; "reflect" in MUNIT and DRIT.
+        slope: of the leaky ReLUs for negative values (0.2; 0.01 in DRIT).
     """
 
     def __init__(
-        self, in_channels: int = 1, base_width: int = 64, num_scales: int = 3, num_layers: int = 4, norm: str = "none"
+        self,
+        in_channels: int = 1,
+        base_width: int = 64,
+        num_scales: int = 3,
+        num_layers: int = 4,
+        norm: str = "none",
+        padding_mode: PaddingMode = "zeros",
+        slope: float = 0.2,
     ) -> None:
         super().__init__()
         if norm not in ("none", "instance", "spectral"):
             raise ValueError(f"norm: expected 'none', 'instance' or 'spectral', got {norm!r}")
+        self.padding_mode, self.slope = padding_mode, slope
         self.scales = nn.ModuleList(
             self._patch_discriminator(in_channels, base_width, num_layers, norm) for _ in range(num_scales)
         )
 
-    @staticmethod
-    def _patch_discriminator(in_channels: int, base_width: int, num_layers: int, norm: str) -> nn.Sequential:
+    def _patch_discriminator(self, in_channels: int, base_width: int, num_layers: int, norm: str) -> nn.Sequential:
         layers: list[nn.Module] = []
         width_in = in_channels
         for i in range(num_layers):
             width = base_width * 2**i
-            conv = nn.Conv2d(width_in, width, 4, stride=2, padding=1)
+            conv = nn.Conv2d(width_in, width, 4, stride=2, padding=1, padding_mode=self.padding_mode)
             nn.init.normal_(conv.weight, std=0.02)
             layers.append(spectral_norm(conv) if norm == "spectral" else conv)
             if norm == "instance" and i > 0:
                 layers.append(InstanceNorm())
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            layers.append(nn.LeakyReLU(self.slope, inplace=True))
             width_in = width
         last = nn.Conv2d(width_in, 1, 1)
         nn.init.normal_(last.weight, std=0.02)

@@ -188,9 +188,9 @@ def make_residue_encoder(
     return EfficientNetLite(in_channels)
 
 
-def check_image_size(image: Tensor) -> None:
-    """Raise ``ValueError`` unless ``image`` is (B, C, H, W) with H and W multiples of 32."""
+def check_image_size(image: Tensor, multiple: int = 32) -> None:
+    """Raise ``ValueError`` unless ``image`` is (B, C, H, W) with H and W multiples of ``multiple``."""
     if torch.jit.is_tracing() or torch.compiler.is_exporting():  # sizes are symbols then
         return
-    if image.dim() != 4 or image.shape[2] % 32 != 0 or image.shape[3] % 32 != 0:
-        raise ValueError(f"image: expected (B, C, H, W) with H and W multiples of 32, got {tuple(image.shape)}")
+    if image.dim() != 4 or image.shape[2] % multiple != 0 or image.shape[3] % multiple != 0:
+        raise ValueError(f"image: expected (B, C, H, W) with H and W multiples of {multiple}, got {tuple(image.shape)}")

@@ -22,6 +22,7 @@ __all__ = [
     "OUTPUT_CHANNELS",
     "ResidueSystem",
     "build_residue_system",
+    "difference_prediction",
     "join_prediction",
     "split_prediction",
 ]
@@ -122,6 +123,19 @@ def join_prediction(normal: Tensor, residue: Tensor, abnormality_probability: Te
     else:
         probability = abnormality_probability.reshape(-1, 1, 1, 1).expand_as(normal)
     return torch.cat((normal.float(), residue.float(), probability.float()), dim=1)
+
+
+def difference_prediction(image: Tensor, normal: Tensor) -> Tensor:
+    """The output of a system that synthesises a normal image only: its residue is z - y'.
+
+    Args:
+        image: z, (B, 1, S, S) in [-1, 1].
+        normal: y', (B, 1, S, S) in [-1, 1].
+
+    Returns:
+        (B, 3, S, S); z - y' is cut to [-1, 1], and there is no probability.
+    """
+    return join_prediction(normal, (image.float() - normal.float()).clamp(-1, 1))
 
 
 def split_prediction(prediction: Tensor) -> dict[str, Tensor]:

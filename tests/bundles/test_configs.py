@@ -19,7 +19,8 @@ from tests.networks.test_residue_system import Blurring, write
 if TYPE_CHECKING:
     from tests.bundles.conftest import BundleCommands, Training
 
-NAMES = ("train", "evaluate", "inference", "multi_gpu_train", "paper")
+SYSTEMS = ("vagan", "cyclegan", "aeu")
+NAMES = ("train", "evaluate", "inference", "multi_gpu_train", "paper", *SYSTEMS)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_dgm.losses.adversarial import discriminator_adversarial_loss, generator_adversarial_loss, r1_penalty
+from monai_dgm.losses.adversarial import (
+    cross_entropy_loss,
+    discriminator_adversarial_loss,
+    generator_adversarial_loss,
+    least_squares_loss,
+    r1_penalty,
+)
 
 SHAPES = [(2, 1, 14, 14), (2, 1, 7, 7), (2, 1, 3, 3)]
 
@@ -27,6 +33,28 @@ def test_discriminator_loss_is_equation_7_on_each_scale() -> None:
     expected = sum(0.5 * np.mean(f.numpy() ** 2) for f in fake)
     expected += sum(0.5 * np.mean((r.numpy() - 1.0) ** 2) for r in real)
     assert discriminator_adversarial_loss(real, fake).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_least_squares_without_the_half(target: float) -> None:
+    fake = scores()
+    expected = sum(np.mean((d.numpy() - target) ** 2) for d in fake)
+    assert least_squares_loss(fake, target).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.0, 0.5, 1.0])
+def test_cross_entropy_of_the_sigmoid(target: float) -> None:
+    logits = scores()
+    expected = 0.0
+    for scale in logits:
+        p = 1 / (1 + np.exp(-scale.numpy().astype(np.float64)))
+        expected += np.mean(-target * np.log(p) - (1 - target) * np.log(1 - p))
+    assert cross_entropy_loss(logits, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_undecided_discriminator_has_the_least_cross_entropy_to_one_half() -> None:
+    loss = cross_entropy_loss([torch.zeros(4)], 0.5).item()
+    assert loss == pytest.approx(np.log(2)) and loss < cross_entropy_loss([torch.full((4,), 0.3)], 0.5).item()
 
 
 def test_optima() -> None:

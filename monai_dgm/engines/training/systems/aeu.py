@@ -1,0 +1,69 @@
+"""Training step of AE-U: reconstruction of normal radiographs with an uncertainty for each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from monai_dgm.engines.training.steps import BatchTransform, TrainingStep, step_report, unwrapped
+from monai_dgm.losses.uncertainty import uncertainty_loss
+from monai_dgm.networks.aeu import AEU
+
+__all__ = ["AEUStep", "track_typical_deviation"]
+
+
+class AEUStep(TrainingStep):
+    """AE-U learns from the normal images of a batch alone; abnormal ones are left out.
+
+    Args:
+        network: :class:`monai_dgm.networks.aeu.AEU`.
+        optimizer: of its parameters.
+        batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        batch_transforms: Sequence[BatchTransform] = (),
+        autocast: torch.dtype | None = None,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        super().__init__(network, batch_transforms, autocast, max_grad_norm)
+        self.optimizer = optimizer
+
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Train on one batch.
+
+        Args:
+            batch: ``image`` (B, 1, S, S) in [-1, 1] and ``label`` (B,), with at least two normal images.
+
+        Returns:
+            ``loss``, ``squared_error`` (its mean over pixels); ``image``, ``label``, ``normal`` and ``residue`` of the
+            normal images.
+        """
+        batch = self.transform(batch)
+        image = batch["image"][batch["label"] == 0]
+        aeu: AEU = unwrapped(self.network)
+        with self.amp(image.device):
+            mean, log_variance = aeu.autoencoder(image)
+        terms = {
+            "total": uncertainty_loss(mean, log_variance, image),
+            "squared_error": (image - mean.float()).square().mean(),
+        }
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        terms["generator_grad_norm"] = self.clip(self.network)
+        self.optimizer.step()
+        track_typical_deviation(aeu.typical_deviation, log_variance)
+        shown = {"image": image, "label": torch.zeros(len(image), device=image.device)}
+        return step_report(terms, {"normal": mean, "residue": image - mean.float()}, shown)
+
+
+def track_typical_deviation(buffer: Tensor, log_variance: Tensor, share: float = 0.01) -> None:
+    """Move a running mean of the predicted standard deviations towards that of a batch, in place."""
+    with torch.no_grad():
+        buffer.lerp_(torch.exp(0.5 * log_variance.detach().float()).mean(), share)
