@@ -54,7 +54,9 @@ class RadiologyDGM(MONAILabelApp):
             self.batches = Batches()
             self.watcher = self.settings.make_watcher(self)
             self.training = self.settings.make_training(self)
-            self.viewer = self.settings.make_viewer()
+            self.access = self.settings.make_access()
+            self.hosts = self.settings.hosts
+            self.viewer = self.settings.make_viewer(self.access)
             self._log_models()
         except (InputError, OSError) as error:
             server.refuse_to_start(error)

@@ -14,17 +14,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
 
-from lib.dependencies import Admin, Annotator, AnyUser, App, Body
+from lib.access import GuardedRoute
+from lib.dependencies import App, Body, own_address
 from monai_dgm.labelling.archive.dicomweb_paths import checked_path, own_addresses
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
 
 PASSED_ON = ("accept", "content-type")
-# answers hold patient data: a browser must not keep them
-PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 MAX_JSON_BYTES = 100_000_000
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, with UIDs in them
 
 
@@ -43,7 +42,7 @@ Archive = Annotated[Any, Depends(current_archive)]
 
 
 @router.get("/dgm/studies/{study}")
-def list_study(app: App, archive: Archive, study: str, user: AnyUser) -> list[dict[str, Any]]:
+def list_study(app: App, archive: Archive, study: str) -> list[dict[str, Any]]:
     """The radiographs of a study by its Study Instance UID."""
     found = []
     for item in archive.in_study(study):
@@ -56,13 +55,13 @@ def list_study(app: App, archive: Archive, study: str, user: AnyUser) -> list[di
 
 
 @router.get("/dgm/archive")
-def archive_status(app: App, archive: Archive, user: AnyUser) -> dict[str, Any]:
+def archive_status(app: App, archive: Archive) -> dict[str, Any]:
     """How many results were sent and reports read, and whether the archive answers."""
     return app.watcher.as_dict()
 
 
 @router.delete("/dgm/cache")
-def purge_cache(app: App, archive: Archive, user: Admin) -> dict[str, int]:
+def purge_cache(app: App, archive: Archive) -> dict[str, int]:
     """Remove the instances that were fetched from the archive."""
     removed = archive.cache.purge()
     app.analysis.forget()
@@ -70,13 +69,13 @@ def purge_cache(app: App, archive: Archive, user: Admin) -> dict[str, int]:
 
 
 @router.get("/dicom-web/{path:path}")
-async def read_archive(request: Request, archive: Archive, path: str, user: AnyUser) -> Response:
+async def read_archive(request: Request, archive: Archive, path: str) -> Response:
     """QIDO-RS and WADO-RS (PS3.18)."""
     return await _pass_on(request, archive.client, path, b"")
 
 
 @router.post("/dicom-web/{path:path}")
-async def store_in_archive(request: Request, archive: Archive, path: str, document: Body, user: Annotator) -> Response:
+async def store_in_archive(request: Request, archive: Archive, path: str, document: Body) -> Response:
     """STOW-RS (PS3.18); of as many bytes as other requests may have, which is enough for a report."""
     return await _pass_on(request, archive.client, path, document)
 
@@ -112,14 +111,13 @@ async def _whole(request: Request, archive: str, answer: httpx.Response) -> Resp
             chunks.append(chunk)
     finally:
         await answer.aclose()
-    own = f"{request.url.scheme}://{request.url.netloc}/dicom-web"
-    headers = {**PRIVATE, "content-type": answer.headers["content-type"]}
+    own = f"{own_address(request, request.app.state.label_app)}/dicom-web"
+    headers = {"content-type": answer.headers["content-type"]}
     return Response(own_addresses(b"".join(chunks), archive, own), answer.status_code, headers)
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: headers[name] for name in ("content-type", "content-length", "content-encoding") if name in headers}
-    return {**PRIVATE, **kept}
+    return {name: headers[name] for name in ("content-type", "content-length", "content-encoding") if name in headers}
 
 
 def _http(request: Request, login: tuple[str, str] | None) -> httpx.AsyncClient:

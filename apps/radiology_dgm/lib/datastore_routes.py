@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import Response
 
+from lib.access import CurrentUser, GuardedRoute
 from lib.datastore import TAG
-from lib.dependencies import Admin, Annotator, AnyUser, App, Body, ImageId, file_response, reader_who_asks
+from lib.dependencies import App, Body, ImageId, file_response, reader_who_asks
 from monai_dgm.data.listing import SUFFIXES
 from monai_dgm.labelling.labels.markups import MAX_DOCUMENT_BYTES
 from monai_dgm.labelling.server.analysis_results import image_nifti
@@ -21,11 +22,11 @@ from monai_dgm.labelling.server.request_options import parse_params
 UPLOAD_PATHS = ("/datastore/image", "/datastore/", "/datastore")  # a request to these may hold a radiograph
 Tag = Literal["", "final"]  # the one tag that there is
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 @router.api_route("/datastore/image", methods=["GET", "HEAD"])
-def get_image(app: App, image: ImageId, user: AnyUser, check_sum: str = "") -> Response:
+def get_image(app: App, image: ImageId, check_sum: str = "") -> Response:
     """A radiograph as NIfTI."""
     name = app.datastore().get_image_info(image)["name"]
     content = image_nifti(app.analysis, image)
@@ -35,7 +36,7 @@ def get_image(app: App, image: ImageId, user: AnyUser, check_sum: str = "") -> R
 
 
 @router.get("/datastore/image/info")
-def get_image_info(app: App, image: ImageId, user: AnyUser) -> dict[str, Any]:
+def get_image_info(app: App, image: ImageId) -> dict[str, Any]:
     """Name, time and size of a radiograph, and its UIDs in an archive."""
     placement = app.analysis.placement(image)
     return {**app.datastore().get_image_info(image), "rows": placement.rows, "cols": placement.cols}
@@ -46,7 +47,6 @@ def get_image_info(app: App, image: ImageId, user: AnyUser) -> dict[str, Any]:
 @router.put("/datastore/image")
 def put_image(
     app: App,
-    user: Annotator,
     file: Annotated[UploadFile, File()],
     image: str = "",
     params: Annotated[str, Form()] = "{}",
@@ -65,7 +65,7 @@ def put_image(
 def put_label(
     app: App,
     image: ImageId,
-    user: Annotator,
+    user: CurrentUser,
     label: Annotated[UploadFile, File()],
     tag: Tag = "",
     params: Annotated[str, Form()] = "{}",
@@ -87,7 +87,7 @@ def put_label(
 
 
 @router.api_route("/datastore/label", methods=["GET", "HEAD"])
-def get_label(app: App, user: AnyUser, label: str = "", image: str = "", tag: Tag = "") -> Response:
+def get_label(app: App, label: str = "", image: str = "", tag: Tag = "") -> Response:
     """The latest label of an image as markups; MONAI Label names the image "label" in GET and "image" in HEAD."""
     found = app.datastore().get_label(label or image, TAG)
     if found is None:
@@ -96,15 +96,13 @@ def get_label(app: App, user: AnyUser, label: str = "", image: str = "", tag: Ta
 
 
 @router.get("/datastore/label/info")
-def get_label_info(app: App, label: ImageId, user: AnyUser, tag: Tag = "") -> dict[str, Any]:
+def get_label_info(app: App, label: ImageId, tag: Tag = "") -> dict[str, Any]:
     """The readers who labelled an image."""
     return app.datastore().get_label_info(app.analysis.studies.find(label).image_id, TAG)
 
 
 @router.get("/dgm/labels")
-def get_labels(
-    app: App, user: AnyUser, form: Literal["coco", "rsna", "json"] = "coco", readers: str = "consensus"
-) -> Response:
+def get_labels(app: App, form: Literal["coco", "rsna", "json"] = "coco", readers: str = "consensus") -> Response:
     """All current labels as COCO's JSON, the RSNA challenge's CSV, or our own JSON."""
     export = export_labels(app.submissions, form, readers)
     headers = {
@@ -117,7 +115,7 @@ def get_labels(
 
 
 @router.put("/dgm/labels")
-def put_labels(app: App, user: Admin, form: Literal["coco", "rsna"], reader: str, document: Body) -> dict[str, Any]:
+def put_labels(app: App, form: Literal["coco", "rsna"], reader: str, document: Body) -> dict[str, Any]:
     """Store the labels in a file as those of a reader: all of them, or none when one is wrong."""
     labels = parse_labels(document, form, reader, lambda image_id: size_in(app.analysis, image_id))
     done = keep_all(labels, app.submissions)

@@ -1,4 +1,4 @@
-"""What several routes need: the app, the user and the rights that a request takes, the body, a file as an answer."""
+"""What several routes need: the app, the user, the body, this server's address, a file as an answer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response
-from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC, User
 
+from lib.access import User
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.request_options import reader_of
 
@@ -29,9 +28,11 @@ async def body_of(request: Request) -> bytes:
 App = Annotated[Any, Depends(current_app)]
 Body = Annotated[bytes, Depends(body_of)]
 ImageId = Annotated[str, Query(min_length=1, max_length=MAX_IMAGE_ID)]
-AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
-Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
-Admin = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
+
+
+def own_address(request: Request, app: Any) -> str:
+    """Scheme, host and port of this server as browsers see it: the setting ``public_url``, else by the request."""
+    return app.settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
 
 
 def reader_who_asks(params: dict[str, Any], user: User) -> str:
@@ -39,12 +40,12 @@ def reader_who_asks(params: dict[str, Any], user: User) -> str:
 
     Args:
         params: of the request; "reader" or "client_id" holds the name.
-        user: from MONAI Label's login, which gives everybody one user where nobody logs in.
+        user: whose name is None where nobody logs in.
 
     Raises:
         InputError: a name that cannot be used.
     """
-    return reader_of(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else None)
+    return reader_of(params, user.name)
 
 
 def media_type_of(name: str) -> str:

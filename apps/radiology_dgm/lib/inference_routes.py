@@ -15,20 +15,21 @@ from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, Response
 from requests_toolbelt import MultipartEncoder
 
-from lib.dependencies import Admin, AnyUser, App, ImageId, file_response, media_type_of, reader_who_asks
+from lib.access import CurrentUser, GuardedRoute
+from lib.dependencies import App, ImageId, file_response, media_type_of, reader_who_asks
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.analysis_results import Answer, decompose, image_nifti
 from monai_dgm.labelling.server.http_errors import UnknownError
 from monai_dgm.labelling.server.request_options import MAPS, known_name, parse_params
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 @router.post("/infer/{model}")
 def infer(
     app: App,
     model: str,
-    user: AnyUser,
+    user: CurrentUser,
     image: ImageId,
     session_id: str = "",
     output: Literal["all", "json", "image", ""] = "all",
@@ -64,7 +65,7 @@ def _response(answer: Answer, output: str) -> Response:
 
 
 @router.get("/dgm/maps/{name}")
-def get_map(app: App, name: str, image: ImageId, user: AnyUser, threshold: str = "otsu") -> Response:
+def get_map(app: App, name: str, image: ImageId, threshold: str = "otsu") -> Response:
     """One map of a decomposition: saliency, heat, lungs, normal, residue, uncertainty (NIfTI) or overlay (PNG)."""
     known_name(name, MAPS, "a map")
     answer = decompose(app.analysis, image, {"map": name, "threshold": threshold})
@@ -72,7 +73,7 @@ def get_map(app: App, name: str, image: ImageId, user: AnyUser, threshold: str =
 
 
 @router.post("/activelearning/{strategy}")
-def next_image(app: App, strategy: str, user: AnyUser, params: dict[str, Any] | None = None) -> dict[str, Any]:
+def next_image(app: App, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """The image to read next; empty where all images are labelled."""
     known_name(strategy, app.strategies, "a strategy")
     found = app.strategies[strategy](params or {}, app.datastore())
@@ -86,7 +87,6 @@ def next_image(app: App, strategy: str, user: AnyUser, params: dict[str, Any] | 
 def start_batch(
     app: App,
     model: str,
-    user: Admin,
     images: Literal["all", "labeled", "unlabeled"] = "all",
     run_sync: bool = False,
 ) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def start_batch(
 
 @router.get("/batch/infer/", include_in_schema=False)
 @router.get("/batch/infer")
-def batch_status(app: App, user: AnyUser, check_if_running: bool = False) -> dict[str, Any]:
+def batch_status(app: App, check_if_running: bool = False) -> dict[str, Any]:
     """Progress of the batch."""
     run = app.batches.last()
     if run is None or (check_if_running and run.status != "RUNNING"):
@@ -112,7 +112,7 @@ def batch_status(app: App, user: AnyUser, check_if_running: bool = False) -> dic
 
 @router.delete("/batch/infer/", include_in_schema=False)
 @router.delete("/batch/infer")
-def stop_batch(app: App, user: Admin) -> dict[str, Any]:
+def stop_batch(app: App) -> dict[str, Any]:
     """End the batch."""
     run = app.batches.last()
     if run is None:

@@ -10,12 +10,16 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from monailabel.config import settings as monai_label
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lib.access import Access
+from lib.login import LoginServer
+from lib.sessions import Sessions
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
 from monai_dgm.labelling.server.ohif_files import OHIFFiles
@@ -27,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 APP_DIR = Path(__file__).resolve().parent.parent
 OWN_BUNDLES = APP_DIR.parent.parent / "bundles"
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 DETECTOR_TRAINING = Path("opacity_detection") / "configs" / "train.json"
 
 
@@ -46,6 +51,8 @@ class Settings(BaseSettings):
         cache_gigabytes: size of that folder in 1e9 bytes.
         poll_seconds: time between two looks at the archive.
         send_results: whether results are stored in the archive.
+        public_url: address of the server for browsers, where a proxy is before it: https://labels.example.org
+        auth_audience: value that the audience of a token must hold; MONAI_LABEL_AUTH_CLIENT_ID by default.
     """
 
     model_config = SettingsConfigDict(env_prefix="MONAI_DGM_", env_ignore_empty=True, extra="forbid", frozen=True)
@@ -65,6 +72,8 @@ class Settings(BaseSettings):
     cache_gigabytes: float = Field(2.0, gt=0, lt=1e6)
     poll_seconds: float = Field(5.0, gt=0, lt=1e6)
     send_results: bool = True
+    public_url: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:_\[\]-]+)?$")] = ""
+    auth_audience: str = ""
 
     @classmethod
     def of(cls, studies: str, conf: dict[str, str]) -> Settings:
@@ -110,9 +119,31 @@ class Settings(BaseSettings):
         paths = {name: str(path) for name in BUNDLES if (path := getattr(self, name)) is not None}
         return LabellingModels(str(self.bundles), paths, self.device)
 
-    def make_viewer(self) -> OHIFFiles:
+    def make_access(self) -> Access:
+        """The check of requests: by login, if `MONAI_LABEL_AUTH_ENABLE` is set.
+
+        Raises:
+            InputError: the login server's address is not safe.
+        """
+        if not monai_label.MONAI_LABEL_AUTH_ENABLE:
+            return Access(None, None)
+        client = monai_label.MONAI_LABEL_AUTH_CLIENT_ID
+        server = LoginServer(monai_label.MONAI_LABEL_AUTH_REALM_URI, client, self.auth_audience or client)
+        return Access(server, Sessions(server))
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names by which the server may be called: another one that leads here is DNS rebinding."""
+        own = urlsplit(self.public_url).hostname
+        if own is None and monai_label.MONAI_LABEL_AUTH_ENABLE:
+            return ["*"]
+        return [*LOCAL_HOSTS, *([own] if own else [])]
+
+    def make_viewer(self, access: Access) -> OHIFFiles:
         """Files of OHIF, which `make ohif` fetches, with the extension of this app."""
-        return OHIFFiles(self.ohif_dir, APP_DIR / "ohif")
+        server = access.server
+        login = None if server is None else {"authority": server.realm, "client_id": server.client}
+        return OHIFFiles(self.ohif_dir, APP_DIR / "ohif", login=login)
 
     def make_training(self, app: Any) -> DetectorTraining:
         """Training of the detector, by the configuration in ``bundles`` if it has one, else by the repository's."""

@@ -6,15 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from lib.dependencies import Admin, AnyUser, App
+from lib.access import GuardedRoute
+from lib.dependencies import App
 from monai_dgm.labelling.server.http_errors import UnknownError
 from monai_dgm.labelling.server.request_options import known_name
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 @router.post("/train/{model}")
-def start_training(app: App, model: str, user: Admin, params: dict[str, Any] | None = None) -> dict[str, Any]:
+def start_training(app: App, model: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """Begin a training, or continue an interrupted one with the same options."""
     known_name(model, app.trainers, "a model that is trained")
     return app.training.start(params or {})
@@ -23,7 +24,7 @@ def start_training(app: App, model: str, user: Admin, params: dict[str, Any] | N
 @router.get("/train/", include_in_schema=False)
 @router.get("/train")
 def training_status(
-    app: App, user: AnyUser, all: bool = False, check_if_running: bool = False
+    app: App, all: bool = False, check_if_running: bool = False
 ) -> dict[str, Any] | list[dict[str, Any]]:
     """Progress of the training, or the result of the last one."""
     status = app.training.status()
@@ -34,20 +35,20 @@ def training_status(
 
 @router.delete("/train/", include_in_schema=False)
 @router.delete("/train")
-def stop_training(app: App, user: Admin) -> dict[str, Any] | None:
+def stop_training(app: App) -> dict[str, Any] | None:
     """End the training, or discard an interrupted one."""
     return app.training.stop()
 
 
 @router.get("/dgm/versions/", include_in_schema=False)
 @router.get("/dgm/versions")
-def list_versions(app: App, user: AnyUser) -> dict[str, Any]:
+def list_versions(app: App) -> dict[str, Any]:
     """All versions of the detector, and the one that is served."""
     return app.training.describe()
 
 
 @router.post("/dgm/versions/{number}")
-def restore_version(app: App, number: Annotated[int, Path(ge=0, lt=10**9)], user: Admin) -> dict[str, Any]:
+def restore_version(app: App, number: Annotated[int, Path(ge=0, lt=10**9)]) -> dict[str, Any]:
     """Serve this version from now on."""
     app.training.restore(number)
     return app.training.describe()

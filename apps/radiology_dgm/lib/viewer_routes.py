@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse, Response
 
-from lib.dependencies import Annotator, AnyUser, App, Body, ImageId, reader_who_asks
+from lib.access import CurrentUser, GuardedRoute
+from lib.dependencies import App, Body, ImageId, reader_who_asks
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.labelling.labels.image_label import LabelledBox
 from monai_dgm.labelling.labels.reader_boxes import read_viewer_boxes
@@ -18,20 +19,18 @@ from monai_dgm.transforms.boxes import SAME_BOX_PIXELS
 from monai_dgm.transforms.placement import Placement
 
 SOURCE = "ohif"
-# the viewer compiles WebAssembly and styles elements; it must not connect to other servers
+# the viewer compiles WebAssembly and styles elements; it must not connect to other servers, but for the login server
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self' data: blob:; "
-    "frame-ancestors 'self'"
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "connect-src 'self' data: blob: {login}; frame-src 'self' {login}; frame-ancestors 'self'"
 )
 PAGE_HEADERS = {
-    "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
-    "X-Content-Type-Options": "nosniff",
 }
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 @router.api_route("/ohif", methods=["GET", "HEAD"])
@@ -45,11 +44,13 @@ def viewer_file(app: App, path: str) -> Response:
     """A file of the viewer, our configuration with the extension, or the viewer's page."""
     file = app.viewer.get(path)
     keep = "max-age=31536000, immutable" if file.lasting else "no-cache"
-    return Response(file.content, media_type=file.media_type, headers={**PAGE_HEADERS, "Cache-Control": keep})
+    policy = POLICY.format(login="" if app.access.server is None else app.access.server.origin)
+    headers = {**PAGE_HEADERS, "Content-Security-Policy": policy, "Cache-Control": keep}
+    return Response(file.content, media_type=file.media_type, headers=headers)
 
 
 @router.get("/dgm/boxes")
-def get_boxes(app: App, image: ImageId, user: AnyUser, fresh: bool = False, reader: str = "") -> dict[str, Any]:
+def get_boxes(app: App, image: ImageId, user: CurrentUser, fresh: bool = False, reader: str = "") -> dict[str, Any]:
     """The model's boxes of an image: the stored ones, if there are any and ``fresh`` is false; else new ones."""
     who = reader_who_asks({"reader": reader}, user)
     placement = app.analysis.placement(image)
@@ -64,7 +65,7 @@ def get_boxes(app: App, image: ImageId, user: AnyUser, fresh: bool = False, read
 
 
 @router.put("/dgm/boxes")
-def put_boxes(app: App, image: ImageId, document: Body, user: Annotator, reader: str = "") -> dict[str, Any]:
+def put_boxes(app: App, image: ImageId, document: Body, user: CurrentUser, reader: str = "") -> dict[str, Any]:
     """Store a reader's boxes, or a confirmed negative, as the label of an image."""
     who = reader_who_asks({"reader": reader}, user)
     placement = app.analysis.placement(image)
@@ -83,13 +84,13 @@ def put_boxes(app: App, image: ImageId, document: Body, user: Annotator, reader:
 
 
 @router.get("/dgm/pictures/{name}")
-def get_picture(app: App, name: str, image: ImageId, user: AnyUser) -> Response:
+def get_picture(app: App, name: str, image: ImageId) -> Response:
     """The normal image or the residue over the radiograph, as PNG that contains a warning."""
     return Response(picture_png(app.analysis, image, name), media_type="image/png")
 
 
 @router.get("/dgm/state")
-def get_state(app: App, user: AnyUser) -> dict[str, Any]:
+def get_state(app: App) -> dict[str, Any]:
     """State and versions of the models, and the number of labelled images."""
     versions, batch = app.analysis.models.versions(), app.batches.last()
     busy = batch is not None and batch.status == "RUNNING"

@@ -14,16 +14,24 @@
 
   reader(); // stored now, since the list of studies removes it from the address
 
-  /** The answer of the server as JSON. Throws an Error with the server's message. */
-  async function ask(path, query, options) {
+  let token = () => null; // function that gives the header with the login's token, which OHIF renews
+
+  /** An answer of the server. Throws an Error with the server's message. */
+  async function request(path, query, options) {
     const address = new URL(path, window.location.origin);
     Object.entries(query || {}).forEach(([name, value]) => value && address.searchParams.set(name, value));
-    const answer = await fetch(address, options);
-    const values = await answer.json().catch(() => null);
+    const answer = await fetch(address, { ...options, headers: { ...(options && options.headers), ...token() } });
     if (!answer.ok) {
+      const values = await answer.json().catch(() => null);
       throw new Error((values && values.detail) || `the server answered ${answer.status}`);
     }
-    return values;
+    return answer;
+  }
+
+  /** The answer of the server as JSON. */
+  async function ask(path, query, options) {
+    const answer = await request(path, query, options);
+    return answer.json();
   }
 
   const send = (method, value) => ({
@@ -33,11 +41,13 @@
   });
 
   dgm.server = {
+    /** Send the login's token from now on. */
+    login: header => (token = header),
     state: () => ask('/dgm/state'),
     boxes: (image, fresh) => ask('/dgm/boxes', { image, fresh: fresh ? 'true' : '', reader: reader() }),
     submit: (image, status, boxes) =>
       ask('/dgm/boxes', { image, reader: reader() }, send('PUT', { status, boxes })),
     next: () => ask('/activelearning/combined', {}, send('POST', {})),
-    pictureAddress: (name, image) => `/dgm/pictures/${name}?image=${encodeURIComponent(image)}`,
+    picture: (name, image) => request(`/dgm/pictures/${name}`, { image }).then(answer => answer.blob()),
   };
 })();

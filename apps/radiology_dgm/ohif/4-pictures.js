@@ -15,15 +15,16 @@
   /** Name of the shown picture, or null. */
   const current = () => (stop ? stop.picture : null);
 
-  function load(address) {
-    return new Promise((resolve, reject) => {
-      const picture = new Image();
-      picture.onload = () => resolve(picture);
-      picture.onerror = () => fetch(address).then(answer => answer.json())
-        .then(values => reject(new Error(values.detail)))
-        .catch(() => reject(new Error('the picture could not be loaded')));
-      picture.src = address;
-    });
+  /** An image element with a picture, which is asked for with the login's token; an address alone has none. */
+  async function load(name, image) {
+    const picture = new Image();
+    picture.src = URL.createObjectURL(await dgm.server.picture(name, image));
+    try {
+      await picture.decode();
+    } finally {
+      URL.revokeObjectURL(picture.src);
+    }
+    return picture;
   }
 
   /** Move the corners of the picture to those of the radiograph. */
@@ -39,7 +40,7 @@
   /** Show a picture of the displayed radiograph. */
   async function show(shown, name) {
     hide();
-    const picture = await load(dgm.server.pictureAddress(name, shown.image));
+    const picture = await load(name, shown.image);
     const { element } = shown.viewport;
     const [cols, rows] = shown.imageData.getDimensions();
     const events = window.cornerstone.Enums.Events;

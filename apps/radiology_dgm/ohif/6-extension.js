@@ -91,6 +91,11 @@
     id: ID,
     version: '1.0.0',
 
+    preRegistration({ servicesManager }) {
+      const { userAuthenticationService } = servicesManager.services;
+      dgm.server.login(() => userAuthenticationService.getAuthorizationHeader());
+    },
+
     getCommandsModule(system) {
       const actions = makeActions(system);
       const definitions = Object.fromEntries(Object.entries(actions).map(([name, run]) => [name, { commandFn: run }]));

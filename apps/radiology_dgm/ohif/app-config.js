@@ -1,6 +1,19 @@
 // Configuration of OHIF: the archive behind this server, our extension, and no dialogs before the first box.
 window.config = {
-  routerBasename: '/ohif/',
+  routerBasename: '/ohif', // without a slash at the end: OHIF 3.13 does not know its login's callback otherwise
+  ...(window.monaiDgmLogin && {
+    oidc: [
+      {
+        ...window.monaiDgmLogin,
+        response_type: 'code', // with PKCE
+        scope: 'openid profile',
+        redirect_uri: '/callback',
+        post_logout_redirect_uri: '/',
+        automaticSilentRenew: true, // by the refresh token
+        revokeAccessTokenOnSignout: false,
+      },
+    ],
+  }),
   extensions: [window.monaiDgm.extension],
   modes: [],
   showStudyList: true,

@@ -13,12 +13,17 @@ __all__ = [
     "BusyError",
     "ConflictError",
     "ForbiddenError",
+    "LoginError",
     "TooLargeError",
     "UnavailableError",
     "UnknownError",
     "answer_to",
     "status_of",
 ]
+
+
+class LoginError(InputError):
+    """Nobody has logged in, or the login does not count (401)."""
 
 
 class UnknownError(InputError):
@@ -50,6 +55,7 @@ class BusyError(InputError):
 
 
 _STATUS: dict[type[InputError], int] = {
+    LoginError: 401,
     UnknownError: 404,
     ForbiddenError: 403,
     ConflictError: 409,

@@ -6,9 +6,11 @@ a file is read; the files on disk stay as npm unpacked them.
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +48,20 @@ class OHIFFiles:
         folder: ``dist`` of npm's ``@ohif/app``; it may be added later.
         extension: folder of scripts that are joined into ``app-config.js``; the script of this name comes last.
         prefix: start of the address, such as ``/ohif/``.
+        login: "authority" and "client_id" of the viewer's OpenID Connect login; None where users do not log in.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], extension: str | os.PathLike[str], prefix: str = "/ohif/"
+        self,
+        folder: str | os.PathLike[str],
+        extension: str | os.PathLike[str],
+        prefix: str = "/ohif/",
+        login: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.extension = Path(extension)
         self.prefix = prefix
+        self.login = None if login is None else dict(login)
 
     def installed(self) -> bool:
         """Whether the viewer is installed."""
@@ -95,4 +103,5 @@ class OHIFFiles:
 
     def _configuration(self) -> bytes:
         names = sorted(self.extension.glob("*.js"), key=lambda file: (file.name == "app-config.js", file.name))
-        return b"\n".join(file.read_bytes() for file in names)
+        login = f"window.monaiDgmLogin = {json.dumps(self.login)};".encode()
+        return b"\n".join([login, *(file.read_bytes() for file in names)])

@@ -1,8 +1,9 @@
 """ASGI middleware that checks each request before any route: who sends it, and how large it is.
 
-It also turns every error of the application into one line without patient data. It needs no web framework. Where
-users do not log in, only this machine is served, and web pages from other origins are refused. The Host header is
-checked by Starlette's ``TrustedHostMiddleware``, which comes after this one.
+It also turns every error of the application into one line without patient data, and adds the headers with which a
+browser keeps answers from other sites. It needs no web framework. Pages of other origins are refused, those of other
+ports of this machine, too; they may only link to this server. Where users do not log in, only this machine is served.
+The Host header is checked by Starlette's ``TrustedHostMiddleware``, which comes after this one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_QUERY_BYTES = 8_192
 MAX_BODY_BYTES = 4_000_000  # a label with its options
+# of every answer that does not have its own
+HEADERS = {
+    b"cross-origin-resource-policy": b"same-origin",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cache-control": b"no-store",
+}
 
 
 def is_loopback(host: str | None) -> bool:
@@ -86,7 +95,8 @@ class RequestGuard:
         """
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self.authenticated:
-            _check_sender(scope, headers)
+            _check_sender(scope)
+        _check_page(scope["method"], headers)
         if len(scope.get("query_string", b"")) > MAX_QUERY_BYTES:
             raise TooLargeError(f"expected a query of at most {MAX_QUERY_BYTES} bytes")
         length, limit = headers.get(b"content-length", "0"), self.limit(scope["path"])
@@ -94,15 +104,33 @@ class RequestGuard:
             raise TooLargeError(f"expected a request of at most {limit} bytes")
 
 
-def _check_sender(scope: Message, headers: dict[bytes, str]) -> None:
+def _check_sender(scope: Message) -> None:
     for end in (scope.get("server"), scope.get("client")):
         if end is not None and _is_address(end[0]) and not is_loopback(end[0]):
             raise ForbiddenError(
                 "expected a request from this machine, for users do not log in here (MONAI_LABEL_AUTH_ENABLE)"
             )
+
+
+def _check_page(method: str, headers: dict[bytes, str]) -> None:
+    """Refuse requests that a page of another origin makes; a link to a page of ours is none of these."""
+    link = method in ("GET", "HEAD") and headers.get(b"sec-fetch-mode") == "navigate"
+    foreign = headers.get(b"sec-fetch-site") in ("cross-site", "same-site") and not (
+        link and headers.get(b"sec-fetch-dest") == "document"
+    )
     origin = headers.get(b"origin")
-    if origin is not None and not is_loopback(_host(origin)):
+    if foreign or (origin is not None and _authority(origin) != _authority(f"//{headers.get(b'host', '')}", origin)):
         raise ForbiddenError("expected no request of a web page from another origin")
+
+
+def _authority(url: str, scheme_of: str = "") -> tuple[str, int] | None:
+    """(host, port) of an address; None if it has none. Of the scheme of ``scheme_of`` where it has none itself."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme or urlsplit(scheme_of).scheme)
+        return None if not parts.hostname or port is None else (parts.hostname, port)
+    except ValueError:
+        return None
 
 
 def _is_address(host: str) -> bool:
@@ -111,13 +139,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
 
 
 class _Exchange:
@@ -156,7 +177,11 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if self.closed:
             return
-        self.started = self.started or message["type"] == "http.response.start"
+        if message["type"] == "http.response.start":
+            self.started = True
+            own = list(message.get("headers", []))
+            known = {name.lower() for name, _ in own}
+            message = {**message, "headers": own + [item for item in HEADERS.items() if item[0] not in known]}
         await self._send(message)
 
     async def refuse(self, status: int, reason: str) -> None:
@@ -168,5 +193,6 @@ class _Exchange:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status == 413:
             headers.append((b"connection", b"close"))
+        headers += HEADERS.items()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else body})

@@ -48,7 +48,11 @@ def test_scripts_and_styles_name_the_prefix_and_nothing_else_is_changed(viewer: 
 
 
 def test_the_configuration_is_our_scripts_in_their_order(viewer: OHIFFiles) -> None:
-    assert viewer.get("app-config.js").content == b"// 1-a.js\n// 2-b.js\n// app-config.js"
+    scripts = b"// 1-a.js\n// 2-b.js\n// app-config.js"
+    assert viewer.get("app-config.js").content == b"window.monaiDgmLogin = null;\n" + scripts
+    with_login = OHIFFiles(viewer.folder, viewer.extension, login={"authority": "https://login.example.org"})
+    told = b'window.monaiDgmLogin = {"authority": "https://login.example.org"};\n'
+    assert with_login.get("app-config.js").content == told + scripts
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,6 @@ def test_a_length_that_is_too_large_or_none_is_refused_at_once(length: str) -> N
     [
         {"server": ("192.168.1.5", 8000)},
         {"client": ("10.0.0.1", 1)},
-        {"headers": {"origin": "http://evil.example"}},
-        {"headers": {"origin": "null"}},
-        {"headers": {"origin": "http://[bad"}},
     ],
 )
 def test_without_a_login_only_this_machine_is_served(sender: dict[str, Any]) -> None:
@@ -91,12 +88,61 @@ def test_without_a_login_only_this_machine_is_served(sender: dict[str, Any]) -> 
     assert ask(RequestGuard(reads_all, authenticated=True), **sender)[0] == 200
 
 
+OTHERS = [
+    "http://evil.example",
+    "null",
+    "http://[bad",
+    "",
+    "http://127.0.0.1:3000",
+    "http://127.0.0.1",
+    "http://localhost:8000",
+]
+FETCH = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
+LINK = {**FETCH, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+
+
+@pytest.mark.parametrize("login", [False, True])
+def test_pages_of_other_origins_may_only_link_here(login: bool) -> None:
+    guard = RequestGuard(reads_all, authenticated=login)
+    for origin in OTHERS:
+        for method in ("GET", "DELETE"):
+            assert ask(guard, method, headers={"origin": origin})[0] == 403, origin
+    for site in ("cross-site", "same-site"):  # another port of this machine is the same site
+        for mode, dest in (("cors", "empty"), ("no-cors", "image"), ("navigate", "iframe"), ("no-cors", "script")):
+            fetch = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+            assert ask(guard, headers=fetch)[0] == 403
+        assert ask(guard, headers={**LINK, "sec-fetch-site": site})[0] == 200
+        assert ask(guard, "POST", headers={**LINK, "sec-fetch-site": site})[0] == 403
+    for fine in ({"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}, {"origin": "http://127.0.0.1:8000"}):
+        assert ask(guard, "DELETE", headers=fine)[0] == 200
+    behind_tls = {"host": "labels.example.org", "origin": "https://labels.example.org"}
+    assert ask(guard, "DELETE", headers=behind_tls)[0] == 200
+    assert ask(guard, "DELETE", headers={**behind_tls, "origin": "https://labels.example.org:444"})[0] == 403
+
+
+def test_browsers_keep_answers_from_other_sites() -> None:
+    for application in (reads_all, failing(UnknownError("none")), failing(KeyError())):
+        headers: dict[bytes, bytes] = {}
+
+        async def send(message: Any, headers: dict[bytes, bytes] = headers) -> None:
+            headers.update(message.get("headers", []))
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "query_string": b""}
+        asyncio.run(guarded(application)(scope, receive, send))
+        assert headers[b"cross-origin-resource-policy"] == b"same-origin"
+        assert headers[b"x-content-type-options"] == b"nosniff" and headers[b"cache-control"] == b"no-store"
+        assert b"default-src 'none'" in headers[b"content-security-policy"]
+
+
 def test_this_machine_has_several_names() -> None:
     for name in ("localhost", "127.0.0.1", "127.8.0.1", "::1", "[::1]", "::ffff:127.0.0.1"):
         assert is_loopback(name)
     for name in ("0.0.0.0", "::", "example.org", "", None, "127.0.0.1.x", "::ffff:10.0.0.1"):
         assert not is_loopback(name)
-    for headers in ({"host": "localhost:8000"}, {"host": "[::1]:8000"}, {"origin": "http://localhost:3000"}):
+    for headers in ({"host": "localhost:8000"}, {"host": "[::1]:8000"}):
         assert ask(guarded(reads_all), headers=headers)[0] == 200
 
 

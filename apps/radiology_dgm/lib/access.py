@@ -1,0 +1,246 @@
+"""Who may do what: one table of all routes, the four roles, and the check of each request before its body is read.
+
+A route without a line in :data:`RULES` cannot be made. Where users log in, each request has a user with a role; where
+they do not, whoever reaches the server (this machine alone) is the administrator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+from monailabel.config import settings
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from lib.login import Account, LoginServer
+from lib.sessions import COOKIE_NAMES, Sessions
+from monai_dgm.labelling.server.http_errors import ForbiddenError, LoginError
+
+SAFE_METHODS = ("GET", "HEAD")
+
+
+class Role(IntEnum):
+    """What a user may do; each role may do what the roles before it may."""
+
+    NOBODY = 0
+    READER = 1  # look at radiographs, run models, submit labels of one's own
+    REVIEWER = 2  # see and export the labels of all readers
+    ANNOTATOR_ADMIN = 3  # add radiographs, import and delete labels, run batches and trainings
+    ADMINISTRATOR = 4  # choose versions, delete radiographs and results, read the audit log
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may use a route, and what the audit log says about it.
+
+    Attributes:
+        role: lowest role; NOBODY needs no login.
+        event: "view", "label", "change", "delete" or "export"; None where no radiograph or label is concerned.
+    """
+
+    role: Role
+    event: str | None = None
+
+
+PUBLIC = Rule(Role.NOBODY)
+_READER = Rule(Role.READER)
+_VIEW = Rule(Role.READER, "view")
+_LABEL = Rule(Role.READER, "label")
+_MANAGE = Rule(Role.ANNOTATOR_ADMIN, "change")
+
+RULES: dict[str, Rule] = {
+    # pages, and what tells nothing
+    "GET /": PUBLIC,
+    "GET /docs": PUBLIC,
+    "GET /dgm/page.css": PUBLIC,
+    "GET /ohif": PUBLIC,
+    "GET /ohif/{path:path}": PUBLIC,
+    "GET /auth": PUBLIC,
+    "GET /auth/": PUBLIC,
+    "POST /auth/token": PUBLIC,
+    "GET /auth/token/valid": _READER,
+    "GET /login": PUBLIC,
+    "GET /login/callback": PUBLIC,
+    "POST /logout": PUBLIC,
+    # MONAI Label's clients
+    "GET /openapi.json": _READER,
+    "GET /info": _READER,
+    "GET /info/": _READER,
+    "GET /datastore": _READER,
+    "GET /datastore/": _READER,
+    "GET /datastore/image": _VIEW,
+    "GET /datastore/image/info": _VIEW,
+    "GET /datastore/label": _VIEW,
+    "GET /datastore/label/info": _VIEW,
+    "PUT /datastore": _MANAGE,
+    "PUT /datastore/": _MANAGE,
+    "PUT /datastore/image": _MANAGE,
+    "PUT /datastore/label": _LABEL,
+    "POST /infer/{model}": _VIEW,
+    "POST /activelearning/{strategy}": _READER,
+    "GET /batch/infer": _READER,
+    "GET /batch/infer/": _READER,
+    "POST /batch/infer/{model}": _MANAGE,
+    "DELETE /batch/infer": _MANAGE,
+    "DELETE /batch/infer/": _MANAGE,
+    "GET /train": _READER,
+    "GET /train/": _READER,
+    "POST /train/{model}": _MANAGE,
+    "DELETE /train": _MANAGE,
+    "DELETE /train/": _MANAGE,
+    # our own
+    "GET /dgm/state": _READER,
+    "GET /dgm/boxes": _VIEW,
+    "PUT /dgm/boxes": _LABEL,
+    "GET /dgm/pictures/{name}": _VIEW,
+    "GET /dgm/maps/{name}": _VIEW,
+    "GET /dgm/studies/{study}": _VIEW,
+    "GET /dgm/archive": _READER,
+    "DELETE /dgm/cache": Rule(Role.ADMINISTRATOR, "delete"),
+    "GET /dgm/labels": Rule(Role.REVIEWER, "export"),
+    "PUT /dgm/labels": _MANAGE,
+    "GET /dgm/versions": _READER,
+    "GET /dgm/versions/": _READER,
+    "POST /dgm/versions/{number}": Rule(Role.ADMINISTRATOR, "change"),
+    "GET /dicom-web/{path:path}": _VIEW,
+    "POST /dicom-web/{path:path}": _LABEL,
+}
+
+
+@dataclass(frozen=True)
+class User:
+    """Whoever sends a request.
+
+    Attributes:
+        name: of the login; None where users do not log in.
+        role: what the user may do.
+        account: from the token; None where users do not log in.
+    """
+
+    name: str | None
+    role: Role
+    account: Account | None = None
+
+
+ANYBODY = User(None, Role.ADMINISTRATOR)  # where users do not log in
+NOBODY = User(None, Role.NOBODY)
+
+
+def role_names() -> dict[Role, str]:
+    """How the login server calls the roles."""
+    return {
+        Role.READER: settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR,
+        Role.REVIEWER: settings.MONAI_LABEL_AUTH_ROLE_REVIEWER,
+        Role.ANNOTATOR_ADMIN: f"{settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR}-admin",
+        Role.ADMINISTRATOR: settings.MONAI_LABEL_AUTH_ROLE_ADMIN,
+    }
+
+
+def role_of(account: Account) -> Role:
+    """The highest role of an account."""
+    return max((role for role, name in role_names().items() if name in account.roles), default=Role.NOBODY)
+
+
+class Access:
+    """The check of requests.
+
+    Args:
+        server: of the logins; None where users do not log in.
+        sessions: of browsers that logged in on a page of ours.
+    """
+
+    def __init__(self, server: LoginServer | None, sessions: Sessions | None) -> None:
+        self.server = server
+        self.sessions = sessions
+
+    def user_of(self, request: Request) -> User:
+        """The user by the token in the header, else by the session in the cookie; NOBODY without both.
+
+        Raises:
+            LoginError: a token or a session that does not count.
+            ForbiddenError: a page of another origin may have sent a session's request.
+        """
+        if self.server is None:
+            return ANYBODY
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind:
+            if kind.lower() != "bearer" or not token.strip():
+                raise LoginError("expected the header Authorization: Bearer, with a token")
+            return self._user(token.strip())
+        key = next((request.cookies[name] for name in COOKIE_NAMES if name in request.cookies), None)
+        if key is None or self.sessions is None:
+            return NOBODY
+        if request.method not in SAFE_METHODS and not {"origin", "sec-fetch-site"} & set(request.headers):
+            raise ForbiddenError("expected a request that tells its origin, as browsers do")
+        held = self.sessions.token(key)
+        return NOBODY if held is None else self._user(held)
+
+    def allow(self, request: Request, rule: Rule) -> User:
+        """The user of a request that is allowed.
+
+        Raises:
+            LoginError: nobody has logged in.
+            ForbiddenError: the user's role is too low.
+        """
+        if rule.role is Role.NOBODY:
+            try:
+                return self.user_of(request)
+            except LoginError:
+                return NOBODY
+        user = self.user_of(request)
+        if user is NOBODY:
+            raise LoginError("log in first")
+        if user.role < rule.role:
+            raise ForbiddenError(f"expected a user with the role {rule.role.label} ({role_names()[rule.role]})")
+        return user
+
+    def _user(self, token: str) -> User:
+        assert self.server is not None
+        account = self.server.account(token)
+        return User(account.name, role_of(account), account)
+
+
+def rules_of(path: str, methods: set[str]) -> Rule:
+    """The rule of a route; HEAD goes with GET.
+
+    Raises:
+        KeyError: there is none, or the route's methods have several.
+    """
+    found = {RULES[f"{method} {path}"] for method in methods - {"HEAD"}}
+    if len(found) != 1:
+        raise KeyError(f"{path}: expected one rule for {sorted(methods)} in RULES")
+    return found.pop()
+
+
+class GuardedRoute(APIRoute):
+    """A route that checks who asks before it reads the request's body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, behind the check."""
+        handle, rule = super().get_route_handler(), rules_of(self.path, set(self.methods or ()))
+
+        async def guarded(request: Request) -> Response:
+            access: Access = request.app.state.access
+            request.state.user = await run_in_threadpool(access.allow, request, rule)
+            return await handle(request)
+
+        return guarded
+
+
+def user_of_request(request: Request) -> User:
+    """The user, whom :class:`GuardedRoute` found."""
+    user: User = request.state.user
+    return user
+
+
+CurrentUser = Annotated[User, Depends(user_of_request)]
