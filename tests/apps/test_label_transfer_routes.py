@@ -58,11 +58,3 @@ def test_nothing_of_a_wrong_file_is_stored(client: Any, studies: Path) -> None:
         for answer in answers:
             assert answer.status_code == status and "\n" not in answer.json()["detail"], answer.text
     assert stored(studies) == before
-
-
-def test_an_import_is_for_administrators(client: Any) -> None:
-    from lib import datastore_routes, dependencies
-
-    (route,) = [one for one in datastore_routes.router.routes if one.path == "/dgm/labels" and "PUT" in one.methods]
-    admin = dependencies.Admin.__metadata__[0].dependency
-    assert admin in [one.call for one in route.dependant.dependencies]
