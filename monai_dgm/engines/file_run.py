@@ -151,7 +151,6 @@ class FileRun:
         if not self._results:
             raise InputError(self._nothing or all_failed(self._failed, self.done))
         logger.info("%d %s, %d not", len(self._results), self.done, len(self._failed))
-        print(f"results: {self.results_file}", flush=True)
         return report
 
     def _file(self, index: int) -> dict[str, str]:

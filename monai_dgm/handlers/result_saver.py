@@ -1,7 +1,8 @@
 """Handlers that write what a pipeline says of each radiograph, and at the end one JSON file with all results.
 
 They are attached to MONAI's evaluator of a :class:`monai_dgm.engines.pipeline.RadiographPipeline` over a
-:class:`monai_dgm.engines.file_run.FileDataset`. A file that cannot be used is listed under "failed" with its reason.
+:class:`monai_dgm.engines.file_run.FileDataset`, or run and save the same batches without an engine,
+:meth:`ResultSaver.save_all`. A file that cannot be used is listed under "failed" with its reason.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ignite.engine import Engine, Events
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -30,6 +31,9 @@ from monai_dgm.errors import InputError
 from monai_dgm.transforms.lungs import THRESHOLD, lungs_in_original
 from monai_dgm.transforms.preparation import RadiographSource
 from monai_dgm.utils.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 __all__ = ["BOXES_NOTE", "LUNGS_FILE", "MASK_FILE", "ClassificationSaver", "LungMaskSaver", "ResultSaver"]
 
@@ -77,16 +81,40 @@ class ResultSaver(ABC):
 
     def attach(self, engine: Engine) -> None:
         """Save the results of each batch, and the JSON file at the end."""
+        from ignite.engine import Events  # here, for a command that saves without an engine starts without it
+
         if not self.files.items:
-            self._finish()
-        engine.add_event_handler(Events.STARTED, self._start)
+            self.finish()
+        engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self._finish)
+        engine.add_event_handler(Events.COMPLETED, self._finish_run)
 
     def __call__(self, engine: Engine) -> None:
         """Save the results of one batch of :func:`monai_dgm.engines.file_run.collate_files`."""
         state: Any = engine.state
-        batch, results = state.batch, state.output["pred"]
+        self.save_batch(state.batch, state.output["pred"])
+
+    def save_all(self, batches: Iterable[Mapping[str, list[Any]]]) -> dict[str, Any]:
+        """Run the pipeline on all batches, as MONAI's evaluator does, and save the results; returns the JSON's values.
+
+        Args:
+            batches: of :func:`monai_dgm.engines.file_run.collate_files`.
+        """
+        self.start()
+        if self.files.items:
+            with torch.no_grad():
+                for batch in batches:
+                    self.save_batch(batch, self.pipeline(batch["prepared"]))
+        self.finish()
+        return self.report
+
+    def save_batch(self, batch: Mapping[str, list[Any]], results: Sequence[RadiographResult | InputError]) -> None:
+        """Save the results of one batch.
+
+        Args:
+            batch: of :func:`monai_dgm.engines.file_run.collate_files`.
+            results: of the pipeline for its "prepared" radiographs.
+        """
         for index, reason in batch["failed"]:
             self.files.fail(index, reason)
         for index, source, result in zip(batch["index"], batch["source"], results, strict=True):
@@ -105,14 +133,20 @@ class ResultSaver(ABC):
     def details(self) -> dict[str, Any]:
         """What the JSON file says of the run as a whole, and the keyword ``model_file``."""
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Forget the results of an earlier run; show the progress where a terminal is."""
         self.files.clear()
         self._bar = tqdm(total=len(self.files.items), desc=self.done, unit="image", disable=None)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Write the JSON file."""
         if self._bar is not None:
             self._bar.close()
         self.report = self.files.write(**self.details())
+
+    def _finish_run(self) -> None:
+        self.finish()
+        print(f"results: {self.files.results_file}", flush=True)
 
 
 class ClassificationSaver(ResultSaver):

@@ -122,6 +122,8 @@ class _FiniteMaps(nn.Module):
 class _Detector(RetinaNetDetector):
     """MONAI's detector with torchvision's matcher, also where MONAI was imported before torchvision could be."""
 
+    proposal_matcher: Any = None  # set when it is first trained
+
     def compute_anchor_matched_idxs(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]], num_anchor_locs_per_level: Sequence[int]
     ) -> list[Tensor]:
@@ -182,7 +184,6 @@ class OpacityDetector(nn.Module):
     def _make_detector(self, score_threshold: float, nms_threshold: float, max_detections: int) -> _Detector:
         network = _FiniteMaps(self.network)
         detector = _Detector(network, self.anchors, spatial_dims=2, num_classes=1, size_divisible=32)
-        detector.proposal_matcher = anchor_matcher()
         detector.set_cls_loss(_FocalLoss())
         detector.set_box_regression_loss(_BoxLoss(), encode_gt=True, decode_pred=False)
         detector.set_box_selector_parameters(score_threshold, 1000, nms_threshold, max_detections)
@@ -263,6 +264,8 @@ class OpacityDetector(nn.Module):
         """MONAI's detector in training or evaluation mode; the mode of the layers is that of this module."""
         (detector,) = self._monai
         detector.training = training
+        if training and detector.proposal_matcher is None:
+            detector.proposal_matcher = anchor_matcher()  # here, for torchvision takes a second to import
         if detector.anchors is not None and detector.anchors[0].device != images.device:
             detector.anchors = None
         return detector

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.covariance import LedoitWolf
 
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.boxes import box_of_mask
@@ -212,6 +211,8 @@ def fit_chest_reference(
 
 
 def _fit(found: NDArray[np.float64], rate: float, number: int, trained_on: str) -> ChestReference:
+    from sklearn.covariance import LedoitWolf  # here, for it takes a second to import and inference does not fit
+
     centre, scale = found.mean(axis=0), np.maximum(found.std(axis=0), _EDGE)
     precision = LedoitWolf(assume_centered=True).fit((found - centre) / scale).get_precision()
     low, high = np.quantile(found, [0.01, 0.99], axis=0)
