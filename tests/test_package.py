@@ -63,7 +63,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "decomposition",
         "shipping",
     ),
-    "labelling": ("labels", "dicom_objects", "active_learning", "server", "training", "archive"),
+    "labelling": ("labels", "dicom_objects", "active_learning", "server", "reading", "training", "archive"),
 }
 
 # Import name -> name of the distribution, where they differ.

@@ -23,6 +23,8 @@ from monai_dgm import __version__
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.active_learning.score_store import ScoreStore
 from monai_dgm.labelling.labels.image_label import OPACITY, LabelledBox
+from monai_dgm.labelling.reading.case import Cases
+from monai_dgm.labelling.reading.queue import ReadingQueue
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import Answer
 from monai_dgm.labelling.server.background import Batches
@@ -51,6 +53,8 @@ class RadiologyDGM(MONAILabelApp):
             self.analysis = RadiographAnalysis(self.settings.open_studies(), self.settings.make_models())
             self.submissions = Submissions(self.settings.state_dir)
             self.selection = ImageSelection(self.analysis, ScoreStore(self.settings.state_dir / "scores.sqlite"))
+            self.cases = Cases(self.analysis, self.submissions, self.selection)
+            self.queue = ReadingQueue(self.selection, self.submissions, self.settings.seed)
             self.batches = Batches()
             self.watcher = self.settings.make_watcher(self)
             self.training = self.settings.make_training(self)

@@ -101,8 +101,11 @@ RULES: dict[str, Rule] = {
     # our own
     "GET /dgm/state": _READER,
     "GET /dgm/boxes": _VIEW,
+    "POST /dgm/boxes": _VIEW,
     "PUT /dgm/boxes": _LABEL,
-    "GET /dgm/pictures/{name}": _VIEW,
+    "POST /dgm/next": _READER,
+    "GET /dgm/numbers": _VIEW,
+    "GET /dgm/layers/{name}": _VIEW,
     "GET /dgm/maps/{name}": _VIEW,
     "GET /dgm/studies/{study}": _VIEW,
     "GET /dgm/archive": _READER,

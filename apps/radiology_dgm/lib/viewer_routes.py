@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -11,14 +10,14 @@ from fastapi.responses import RedirectResponse, Response
 from lib.access import CurrentUser, GuardedRoute
 from lib.dependencies import App, Body, ImageId, reader_who_asks
 from monai_dgm.engines.overlay import DISCLAIMER
-from monai_dgm.labelling.labels.image_label import LabelledBox
+from monai_dgm.labelling.labels.json_input import checked, parse_json
 from monai_dgm.labelling.labels.reader_boxes import read_viewer_boxes
-from monai_dgm.labelling.server.pictures import picture_png
+from monai_dgm.labelling.reading.queue import NextRequest
+from monai_dgm.labelling.server.pictures import layer_png
 from monai_dgm.labelling.server.submissions import label_of_reading
-from monai_dgm.transforms.boxes import SAME_BOX_PIXELS
-from monai_dgm.transforms.placement import Placement
 
 SOURCE = "ohif"
+MAX_REQUEST_BYTES = 500_000
 # the viewer compiles WebAssembly and styles elements; it must not connect to other servers, but for the login server
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -50,18 +49,23 @@ def viewer_file(app: App, path: str) -> Response:
 
 
 @router.get("/dgm/boxes")
-def get_boxes(app: App, image: ImageId, user: CurrentUser, fresh: bool = False, reader: str = "") -> dict[str, Any]:
-    """The model's boxes of an image: the stored ones, if there are any and ``fresh`` is false; else new ones."""
+def get_boxes(
+    app: App, image: ImageId, user: CurrentUser, fresh: bool = False, despite_remark: bool = False, reader: str = ""
+) -> dict[str, Any]:
+    """The model's boxes of an image: those that the reader saw last, or new ones with ``fresh``; nothing is stored."""
+    found = app.cases.model_boxes(image, reader_who_asks({"reader": reader}, user), fresh, despite_remark)
+    return {"image": image, **found.as_dict(), **app.submissions.describe(image)}
+
+
+@router.post("/dgm/boxes")
+def show_boxes(
+    app: App, image: ImageId, user: CurrentUser, fresh: bool = False, despite_remark: bool = False, reader: str = ""
+) -> dict[str, Any]:
+    """As GET, and store that the reader sees them: a later label says what the reader changed in them."""
     who = reader_who_asks({"reader": reader}, user)
-    placement = app.analysis.placement(image)
-    shown = None if fresh else app.submissions.shown(image, who)
-    if shown is not None and shown.size == (placement.rows, placement.cols):
-        version = shown.model_version or ""
-        app.submissions.remember(shown.boxes, image, placement, who, version)
-        return _answer(app, image, placement, shown.boxes, version)
-    params = app.answer({"model": "detect_opacities", "image": image}, who).params
-    boxes = [LabelledBox.from_dict(values) for values in params["boxes"]]
-    return _answer(app, image, placement, boxes, params["model_version"])
+    found = app.cases.show(image, who, fresh, despite_remark)
+    own = app.cases.own_label(image, who)
+    return {"image": image, **found.as_dict(), "own": own, **app.submissions.describe(image)}
 
 
 @router.put("/dgm/boxes")
@@ -83,10 +87,23 @@ def put_boxes(app: App, image: ImageId, document: Body, user: CurrentUser, reade
     }
 
 
-@router.get("/dgm/pictures/{name}")
-def get_picture(app: App, name: str, image: ImageId) -> Response:
-    """The normal image or the residue over the radiograph, as PNG that contains a warning."""
-    return Response(picture_png(app.analysis, image, name), media_type="image/png")
+@router.post("/dgm/next")
+def next_case(app: App, document: Body, user: CurrentUser, reader: str = "") -> dict[str, Any]:
+    """The case that the reader is offered next; empty where none is left."""
+    request = checked(NextRequest, parse_json(document or b"{}", "next", MAX_REQUEST_BYTES), "next")
+    return app.queue.next_case(reader_who_asks({"reader": reader}, user), request)
+
+
+@router.get("/dgm/numbers")
+def get_numbers(app: App, image: ImageId) -> dict[str, Any]:
+    """Abnormality probability, residue burden, remarks, and the maps that can be laid over the image."""
+    return app.cases.numbers(image)
+
+
+@router.get("/dgm/layers/{name}")
+def get_layer(app: App, name: str, image: ImageId) -> Response:
+    """A map over the radiograph, one grey level a pixel, as PNG; the viewer colours it."""
+    return Response(layer_png(app.analysis, image, name), media_type="image/png")
 
 
 @router.get("/dgm/state")
@@ -104,17 +121,4 @@ def get_state(app: App) -> dict[str, Any]:
         "images": len(images),
         "labelled": sum(name in labelled for name in images),
         "disclaimer": DISCLAIMER,
-    }
-
-
-def _answer(app: Any, image: str, placement: Placement, boxes: Sequence[LabelledBox], version: str) -> dict[str, Any]:
-    return {
-        "image": image,
-        "rows": placement.rows,
-        "cols": placement.cols,
-        "boxes": [box.as_dict() for box in boxes],
-        "same_box_pixels": SAME_BOX_PIXELS,
-        "model_version": version,
-        "box_source": "detector" if version.startswith("detector") else "saliency",
-        **app.submissions.describe(image),
     }

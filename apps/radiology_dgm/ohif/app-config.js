@@ -16,6 +16,22 @@ window.config = {
   }),
   extensions: [window.monaiDgm.extension],
   modes: [],
+  // our panel is the first one at the right and open; on a narrow window the list of series is closed
+  modesConfiguration: {
+    '@ohif/mode-longitudinal': {
+      routes: {
+        0: {
+          layoutInstance: {
+            props: {
+              rightPanels: { $unshift: ['monai-dgm.panelModule.reading'] },
+              rightPanelClosed: { $set: false },
+              leftPanelClosed: { $set: window.innerWidth < 1200 },
+            },
+          },
+        },
+      },
+    },
+  },
   showStudyList: true,
   maxNumberOfWebWorkers: 3,
   showWarningMessageForCrossOrigin: false,

@@ -42,6 +42,7 @@ class ImageScores:
             :class:`monai_dgm.engines.residues.uncertainty.ResidueUncertainty`; None where not known.
         features: float32 (D,), E_F features, averaged over the image; None where not known.
         feature_version: version of the encoder; features of different versions are not compared.
+        remark: why this may be no frontal chest radiograph; "" where nothing is wrong. Such an image is not selected.
     """
 
     image_id: str
@@ -52,6 +53,7 @@ class ImageScores:
     features: NDArray[np.float32] | None = None
     feature_version: str = ""
     residue_uncertainty: float | None = None
+    remark: str = ""
 
 
 def binary_entropy(probability: ArrayLike) -> FloatArray:

@@ -16,12 +16,12 @@ from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, MAX_VERSION, ch
 from monai_dgm.utils.sqlite import SqliteFile
 
 MAX_FEATURES = 8192
-_FORMAT = 3  # increased when the meaning of the scores changes: a file of another format is emptied
-_NAMES = ("image_id", "model_version", *SCORES, "features", "feature_version")
+_FORMAT = 4  # increased when the meaning of the scores changes: a file of another format is emptied
+_NAMES = ("image_id", "model_version", *SCORES, "features", "feature_version", "remark")
 _COLUMNS, _PLACEHOLDERS = ", ".join(_NAMES), ", ".join("?" * len(_NAMES))
 _TABLES = {
     "scores": f"image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL, {' REAL, '.join(SCORES)} REAL, "
-    "features BLOB, feature_version TEXT NOT NULL"
+    "features BLOB, feature_version TEXT NOT NULL, remark TEXT NOT NULL"
 }
 _ADVICE = "delete it, and images are scored again"
 
@@ -92,7 +92,7 @@ class ScoreStore:
         """The ``n`` images to label next, see :func:`monai_dgm.labelling.active_learning.strategies.select_images`.
 
         No image is scored here: scores of an older model are used until they are replaced, and images without scores
-        come last, in random order.
+        come last, in random order. Images with a remark, which may be no frontal chest radiographs, are left out.
 
         Args:
             strategy: of :data:`monai_dgm.labelling.active_learning.strategies.STRATEGIES`.
@@ -109,6 +109,7 @@ class ScoreStore:
         labelled = set(exclude)
         names: Sequence[str] = list(known if candidates is None else dict.fromkeys(candidates))
         pool = [known.get(name) or ImageScores(name, "") for name in names if name not in labelled]
+        pool = [item for item in pool if not item.remark]
         labelled_scores = [known[name] for name in sorted(labelled) if name in known]
         return select_images(pool, n, strategy, labelled_scores, seed, weights)
 
@@ -129,11 +130,12 @@ def _as_row(item: ImageScores) -> tuple[Any, ...]:
             raise InputError(f"expected 1 to {MAX_FEATURES} finite features, got shape {features.shape}")
         blob = features.tobytes()
     known = [None if value is None else float(value) for value in values]
-    return (item.image_id, item.model_version, *known, blob, item.feature_version or "")
+    return (item.image_id, item.model_version, *known, blob, item.feature_version or "", item.remark)
 
 
 def _from_row(row: tuple[Any, ...]) -> ImageScores:
-    image_id, model_version, *known, blob, feature_version = row
+    image_id, model_version, *known, blob, feature_version, remark = row
     features = None if blob is None else np.frombuffer(blob, dtype="<f4")
     scores = dict(zip(SCORES, known, strict=True))
-    return ImageScores(image_id, model_version, **scores, features=features, feature_version=feature_version)
+    more = {"features": features, "feature_version": feature_version, "remark": remark}
+    return ImageScores(image_id, model_version, **scores, **more)

@@ -29,7 +29,9 @@ SCHEMA = (
 MAX_DOCUMENT_BYTES = 2_000_000  # an ROI with its display properties takes 3 kB
 MAX_MARKUPS = 500
 REPEATED_IOU = 0.7  # an earlier run's node of the same finding, which is still in the scene
+NOTE_NAME = "monai-dgm note"  # of a point whose label is a message to the reader
 STRAY_NAMES = ("SAM2 ROI", "Scribbles ROI")  # prompts that the panel makes for itself
+_LABEL_SHOWN = {"visibility": True, "pointLabelsVisibility": True, "textScale": 3.0}
 _FLIP = np.array([-1.0, -1.0, 1.0])  # RAS to LPS
 _LABEL_AND_SCORE = re.compile(r"(.*?)\s*(?:\b(1(?:\.0*)?|0?\.\d+|0))?")
 
@@ -51,6 +53,29 @@ def boxes_to_markups(boxes: Sequence[LabelledBox], placement: Placement, depth: 
     if len(boxes) > MAX_BOXES:
         raise InputError(f"expected at most {MAX_BOXES} boxes, got {len(boxes)}")
     return {"@schema": SCHEMA, "markups": [_roi(number, box, placement, depth) for number, box in enumerate(boxes, 1)]}
+
+
+def note_to_markups(note: str, placement: Placement) -> dict[str, Any]:
+    """A markups document with one point at the upper left of the radiograph, whose label is a message to the reader.
+
+    It is no finding: :func:`markups_to_boxes` passes over it.
+
+    Args:
+        note: one line.
+        placement: of the radiograph as the viewer shows it.
+    """
+    position = placement.to_world([[placement.cols * 0.05, placement.rows * 0.05]])[0].tolist()
+    markup = {
+        "type": "Fiducial",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "locked": True,
+        "labelFormat": "%N-%d",
+        "name": NOTE_NAME,
+        "controlPoints": [{"id": "1", "label": note, "position": position, "positionStatus": "defined"}],
+        "display": _LABEL_SHOWN,
+    }
+    return {"@schema": SCHEMA, "markups": [markup]}
 
 
 def _roi(number: int, box: LabelledBox, placement: Placement, depth: float) -> dict[str, Any]:
@@ -77,6 +102,7 @@ def _roi(number: int, box: LabelledBox, placement: Placement, depth: float) -> d
         "size": [(xmax - xmin) * along_x, (ymax - ymin) * along_y, depth],
         "insideOut": False,
         "controlPoints": [{**point, "positionStatus": "defined"}],
+        "display": _LABEL_SHOWN,  # otherwise Slicer hides the label, and with it the score
     }
 
 
@@ -154,6 +180,8 @@ def _reason_to_leave_out(markup: Any) -> tuple[str, bool]:
     if not isinstance(markup, dict):
         raise InputError(f"expected an object, got {describe_value(markup)}")
     kind = markup.get("type")
+    if kind == "Fiducial" and markup.get("name") == NOTE_NAME:
+        return "the app's own note", True
     if kind != "ROI":
         known = kind in ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve", "Plane")
         return f"of the type {kind if known else 'unknown'}, only ROIs are read", False

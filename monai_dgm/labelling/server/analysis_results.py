@@ -21,7 +21,7 @@ from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, to_original
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import OPACITY, LabelledBox, make_boxes
-from monai_dgm.labelling.labels.markups import boxes_to_markups
+from monai_dgm.labelling.labels.markups import boxes_to_markups, note_to_markups
 from monai_dgm.labelling.server.analysis import AnalysisResult, Detections, RadiographAnalysis
 from monai_dgm.labelling.server.request_options import DecomposeOptions, DetectOptions, options_of
 from monai_dgm.metrics.burden import ResidueBurden, model_spacing, residue_burden
@@ -78,8 +78,10 @@ def decompose(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, 
 
 
 def detect(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any]) -> Answer:
-    """Opacity boxes as a markups document that 3D Slicer loads, "opacities.json"; without boxes there is no file, for
-    Slicer takes an empty one for an error.
+    """Opacity boxes as a markups document that 3D Slicer loads, "opacities.json"; without boxes it has a note that says
+    why, for Slicer takes an empty document for an error.
+
+    A radiograph with remarks (it may be no frontal chest radiograph) has no boxes unless they are asked for.
 
     Options: see :class:`DetectOptions`.
 
@@ -88,9 +90,13 @@ def detect(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any
     """
     options, found = options_of(DetectOptions, params), analysis.detections(image_id)
     threshold = found.score_threshold if options.score_threshold is None else options.score_threshold
-    boxes = shown_boxes(found, threshold)
+    boxes, remarks = shown_boxes(found, threshold), analysis.examine(image_id).remarks
+    withheld = len(boxes) if remarks and not options.despite_remarks else 0
+    boxes = () if withheld else boxes
     values = {
         "boxes": [box.as_dict() for box in boxes],
+        "boxes_withheld": withheld,
+        "remarks": list(remarks),
         "box_source": found.source,
         "score_threshold": threshold,
         "model_version": found.version,
@@ -99,10 +105,9 @@ def detect(analysis: RadiographAnalysis, image_id: str, params: Mapping[str, Any
         "label_names": {OPACITY: 1},
         "disclaimer": DISCLAIMER,
     }
-    if not boxes:
-        return Answer(values)
-    document = json.dumps(boxes_to_markups(boxes, found.placement), allow_nan=False)
-    return Answer(values, "opacities.json", document.encode("utf-8"))
+    note = remarks[0] if withheld else f"no opacity with a score of {threshold:.2f} or more"
+    markups = boxes_to_markups(boxes, found.placement) if boxes else note_to_markups(note, found.placement)
+    return Answer(values, "opacities.json", json.dumps(markups, allow_nan=False).encode("utf-8"))
 
 
 def classify(analysis: RadiographAnalysis, image_id: str) -> Answer:

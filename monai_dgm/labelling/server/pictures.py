@@ -1,55 +1,74 @@
-"""Pictures of a decomposition for viewers that lay them over the radiograph: PNG with the warning burnt in."""
+"""Maps of a decomposition for viewers that lay them over the radiograph: one grey level a pixel, as PNG.
+
+The viewer colours the levels itself, so that a reader can change opacity and threshold without another request.
+"""
 
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from monai_dgm.engines.decomposition.outputs import saliency_levels
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.engines.residues.decomposed_radiograph import OriginalDecomposition, to_original
-from monai_dgm.labelling.dicom_objects.secondary_capture import burn_in
-from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.analysis import AnalysisResult, RadiographAnalysis
 from monai_dgm.labelling.server.request_options import known_name
-from monai_dgm.report.colours import RESIDUE_COLOURS, residue_levels, residue_scale
+from monai_dgm.report.colours import residue_levels, residue_scale
 from monai_dgm.transforms.geometry import RadiographGeometry, display_levels, resize_antialiased
 
-__all__ = ["PICTURES", "normal_picture", "picture", "picture_png"]
+__all__ = ["LAYERS", "layer", "layer_png", "layers_of", "normal_picture"]
 
-PICTURES = ("normal", "residue")
-GREY_BELOW_RESIDUE = 0.55  # share of the radiograph's brightness that the residue's colours are added to
+LAYERS = ("radiograph", "normal", "residue", "saliency", "uncertainty")
 
 
-def picture(analysis: RadiographAnalysis, image_id: str, name: str) -> NDArray[np.uint8]:
-    """The normal image in grey, or the radiograph with its residue in the report's colours and scale (amber to white
-    added, blue taken away).
+def layers_of(result: AnalysisResult) -> dict[str, dict[str, Any]]:
+    """The maps by name, each with the values of its levels.
+
+    "low" and "high" are the values of levels 1 and 255, and "unit" says what they are.
+    """
+    scale = round(_scale(result), 4)
+    return {
+        "residue": {"low": -scale, "high": scale, "unit": "residue, of the [-1, 1] scale"},
+        "saliency": {"low": 0.0, "high": 1.0, "unit": "saliency"},
+        "uncertainty": {"low": 0.0, "high": scale, "unit": "standard deviation of the residue"},
+    }
+
+
+def layer(analysis: RadiographAnalysis, image_id: str, name: str) -> NDArray[np.uint8]:
+    """One map over the whole radiograph as levels.
 
     Args:
         analysis: of the studies.
         image_id: the radiograph.
-        name: of :data:`PICTURES`.
+        name: of :data:`LAYERS`: "radiograph" and "normal" in the same grey levels, bright = dense; "residue", 128 is 0;
+            "saliency", 0 outside the mask; "uncertainty" of the residue, for which the decomposer runs once more.
 
     Returns:
-        uint8 (rows, cols) or (rows, cols, 3) over the whole radiograph, bright = dense, at its aspect, the longest
-        side 512 to 1024.
+        uint8 (rows, cols) at the radiograph's aspect, the longest side 512 to 1024.
 
     Raises:
         UnknownError: another name.
         InputError: as :meth:`RadiographAnalysis.examine`.
     """
-    known_name(name, PICTURES, "a picture")
-    analysis_result = analysis.examine(image_id)
-    decomposition = analysis_result.decomposition
-    original, geometry = to_original(decomposition), decomposition.geometry
+    known_name(name, LAYERS, "a map")
+    result = analysis.examine(image_id, uncertainty=name == "uncertainty")
+    if name == "radiograph":
+        return result.source.display
+    original = to_original(result.decomposition)
     if name == "normal":
-        return normal_picture(original, geometry)
-    grey = analysis_result.source.display
-    residue = resize_antialiased(original.residue, *grey.shape)
-    colours = RESIDUE_COLOURS[residue_levels(residue, residue_scale([residue]))].astype(np.float32)
-    return np.clip(grey[..., None] * GREY_BELOW_RESIDUE + colours, 0, 255).astype(np.uint8)
+        return normal_picture(original, result.decomposition.geometry)
+    rows, cols = result.source.display.shape
+    if result.uncertainty is not None:
+        spread = result.decomposition.geometry.map_to_original(result.uncertainty.map) / _scale(result)
+        return np.clip(resize_antialiased(spread, rows, cols) * 255 + 0.5, 0, 255).astype(np.uint8)
+    if name == "residue":
+        return residue_levels(resize_antialiased(original.residue, rows, cols), _scale(result))
+    return resize_antialiased(saliency_levels(original).astype(np.float32), rows, cols).round().astype(np.uint8)
 
 
 def normal_picture(original: OriginalDecomposition, geometry: RadiographGeometry) -> NDArray[np.uint8]:
@@ -57,10 +76,14 @@ def normal_picture(original: OriginalDecomposition, geometry: RadiographGeometry
     return display_levels(original.normal, geometry.low, geometry.high)
 
 
-def picture_png(analysis: RadiographAnalysis, image_id: str, name: str) -> bytes:
-    """:func:`picture` as PNG, the warning burnt in at its upper and lower edge."""
+def layer_png(analysis: RadiographAnalysis, image_id: str, name: str) -> bytes:
+    """:func:`layer` as PNG of 8 bits, with the warning in its description."""
     notes = PngInfo()
-    notes.add_text("Description", f"Synthetic {name} image. {DISCLAIMER}.")
+    notes.add_text("Description", f"Synthetic {name} map. {DISCLAIMER}.")
     buffer = io.BytesIO()
-    Image.fromarray(burn_in(picture(analysis, image_id, name))).save(buffer, "PNG", pnginfo=notes, compress_level=1)
+    Image.fromarray(layer(analysis, image_id, name)).save(buffer, "PNG", pnginfo=notes, compress_level=1)
     return buffer.getvalue()
+
+
+def _scale(result: AnalysisResult) -> float:
+    return residue_scale([result.decomposition.residue])

@@ -77,9 +77,11 @@ class DetectOptions(BaseModel):
 
     Attributes:
         score_threshold: lowest score of the boxes; None for that of the detector's training.
+        despite_remarks: give the boxes of a radiograph that may be no frontal chest radiograph, too.
     """
 
     score_threshold: PanelFloat | None = Field(None, ge=0, le=1)
+    despite_remarks: bool = False
 
 
 class DecomposeOptions(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.active_learning.image_scores import ImageScores, score_image
@@ -60,7 +61,21 @@ class ImageSelection:
         two_models = saliency if found.source == "detector" else None
         spread = None if analysis_result.uncertainty is None else analysis_result.uncertainty.score
         known = (analysis_result.probability, two_models, features, encoder, spread)
-        return score_image(image_id, version, detector, *known)
+        scores = score_image(image_id, version, detector, *known)
+        return replace(scores, remark="; ".join(analysis_result.remarks))
+
+    def remark(self, image_id: str) -> str:
+        """Why an image may be no frontal chest radiograph; "" where nothing is wrong, or no decomposer is trained.
+
+        Raises:
+            InputError: as :meth:`RadiographAnalysis.examine`.
+        """
+        if not self.analysis.models.has("decomposer"):
+            return ""
+        known = self.scores.get(image_id)
+        if known is not None and known.model_version == self.model_version():
+            return known.remark
+        return "; ".join(self.analysis.examine(image_id).remarks)
 
     def update(self, limit: int | None = None) -> int:
         """Score the images that have no scores of these models, at most ``limit``; returns how many.

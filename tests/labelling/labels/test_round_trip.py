@@ -210,7 +210,7 @@ window.cornerstoneTools = {
     getAllAnnotations: () => annotations,
     addAnnotation: one => annotations.push(one),
     removeAnnotation: uid => annotations.splice(annotations.findIndex(one => one.annotationUID === uid), 1),
-  } },
+  }, config: { style: { setAnnotationStyles: none } } },
   utilities: { triggerAnnotationRenderForViewportIds: none },
   Enums: { Events: {} },
 };
@@ -221,12 +221,12 @@ for (const file of process.argv.slice(2)) require(file);
 const { boxes } = window.monaiDgm;
 const TOLERANCE = 1;
 const model = [[10.1, 20.2, 110.3, 90.4], [200, 20, 260, 80]];
-boxes.show(shown, model.map(box => ({ box, label: 'lung_opacity', score: 0.5 })), TOLERANCE);
+boxes.show(shown, model.map(box => ({ box, label: 'lung_opacity', score: 0.5 })), "model", TOLERANCE);
 const nudge = (index, by) => annotations[index].data.handles.points.forEach(point => (point[0] += by));
 nudge(0, 0.99);
 nudge(1, 1.01);
 const sent = boxes.read(shown);
-boxes.show(shown, [{ box: [11, 20, 111, 90], label: null, score: 0.6 }], TOLERANCE);
+boxes.show(shown, [{ box: [11, 20, 111, 90], label: null, score: 0.6 }], "model", TOLERANCE);
 console.log(JSON.stringify({ sent, after: boxes.read(shown) }));
 """
 
@@ -234,7 +234,7 @@ console.log(JSON.stringify({ sent, after: boxes.read(shown) }));
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")
 def test_the_viewers_script_uses_the_servers_tolerance(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "run.js").write_text(SCRIPT)
-    files = [str(repository / "apps/radiology_dgm/ohif" / name) for name in ("2-geometry.js", "3-boxes.js")]
+    files = [str(repository / "apps/radiology_dgm/ohif" / name) for name in ("02-geometry.js", "03-boxes.js")]
     done = subprocess.run(["node", str(tmp_path / "run.js"), *files], capture_output=True, text=True, check=True)
     values = json.loads(done.stdout)
     np.testing.assert_allclose(values["sent"][0]["box"], [11.09, 20.2, 111.29, 90.4], atol=1e-4)

@@ -111,9 +111,13 @@ def test_boxes_come_back_from_the_markups(
         assert np.abs(np.array([b["box"] for b in boxes]) - box).max(axis=1).min() < 2e-3
 
 
-def test_without_boxes_there_is_no_file(with_detector: RadiographAnalysis) -> None:
+def test_without_boxes_there_is_a_note(with_detector: RadiographAnalysis) -> None:
     answer = detect(with_detector, "a", {"score_threshold": 1.0})
-    assert answer.name is None and answer.params["boxes"] == []
+    assert answer.name == "opacities.json" and answer.params["boxes"] == [] and answer.params["boxes_withheld"] == 0
+    (note,) = json.loads(answer.content)["markups"]
+    assert note["type"] == "Fiducial" and "no opacity" in note["controlPoints"][0]["label"]
+    reading = markups_to_boxes(answer.content, with_detector.placement("a"))
+    assert reading.status == "no_finding" and not reading.boxes  # sent back, it is no finding of the reader's
     assert detect(with_detector, "a", {}).params["score_threshold"] == 0.3
 
 

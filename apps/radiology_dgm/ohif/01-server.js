@@ -41,13 +41,18 @@
   });
 
   dgm.server = {
+    reader,
     /** Send the login's token from now on. */
     login: header => (token = header),
     state: () => ask('/dgm/state'),
-    boxes: (image, fresh) => ask('/dgm/boxes', { image, fresh: fresh ? 'true' : '', reader: reader() }),
+    // stores that the reader sees the boxes; `despite`: also those of a radiograph that may be no chest
+    showBoxes: (image, fresh, despite) =>
+      ask('/dgm/boxes', { image, fresh: fresh ? 'true' : '', despite_remark: despite ? 'true' : '', reader: reader() },
+        { method: 'POST' }),
+    numbers: image => ask('/dgm/numbers', { image }),
     submit: (image, status, boxes) =>
       ask('/dgm/boxes', { image, reader: reader() }, send('PUT', { status, boxes })),
-    next: () => ask('/activelearning/combined', {}, send('POST', {})),
-    picture: (name, image) => request(`/dgm/pictures/${name}`, { image }).then(answer => answer.blob()),
+    next: skipped => ask('/dgm/next', { reader: reader() }, send('POST', { skipped })),
+    layer: (name, image) => request(`/dgm/layers/${name}`, { image }).then(answer => answer.blob()),
   };
 })();

@@ -1,0 +1,171 @@
+// The case that is open: its boxes and numbers, the reader's own label, and whether the reader changed something since.
+(function () {
+  'use strict';
+  const dgm = (window.monaiDgm = window.monaiDgm || {});
+  const RADIOGRAPHS = ['CR', 'DX', 'RG'];
+
+  const state = empty();
+  const listeners = [];
+
+  function empty() {
+    return { shown: null, image: null, boxes: null, own: null, numbers: null, source: 'none', baseline: [], problem: '' };
+  }
+
+  const changed = () => listeners.forEach(listener => listener(state));
+
+  /** Start with this list of rectangles: what differs from it later was changed by the reader. */
+  function settle(source) {
+    state.source = source;
+    state.baseline = dgm.boxes.read(state.shown);
+    const { boxes, own } = state;
+    const count = (list, of) => `${list.length || 'no'} ${list.length === 1 ? 'box' : 'boxes'} ${of}`;
+    const words = {
+      model: () => count(boxes.boxes, `of ${boxes.model_version}`),
+      own: () => (own.status === 'no_finding' ? 'no finding, submitted by you' : count(own.boxes, 'submitted by you')),
+      none: () => (boxes?.boxes_withheld ? `${count({ length: boxes.boxes_withheld }, 'not shown')}: ${boxes.remark}` : ''),
+    };
+    dgm.status.note(words[source]());
+    changed();
+  }
+
+  /** Whether the reader has changed rectangles that are not submitted. */
+  function isUnsaved() {
+    if (!state.shown || !state.boxes) {
+      return false;
+    }
+    return !dgm.boxes.equal(dgm.boxes.read(state.shown), state.baseline, state.boxes.same_box_pixels);
+  }
+
+  /** Open the radiograph that a viewport shows: the reader's own boxes, else the model's, are drawn at once. */
+  async function open(shown) {
+    Object.assign(state, empty(), { shown, image: shown.image });
+    dgm.layers.hide();
+    changed();
+    try {
+      const boxes = await dgm.status.during(() => dgm.server.showBoxes(shown.image));
+      if (state.image !== shown.image) {
+        return;
+      }
+      state.boxes = boxes;
+      state.own = boxes.own;
+      if (state.own) {
+        drawOwn();
+      } else {
+        drawModel();
+      }
+      state.numbers = await dgm.status.during(() => dgm.server.numbers(shown.image));
+    } catch (error) {
+      state.problem = error.message;
+    }
+    changed();
+  }
+
+  /** Look whether the viewer shows another radiograph than the open one. */
+  function watch(services) {
+    let shown = null;
+    try {
+      shown = dgm.geometry.displayed(services);
+    } catch {
+      return; // nothing is displayed yet
+    }
+    const { Modality } = window.cornerstone.metaData.get('instance', shown.imageId);
+    if (shown.image !== state.image && RADIOGRAPHS.includes(Modality)) {
+      open(shown);
+    }
+  }
+
+  function close() {
+    Object.assign(state, empty());
+  }
+
+  function drawOwn() {
+    dgm.boxes.clear(state.shown);
+    dgm.boxes.show(state.shown, state.own.boxes, 'own', state.boxes.same_box_pixels);
+    settle('own');
+  }
+
+  function drawModel() {
+    dgm.boxes.show(state.shown, state.boxes.boxes, 'model', state.boxes.same_box_pixels);
+    settle(state.boxes.boxes_withheld ? 'none' : 'model');
+  }
+
+  /** The open case. Throws an Error for the reader if there is none. */
+  function opened() {
+    if (!state.shown || !state.boxes) {
+      throw new Error(state.problem || 'open a radiograph first');
+    }
+    return state;
+  }
+
+  /** Show the model's boxes, those that are withheld, too; boxes that the reader drew or moved stay. */
+  async function showModel(fresh = false) {
+    const { shown } = opened();
+    state.boxes = { ...(await dgm.status.during(() => dgm.server.showBoxes(shown.image, fresh, true))) };
+    if (state.source === 'own') {
+      dgm.boxes.clear(shown);
+    }
+    drawModel();
+    return state.boxes;
+  }
+
+  /** Show the reader's submitted label again. */
+  function showOwn() {
+    if (!opened().own) {
+      throw new Error('you have not labelled this radiograph');
+    }
+    drawOwn();
+  }
+
+  /** Store the rectangles, or a confirmed negative, as the reader's label. */
+  async function submit(status) {
+    const { shown } = opened();
+    const boxes = status === 'boxes' ? dgm.boxes.read(shown) : [];
+    if (status === 'boxes' && !boxes.length) {
+      throw new Error('there is no rectangle on this image; press No finding if that is what you mean');
+    }
+    if (status === 'no_finding' && isUnsaved() && dgm.boxes.read(shown).length) {
+      throw new Error('there are rectangles that you changed; delete them first, or submit them');
+    }
+    const kept = await dgm.server.submit(shown.image, status, boxes);
+    state.own = { ...kept, time: new Date().toISOString() };
+    drawOwn();
+    dgm.status.refresh();
+    return kept;
+  }
+
+  /** Submit the model's boxes as they are. */
+  async function acceptAll() {
+    const { shown, boxes } = opened();
+    if (!boxes.boxes.length) {
+      throw new Error('the model shows no box; press No finding if there is none');
+    }
+    dgm.boxes.clear(shown);
+    dgm.boxes.show(shown, boxes.boxes, 'model', boxes.same_box_pixels);
+    return submit('boxes');
+  }
+
+  /** Whether the case may be left: asks where the reader changed boxes and did not submit them. */
+  async function mayLeave() {
+    if (!isUnsaved()) {
+      return true;
+    }
+    const some = dgm.boxes.read(state.shown).length > 0;
+    const answer = await dgm.dialog.ask('Boxes are not submitted', 'You changed boxes on this radiograph.', [
+      ...(some ? [['submit', 'Submit and go on']] : []),
+      ['discard', 'Go on without them'],
+      ['stay', 'Stay here'],
+    ]);
+    if (answer === 'submit') {
+      await submit('boxes');
+    }
+    if (answer === 'discard') {
+      state.baseline = dgm.boxes.read(state.shown);
+    }
+    return answer === 'submit' || answer === 'discard';
+  }
+
+  dgm.case = {
+    state, open, watch, close, opened, isUnsaved, showModel, showOwn, submit, acceptAll, mayLeave,
+    listen: listener => listeners.push(listener),
+  };
+})();

@@ -1,0 +1,38 @@
+// The way from one case to the next: by active learning, without the cases that were skipped in this tab.
+(function () {
+  'use strict';
+  const dgm = (window.monaiDgm = window.monaiDgm || {});
+  const SKIPPED = 'monaiDgm.skipped';
+
+  const skipped = () => JSON.parse(sessionStorage.getItem(SKIPPED) || '[]');
+
+  /** Open a study. */
+  function open(study) {
+    const address = new URL('/ohif/viewer', window.location.origin);
+    address.searchParams.set('StudyInstanceUIDs', study);
+    window.location.assign(address);
+  }
+
+  /** Go to the next case; asks first where boxes are not submitted. */
+  async function go() {
+    if (!(await dgm.case.mayLeave())) {
+      return;
+    }
+    const next = await dgm.status.during(() => dgm.server.next(skipped()));
+    if (!next.study) {
+      throw new Error(next.image ? 'the next radiograph has no study' : 'there is no other case to read');
+    }
+    open(next.study);
+  }
+
+  /** Go to another case and do not come back to this one. */
+  async function skip() {
+    const { image } = dgm.case.opened();
+    if (await dgm.case.mayLeave()) {
+      sessionStorage.setItem(SKIPPED, JSON.stringify([...skipped().filter(one => one !== image), image].slice(-500)));
+      await go();
+    }
+  }
+
+  dgm.next = { go, skip, open };
+})();
