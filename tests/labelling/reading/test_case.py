@@ -33,8 +33,8 @@ def refused(analysis: RadiographAnalysis, monkeypatch: pytest.MonkeyPatch) -> st
     """An image that the chest check refuses."""
     examine = analysis.examine
 
-    def checked(image_id: str) -> Any:
-        found = examine(image_id)
+    def checked(image_id: str, uncertainty: bool = False) -> Any:
+        found = examine(image_id, uncertainty)
         if image_id != "a":
             return found
         return replace(found, result=replace(found.result, chest_check=ChestCheck(False, 9.0, (REMARK,))))

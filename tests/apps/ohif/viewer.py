@@ -83,20 +83,30 @@ class Viewer:
         self.wait_for_radiograph(study)
 
     def wait_for_radiograph(self, study: Study) -> None:
-        """Wait until the study's radiograph is drawn."""
-        self.page.wait_for_selector("[data-cy=monaiDgmShowBoxes] button")
+        """Wait until the study's radiograph is drawn and the panel shows its numbers."""
         self.page.wait_for_function(
-            """image => { const engine = window.cornerstone && window.cornerstone.getRenderingEngines()[0];
-                const viewport = engine && engine.getViewports()[0];
-                const id = viewport && viewport.getCurrentImageId && viewport.getCurrentImageId();
-                return !!id && id.includes(image) && !!viewport.getImageData(); }""",
+            """image => { const state = window.monaiDgm && window.monaiDgm.case.state;
+                return !!state && state.image === image && !!(state.numbers || state.problem); }""",
             arg=study.image,
         )
-        self.page.wait_for_timeout(1500)  # the viewer lays out once more
+        self.page.wait_for_timeout(1200)  # the viewer lays out once more
 
     def press(self, name: str) -> None:
-        """Press a button of ours."""
-        self.page.click(f"[data-cy=monaiDgm{name}] button")
+        """Press a button of our panel."""
+        self.page.click(f"[data-cy=monaiDgm-{name}]")
+
+    def key(self, name: str) -> None:
+        """Press a key of the keyboard."""
+        self.page.keyboard.press(name)
+
+    def text(self, name: str) -> str:
+        """Words of a part of our panel; empty where it is not there."""
+        found = self.page.query_selector(f"[data-cy=monaiDgm-{name}]")
+        return str(found.inner_text()) if found else ""
+
+    def wait_for_text(self, name: str, words: str) -> None:
+        """Wait until a part of our panel has these words."""
+        self.page.locator(f"[data-cy=monaiDgm-{name}]", has_text=words).first.wait_for(state="visible")
 
     def message(self, words: str) -> str:
         """Wait for a message with these words; returns it."""
@@ -161,8 +171,10 @@ def screenshots_folder(default: Path) -> Path:
     return folder
 
 
-def ask(url: str, method: str = "GET") -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+def ask(url: str, method: str = "GET", values: Any = None) -> Any:
+    """The server's answer to a request, as JSON; ``values`` is its body."""
+    body = None if values is None else json.dumps(values).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=60) as answer:
         return json.loads(answer.read())
 
 

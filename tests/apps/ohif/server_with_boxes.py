@@ -1,6 +1,6 @@
 """The label app as the platform starts it, but its models' boxes are known: tests can say where they ought to be.
 
-python tests/apps/server_with_boxes.py start_server --app apps/radiology_dgm --studies ...
+python tests/apps/ohif/server_with_boxes.py start_server --app apps/radiology_dgm --studies ...
 """
 
 from __future__ import annotations
