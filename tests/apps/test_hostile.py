@@ -72,7 +72,7 @@ def test_no_name_leads_anywhere(client: Any, watched: RaiseHttpError) -> None:
         watched(client.get("/dgm/boxes", params={"image": IMAGE, "fresh": name}))
         watched(put_boxes(client, boxes, name))
         watched(put_label(client, empty, name))
-        watched(client.get("/dgm/pictures/normal", params={"image": name}))
+        watched(client.get("/dgm/layers/normal", params={"image": name}))
         watched(client.get("/dgm/labels", params={"form": name}))
         watched(client.get("/dgm/labels", params={"form": "json", "readers": name}))
         watched(put_labels(client, json.dumps(COCO).encode(), form=name))
@@ -100,7 +100,7 @@ def test_no_address_leads_anywhere(client: Any, watched: RaiseHttpError) -> None
         "%5c",
         "a" * 3000,
     ):
-        for start in ("/dgm/pictures/", "/dgm/maps/", "/dgm/versions/", "/dgm/studies/", "/dgm/labels/", "/dicom-web/"):
+        for start in ("/dgm/layers/", "/dgm/maps/", "/dgm/versions/", "/dgm/studies/", "/dgm/labels/", "/dicom-web/"):
             watched(client.get(f"{start}{name}{MARK}", params={"image": IMAGE}))
         watched(client.post(f"/dicom-web/studies/{name}{MARK}", content=b"x"))
         watched(client.get(f"/dgm/boxes?image={name}{MARK}"))
@@ -230,6 +230,7 @@ def test_wrong_types_of_content(client: Any, watched: RaiseHttpError) -> None:
             ("PUT", "/dgm/labels?form=coco&reader=one"),
             ("PUT", "/dgm/labels?form=rsna&reader=one"),
             ("POST", "/dicom-web/studies"),
+            ("POST", "/dgm/next"),
             ("POST", "/train/x"),
             ("POST", "/activelearning/x"),
             ("POST", "/batch/infer/x"),
@@ -241,7 +242,7 @@ def test_wrong_types_of_content(client: Any, watched: RaiseHttpError) -> None:
 def test_fields_twice_and_missing(client: Any, watched: RaiseHttpError) -> None:
     for path in ("/dgm/labels", "/dgm/labels?form=coco", "/dgm/boxes", "/datastore/label", "/datastore/image"):
         watched(client.put(path, content=b"{}"))
-    for path in ("/dgm/boxes", "/dgm/pictures/normal", "/datastore/image", "/datastore/label", "/dgm/maps/normal"):
+    for path in ("/dgm/boxes", "/dgm/layers/normal", "/datastore/image", "/datastore/label", "/dgm/maps/normal"):
         watched(client.get(path))
         watched(client.get(path, params=[("image", IMAGE), ("image", MARK), ("label", MARK)]))
     watched(client.get("/dgm/boxes", params={"image": IMAGE, "reader": "x" * 300}))

@@ -29,9 +29,14 @@ def stored(studies: Path) -> list[dict[str, Any]]:
 
 
 def test_boxes_are_shown_and_submitted(client: Any, studies: Path) -> None:
-    shown = client.get("/dgm/boxes", params={"image": "c", "reader": "one"}).json()
+    seen = {"image": "c", "reader": "one"}
+    looked = client.get("/dgm/boxes", params=seen).json()
+    assert not list((studies / ".monai_dgm" / "predictions").rglob("*.json"))  # looking stores nothing
+    shown = client.post("/dgm/boxes", params=seen).json()
+    assert shown == {**looked, "own": None}
     assert (shown["rows"], shown["cols"], shown["box_source"]) == (90, 120, "saliency")
-    again = client.get("/dgm/boxes", params={"image": "c", "reader": "one", "fresh": "true"}).json()
+    assert shown["remark"] == "" and shown["boxes_withheld"] == 0
+    again = client.post("/dgm/boxes", params={**seen, "fresh": "true"}).json()
     assert again == shown and shown["readers"] == [] and shown["same_box_pixels"] == SAME_BOX_PIXELS
     answer = put(client, {"status": "boxes", "boxes": BOXES}, reader="one")
     assert answer.status_code == 200 and answer.json()["boxes"][1]["box"] == [0, 30, 40, 90]
@@ -39,10 +44,13 @@ def test_boxes_are_shown_and_submitted(client: Any, studies: Path) -> None:
     assert (label["image_id"], label["reader"], label["source"]) == ("c", "one", "ohif")
     assert label["boxes"] == answer.json()["boxes"]
     assert (label["model_boxes"], label["model_version"]) == (shown["boxes"], shown["model_version"])
+    own = client.post("/dgm/boxes", params=seen).json()["own"]
+    assert (own["status"], own["boxes"], own["time"]) == ("boxes", label["boxes"], label["time"])
+    assert client.post("/dgm/boxes", params={"image": "c", "reader": "two"}).json()["own"] is None
 
 
 def test_a_box_that_was_left_alone_is_the_models_box_again(client: Any, studies: Path) -> None:
-    shown = client.get("/dgm/boxes", params={"image": "c", "reader": "one"}).json()["boxes"]
+    shown = client.post("/dgm/boxes", params={"image": "c", "reader": "one"}).json()["boxes"]
     assert shown
     nudged = [{**box, "box": [edge - 0.4 * (edge > 1) for edge in box["box"]], "score": None} for box in shown]
     assert put(client, {"status": "boxes", "boxes": nudged}, reader="one").json()["boxes"] == shown
@@ -85,15 +93,33 @@ def test_unknown_images_and_names_are_not_found(client: Any) -> None:
     for image in ("none", "../c", "/etc/passwd", ".monai_dgm"):
         assert client.get("/dgm/boxes", params={"image": image}).status_code == 404
         assert put(client, {"status": "no_finding", "boxes": []}, image).status_code == 404
-        assert client.get("/dgm/pictures/normal", params={"image": image}).status_code == 404
-    assert client.get("/dgm/pictures/passwd", params={"image": "c"}).status_code == 404
+        assert client.get("/dgm/layers/normal", params={"image": image}).status_code == 404
+        assert client.get("/dgm/numbers", params={"image": image}).status_code == 404
+    assert client.get("/dgm/layers/passwd", params={"image": "c"}).status_code == 404
 
 
-def test_pictures_are_pictures(client: Any) -> None:
-    for name in ("normal", "residue"):
-        answer = client.get(f"/dgm/pictures/{name}", params={"image": "c"})
+def test_the_numbers_of_a_case_and_its_maps(client: Any) -> None:
+    numbers = client.get("/dgm/numbers", params={"image": "c"}).json()
+    assert 0 <= numbers["abnormality_probability"] <= 1 and 0 <= numbers["burden"]["total"]["salient_share"] <= 1
+    assert "not for diagnosis" in numbers["disclaimer"] and {"residue", "saliency"} <= numbers["layers"].keys()
+    for name in ("radiograph", "normal", *numbers["layers"]):
+        answer = client.get(f"/dgm/layers/{name}", params={"image": "c"})
         assert answer.headers["content-type"] == "image/png"
         assert Image.open(io.BytesIO(answer.content)).size[0] >= 512
+
+
+def test_the_next_case_is_one_that_nobody_labelled_or_skipped(client: Any) -> None:
+    def ask_next(**values: Any) -> Any:
+        return client.post("/dgm/next", json=values)
+
+    first = ask_next().json()["image"]
+    assert put(client, {"status": "no_finding", "boxes": []}, first, reader="one").status_code == 200
+    second = ask_next().json()["image"]
+    third = ask_next(skipped=[second]).json()["image"]
+    assert {first, second, third} == {"Doe_Jane", "Roe_Richard", "c"}
+    assert ask_next(skipped=[second, third]).json() == {}
+    for wrong in ({"skipped": "c"}, {"skipped": ["c"] * 2000}, {"other": 1}, {"strategy": "../x"}):
+        assert ask_next(**wrong).status_code in (400, 404)
 
 
 def test_the_viewer_and_our_extension_are_served(start_client: Any, studies: Path, tmp_path: Path) -> None:
