@@ -19,7 +19,7 @@ from tests.networks.test_residue_system import Blurring, write
 if TYPE_CHECKING:
     from tests.bundles.conftest import BundleCommands, Training
 
-SYSTEMS = ("vagan", "cyclegan", "aeu")
+SYSTEMS = ("vagan", "cyclegan", "munit", "drit", "aeu", "ddad")
 NAMES = ("train", "evaluate", "inference", "multi_gpu_train", "paper", *SYSTEMS)
 
 

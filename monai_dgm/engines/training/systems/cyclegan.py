@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_dgm.engines.training.steps import BatchTransform, step_report, unwrapped
-from monai_dgm.engines.training.systems.two_domains import TwoDomainStep, weighted_sum, with_weights
+from monai_dgm.engines.training.systems.two_domains import (
+    TwoDomainStep,
+    score_report,
+    sum_of,
+    weighted_sum,
+    with_weights,
+)
 from monai_dgm.losses.adversarial import least_squares_loss
 from monai_dgm.losses.reconstruction import l1_loss
 from monai_dgm.networks.cyclegan import CycleGANTranslators
@@ -95,11 +101,8 @@ class CycleGANStep(TwoDomainStep):
         terms, fakes, same = self._generator_step(abnormal, normal)
         scores = self._discriminator_step({"normal": normal, "abnormal": abnormal}, fakes)
         self.num_steps += 1
-        image = torch.cat((abnormal, normal))
-        synthesised = torch.cat((fakes["normal"], same))
-        label = torch.cat((abnormal.new_ones(len(abnormal)), normal.new_zeros(len(normal))))
-        outputs = {"normal": synthesised, "residue": image - synthesised}
-        return {**step_report(terms, outputs, {"image": image, "label": label}), **scores}
+        shown = self.shown(abnormal, normal, torch.cat((fakes["normal"], same)))
+        return {**step_report(terms, *shown), **scores}
 
     def _generator_step(self, abnormal: Tensor, normal: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         both: CycleGANTranslators = unwrapped(self.network)
@@ -127,10 +130,9 @@ class CycleGANStep(TwoDomainStep):
                 on_real, on_fake = self._scores(name, real[name]), self._scores(name, shown)
                 losses.append(0.5 * (least_squares_loss([on_real], 1.0) + least_squares_loss([on_fake], 0.0)))
                 if name == "normal":
-                    means = {"real_score_0": on_real, "fake_score_0": on_fake}
-        loss = torch.stack(losses).sum()
+                    report = score_report([on_real], [on_fake])
+        loss = sum_of(losses)
         norm = self.update(self.discriminator_optimizer, self.discriminators, loss)
-        report = {name: scores.detach().float().mean() for name, scores in means.items()}
         return {"discriminator": loss.detach(), "discriminator_grad_norm": norm, **report}
 
     def _scores(self, name: str, image: Tensor) -> Tensor:

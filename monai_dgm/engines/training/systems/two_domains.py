@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from monai_dgm.engines.training.steps import BatchTransform, TrainingStep
 
-__all__ = ["TwoDomainStep", "weighted_sum", "with_weights"]
+__all__ = ["TwoDomainStep", "score_report", "sum_of", "weighted_sum", "with_weights"]
 
 
 class TwoDomainStep(TrainingStep):
@@ -59,6 +59,18 @@ class TwoDomainStep(TrainingStep):
             )
         return abnormal, normal
 
+    @staticmethod
+    def shown(abnormal: Tensor, normal: Tensor, synthesised: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Outputs and batch for :func:`monai_dgm.engines.training.steps.step_report`, the abnormal images first.
+
+        Args:
+            abnormal, normal: the images, (A, 1, S, S) and (N, 1, S, S).
+            synthesised: the normal image of each, (A + N, 1, S, S).
+        """
+        image = torch.cat((abnormal, normal))
+        label = torch.cat((abnormal.new_ones(len(abnormal)), normal.new_zeros(len(normal))))
+        return {"normal": synthesised, "residue": image - synthesised}, {"image": image, "label": label}
+
     def update(self, optimizer: Optimizer, module: nn.Module, loss: Tensor) -> Tensor:
         """One step of an optimiser on a loss; returns the norm of the gradients of ``module`` before clipping."""
         optimizer.zero_grad(set_to_none=True)
@@ -91,6 +103,20 @@ def with_weights(defaults: Mapping[str, float], weights: Mapping[str, float] | N
     return {**defaults, **given}
 
 
+def sum_of(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of scalar tensors."""
+    return torch.stack(list(terms)).sum()
+
+
+def score_report(on_real: Sequence[Tensor], on_fake: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean scores of a discriminator at each scale, detached, by the names that the collapse monitor looks for."""
+    report = {}
+    for scale, (real, fake) in enumerate(zip(on_real, on_fake, strict=True)):
+        report[f"real_score_{scale}"] = real.detach().float().mean()
+        report[f"fake_score_{scale}"] = fake.detach().float().mean()
+    return report
+
+
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """The sum of the terms that have a weight, each times its own."""
-    return torch.stack([weight * terms[name] for name, weight in weights.items() if name in terms]).sum()
+    return sum_of(weight * terms[name] for name, weight in weights.items() if name in terms)

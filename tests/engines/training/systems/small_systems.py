@@ -17,6 +17,9 @@ from monai_dgm.engines.training.checkpoint import TrainingCheckpoint
 from monai_dgm.engines.training.steps import TrainingStep
 from monai_dgm.engines.training.systems.aeu import AEUStep
 from monai_dgm.engines.training.systems.cyclegan import CycleGANStep
+from monai_dgm.engines.training.systems.ddad import DDADStep
+from monai_dgm.engines.training.systems.drit import DISCRIMINATORS, DRITStep, discriminator_groups
+from monai_dgm.engines.training.systems.munit import MUNITStep
 from monai_dgm.engines.training.systems.vagan import VAGANStep
 from monai_dgm.engines.training.trainer import StepTrainer
 from monai_dgm.handlers.collapse_monitor import CollapseMonitor
@@ -24,6 +27,10 @@ from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.handlers.moving_average import MovingAverage
 from monai_dgm.networks.aeu import AEU
 from monai_dgm.networks.cyclegan import CycleGANTranslators
+from monai_dgm.networks.ddad import DDAD
+from monai_dgm.networks.discriminator import MultiScaleDiscriminator
+from monai_dgm.networks.drit import ContentDiscriminator, DRITNetworks
+from monai_dgm.networks.munit import MUNITAutoencoders
 from monai_dgm.networks.vagan import VAGAN, Critic
 from monai_dgm.transforms.augmentation import RandRadiographAugmentation
 
@@ -48,12 +55,42 @@ def cyclegan(**settings: Any) -> CycleGANStep:
     return CycleGANStep(network, discriminators, adam(network), adam(discriminators), **{"pool_size": 3, **settings})
 
 
+def multi_scale() -> MultiScaleDiscriminator:
+    return MultiScaleDiscriminator(1, 2, num_scales=2, num_layers=2, padding_mode="reflect")
+
+
+def munit(**settings: Any) -> MUNITStep:
+    network = MUNITAutoencoders(2, 1)
+    discriminators = nn.ModuleDict({"normal": multi_scale(), "abnormal": multi_scale()})
+    return MUNITStep(network, discriminators, adam(network), adam(discriminators), **settings)
+
+
+def drit(**settings: Any) -> DRITStep:
+    network = DRITNetworks(2)
+    images = {name: multi_scale() for name in DISCRIMINATORS[1:]}
+    discriminators = nn.ModuleDict({"content": ContentDiscriminator(SIZE, 2), **images})
+    optimizer = torch.optim.Adam(discriminator_groups(discriminators, 1e-3))
+    return DRITStep(network, discriminators, adam(network), optimizer, **{"content_steps": 1, **settings})
+
+
 def aeu(**settings: Any) -> AEUStep:
     network = AEU(SIZE, 2, hidden=8)
     return AEUStep(network, adam(network), **settings)
 
 
-SYSTEMS: dict[str, Callable[..., TrainingStep]] = {"vagan": vagan, "cyclegan": cyclegan, "aeu": aeu}
+def ddad(**settings: Any) -> DDADStep:
+    network = DDAD(SIZE, 2, hidden=8, num_members=2)
+    return DDADStep(network, adam(network), **settings)
+
+
+SYSTEMS: dict[str, Callable[..., TrainingStep]] = {
+    "vagan": vagan,
+    "cyclegan": cyclegan,
+    "munit": munit,
+    "drit": drit,
+    "aeu": aeu,
+    "ddad": ddad,
+}
 
 
 def make_batch(labels: tuple[int, ...] = (0, 1, 1, 0)) -> dict[str, Tensor]:
