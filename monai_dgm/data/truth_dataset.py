@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from monai_dgm.data.cache_file import open_array
 from monai_dgm.data.dataset import ItemTransform, RadiographDataset, apply_transform
 from monai_dgm.data.known_truth import describe_items
 from monai_dgm.data.sources import FindLungs
 from monai_dgm.transforms.truth_augmentation import box_weights
+from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["TruthDataset"]
 
@@ -28,6 +32,7 @@ class TruthDataset(RadiographDataset):
         find_lungs: (B, 1, S, S) -> bool (B, S, S), a lung segmentor, for images without a lung mask; without one these
             have no lungs, and opacities are superimposed anywhere in them.
         transform: applied to each item, with all of its planes.
+        with_boxes: False hides every box, so that a training knows image-level labels alone.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class TruthDataset(RadiographDataset):
         cache_dir: str | os.PathLike[str],
         find_lungs: FindLungs | None = None,
         transform: ItemTransform | None = None,
+        with_boxes: bool = True,
     ) -> None:
         super().__init__(datalist, size, cache_dir)
         self._transform = transform
@@ -49,15 +55,29 @@ class TruthDataset(RadiographDataset):
         self.boxes, self.complete, self.category = (
             torch.from_numpy(np.asarray(known[name])) for name in ("boxes", "complete", "category")
         )
-        self.lungs = np.stack([np.packbits(self._lungs_of(i, find_lungs)) for i in range(len(self))])
+        if not with_boxes:
+            self.boxes, self.complete = torch.zeros_like(self.boxes), torch.zeros_like(self.complete)
+        self.lungs = self._find_lungs(find_lungs, Path(cache_dir))
 
-    def _lungs_of(self, index: int, find_lungs: FindLungs | None) -> np.ndarray:
-        truth = self.truth(index)
-        if "lung_mask" in truth:
-            return np.asarray(truth["lung_mask"])
-        if find_lungs is None:
-            return np.zeros((self.size, self.size), bool)
-        return find_lungs(self.images_as_tensor([index]))[0]
+    def _find_lungs(self, find_lungs: FindLungs | None, cache_dir: Path) -> np.ndarray:
+        """Packed lung masks of all images: the drawn ones, else the segmentor's, which are found once and kept."""
+        width = (self.size**2 + 7) // 8
+        fingerprint = getattr(find_lungs, "fingerprint", None)
+        key = hashlib.sha256(f"{self.content_key} {fingerprint} {self.size}".encode()).hexdigest()[:40]
+        file = cache_dir / f"lungs-{key}.npy"
+        shape = (len(self), width)
+        known = None if fingerprint is None else open_array(file, shape, "|u1")
+        found = np.zeros(shape, np.uint8) if known is None else np.array(known)
+        for index, item in enumerate(self.items):
+            if find_lungs is not None and known is None and not item.get("lung_mask"):
+                found[index] = np.packbits(find_lungs(self.images_as_tensor([index]))[0])
+        if known is None and fingerprint is not None:
+            with atomic_write(file) as partial, open(partial, "wb") as stream:
+                np.save(stream, found)
+        for index, item in enumerate(self.items):
+            if item.get("lung_mask"):
+                found[index] = np.packbits(self.truth(index)["lung_mask"])
+        return found
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph."""

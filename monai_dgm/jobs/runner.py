@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 LOG_FILE = "log.txt"
 _KEY_DIGITS = 10
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _PATIENCE = 20.0  # seconds that a training gets to end after this program received SIGTERM
 
 
@@ -58,11 +59,18 @@ class Runner:
         dataset_info: the data.
         bundles_dir: folder of the bundles.
         decomposers: path of weights with ``{fold}`` in it, used instead of training decomposers; None trains them.
+        threads: of each training; None leaves it to torch.
     """
 
     def __init__(
-        self, output_dir: Path, dataset_info: DatasetInfo, bundles_dir: Path, decomposers: str | None = None
+        self,
+        output_dir: Path,
+        dataset_info: DatasetInfo,
+        bundles_dir: Path,
+        decomposers: str | None = None,
+        threads: int | None = None,
     ) -> None:
+        self.environment = {} if threads is None else dict.fromkeys(_THREADS, str(threads))
         self.root = output_dir.absolute()
         self.dataset_info = dataset_info
         self.bundles = bundles_dir.absolute()
@@ -138,7 +146,7 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
         with open(folder / LOG_FILE, "ab") as log:
-            code = _call([sys.executable, *arguments], self.bundles.parent, log.fileno(), lock)
+            code = _call([sys.executable, *arguments], self.bundles.parent, log.fileno(), lock, self.environment)
         if code != 0:
             raise InputError(f"{_last_line(folder / LOG_FILE)} (see {self._relative(folder / LOG_FILE)})")
         record = self._describe(job, needed, folder, arguments, time.monotonic() - start)
@@ -247,12 +255,11 @@ def _settings(weights: Path) -> dict[str, Any]:
         raise InputError(f"{weights}: expected a decomposer's weights and, beside them, its JSON file") from error
 
 
-def _call(command: list[str], folder: Path, log: int, lock: int | None) -> int:
+def _call(command: list[str], folder: Path, log: int, lock: int | None, environment: Mapping[str, str]) -> int:
     """Exit status of a command; the command is ended with this program."""
     inherited = () if lock is None else (lock,)
-    with subprocess.Popen(
-        command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=inherited
-    ) as p:
+    settings: dict[str, Any] = {"cwd": folder, "env": {**os.environ, **environment}, "pass_fds": inherited}
+    with subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **settings) as p:
         before = signal.signal(signal.SIGTERM, _stop)
         try:
             return p.wait()

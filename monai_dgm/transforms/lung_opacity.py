@@ -14,7 +14,7 @@ from torch import Tensor
 
 from monai_dgm.transforms.superimpose import blob_mask, smooth_noise, superimpose_opacity
 
-__all__ = ["RandLungOpacity", "blend", "draw_in_lungs"]
+__all__ = ["RandLungOpacity", "blend", "draw_in_lungs", "transplant"]
 
 MARKED = 0.25  # of a soft mask: more than that counts as opacity
 _COARSE = 56  # side at which the correction of a blend is found: it is smooth
@@ -66,6 +66,21 @@ def blend(normal: Tensor, donor: Tensor, mask: Tensor, steps: int = 60) -> Tenso
     assert h is not None
     correction = F.interpolate(h, size=tuple(normal.shape[2:]), mode="bilinear", align_corners=False)
     return normal + mask * (donor + correction - normal)
+
+
+def transplant(normal: Tensor, donor: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Move what a donor has inside its boxes to the same place of normal images, by :func:`blend`.
+
+    Args:
+        normal, donor: (B, 1, S, S) in [-1, 1].
+        inside: (B, 1, S, S) bool, inside the boxes.
+
+    Returns:
+        the images (B, 1, S, S) in [-1, 1], and the soft area (B, 1, S, S) in [0, 1].
+    """
+    window = max(3, normal.shape[-1] // 24 * 2 + 1)
+    soft = F.avg_pool2d(inside.float(), window, stride=1, padding=window // 2, count_include_pad=False) * inside
+    return blend(normal, donor, (2 * soft - 0.5).clamp(0, 1)).clamp(-1, 1), soft
 
 
 class RandLungOpacity:
@@ -172,9 +187,6 @@ class RandLungOpacity:
         weight = donates + 1e-9  # without any donor somebody is drawn, and not used
         donor = torch.multinomial(weight.expand(count, -1), 1)[:, 0]
         used = (donates[donor] > 0) & (torch.rand(count, device=device) < self.transplant_prob)
-        window = max(3, normal.shape[-1] // 24 * 2 + 1)
-        inside = (batch["box_weight"][donor] > 0).float()
-        soft = F.avg_pool2d(inside, window, stride=1, padding=window // 2, count_include_pad=False) * inside
-        moved = blend(normal, batch["image"][donor].float(), (2 * soft - 0.5).clamp(0, 1)).clamp(-1, 1)
+        moved, soft = transplant(normal, batch["image"][donor].float(), batch["box_weight"][donor] > 0)
         at = used[:, None, None, None]
         return torch.where(at, moved, image), torch.where(at, soft, area), darker & ~used

@@ -65,3 +65,27 @@ def test_a_segmentor_finds_lungs_where_nobody_drew_any(tmp_path: Path) -> None:
     assert asked == [(1, 1, SIDE, SIDE)]
     assert data[1]["lungs"][0, 5:10].all() and data[1]["lungs"].sum() == 5 * SIDE
     assert data[0]["lungs"].sum() == 30 * 20
+
+
+def test_labels_alone_hide_every_box(tmp_path: Path) -> None:
+    data = TruthDataset(datalist(tmp_path), SIDE, tmp_path / "cache", with_boxes=False)
+    assert not data[0]["box_weight"].any() and not data[0]["complete"]
+    assert data[0]["lungs"].any() and int(data[0]["category"]) == 1  # an image-level label
+
+
+def test_lungs_of_a_known_segmentor_are_found_once(tmp_path: Path) -> None:
+    class Finder:
+        def __init__(self, fingerprint: str) -> None:
+            self.fingerprint = fingerprint
+            self.asked = 0
+
+        def __call__(self, image: torch.Tensor) -> np.ndarray:
+            self.asked += 1
+            found = np.zeros((len(image), SIDE, SIDE), bool)
+            found[:, 5:10] = True
+            return found
+
+    first, again, other = Finder("a"), Finder("a"), Finder("b")
+    planes = [TruthDataset(datalist(tmp_path), SIDE, tmp_path / "cache", f)[1]["lungs"] for f in (first, again, other)]
+    assert (first.asked, again.asked, other.asked) == (1, 0, 1)
+    assert torch.equal(planes[0], planes[1]) and planes[0].sum() == 5 * SIDE

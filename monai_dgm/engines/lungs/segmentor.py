@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE, ChestReference
 from monai_dgm.engines.lungs.upright import UPRIGHT_FILE, UprightCheck, load_upright_check
 from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings
@@ -97,8 +97,25 @@ def load_lung_segmentor(
     return LungSegmentor(network, int(settings["image_size"]), reference, settings, upright)
 
 
-def load_lung_finder(bundle_dir: str | os.PathLike[str]) -> Callable[[Tensor], NDArray[np.bool_]]:
-    """A function from images (B, 1, S, S) in [-1, 1] to lung masks, bool (B, S, S), by a bundle's weights.
+class LungFinder:
+    """Finds lungs in images of any side: bool (B, S, S) for (B, 1, S, S) in [-1, 1].
+
+    Args:
+        segmentor: does the work.
+        fingerprint: SHA-256 of its weights, for caches of what it found.
+    """
+
+    def __init__(self, segmentor: LungSegmentor, fingerprint: str) -> None:
+        self.segmentor = segmentor
+        self.fingerprint = fingerprint
+
+    def __call__(self, image: Tensor) -> NDArray[np.bool_]:
+        """Lung masks."""
+        return self.segmentor.masks(image)
+
+
+def load_lung_finder(bundle_dir: str | os.PathLike[str]) -> LungFinder:
+    """The lung finder of a bundle's weights.
 
     Args:
         bundle_dir: the bundle ``lung_segmentation``; see :func:`monai_dgm.engines.weights.find_weights`.
@@ -106,4 +123,5 @@ def load_lung_finder(bundle_dir: str | os.PathLike[str]) -> Callable[[Tensor], N
     Raises:
         InputError: no weights, or weights of another network.
     """
-    return load_lung_segmentor(find_weights(Path(bundle_dir) / "models")).masks
+    weights = find_weights(Path(bundle_dir) / "models")
+    return LungFinder(load_lung_segmentor(weights), hash_file(weights))
