@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=_numbers, help="of the trainings, such as 0,1,2; default: the preset's")
     add("--budget", type=float, help="CPU minutes of one thread for each training; default: the preset's")
     add("--add", action="append", default=[], metavar="NAME=FILE", help="another system: overlay or weights")
+    add("--train_images", type=int, help="at most that many training images of each label and source")
     add("--test_images", type=int, help="at most that many test images of each kind and source")
     add("--imagenet", type=Path, help="ImageNet's weights of EfficientNet-lite2; default: the installed package's")
     add("--downstream", metavar="PRESET", help="also the rows of Tables 5 to 7, by this preset of the reproduction")
@@ -79,12 +80,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"budget: expected minutes above 0, got {arguments.budget}")
     preset = PRESETS[arguments.preset]
     if arguments.test_images is not None:
-        preset = replace(preset, test_images=arguments.test_images)
+        count = arguments.test_images
+        preset = replace(preset, test_images=count, simulated_patients=min(count, preset.simulated_patients))
     root, here = arguments.output_dir.absolute(), Path("bundles")
     bundles = (arguments.bundles_dir or (here if (here / "dgm").is_dir() else _REPOSITORY / "bundles")).absolute()
     systems = find_systems(bundles, arguments.systems, arguments.add)
     features, warnings = _features(arguments.imagenet)
-    data = choose_sources(arguments.dataset_dir, preset.sources, root / "data")
+    data = choose_sources(arguments.dataset_dir, preset.sources, root / "data", preset.fold, arguments.train_images)
     info = find_dataset_info(data, root / "sample", preset.data)
     choose_folds(info, [preset.fold], None)
     seeds, budget = arguments.seeds or list(preset.seeds), arguments.budget or preset.budget_minutes

@@ -22,10 +22,8 @@ def training_settings(system: System, preset: Preset) -> dict[str, Any]:
     equal = {
         "image_size": preset.image_size,
         "batch_size": preset.batch_size,
-        "normal_fraction": 0.5,
         "num_real": 0,
         "max_epochs": preset.epochs,
-        "lr_milestones": [int(0.64 * preset.epochs), int(0.89 * preset.epochs)],
         "warm_up_iterations": 0,
         "val_interval": preset.epochs,  # the last weights are taken: no system is chosen by validation
         "splits#seed": 0,

@@ -25,7 +25,7 @@ class Preset:
         batch_size: of every system.
         budget_minutes: CPU time of one thread that each training gets.
         max_steps: at most that many steps, for the toy; None for no limit.
-        epochs: in how many the steps are divided; learning rates fall at 64 % and 89 % of them.
+        epochs: in how many the steps are divided; each system's own schedule of learning rates counts them.
         num_bootstrap: resamples of the intervals.
         test_images: at most that many normal, boxed and other test images of each source; None for all.
         simulated_patients: of the simulated test set.

@@ -40,13 +40,14 @@ _NOTES = (
     "±: standard deviation over seeds. Brackets: 95 % interval of the mean over seeds, by bootstrap over patients.",
     "Differences: the same images in the same resamples, mean over common seeds; percentile interval and two-sided p, "
     "not corrected for their number.",
-    "Every system: the same images, batch size, exposure and position changes as far as its configuration has them, CPU time "
-    "of one thread, last weights (moving average); nothing is chosen by test images.",
-    "Inserted opacities: real ones from boxes of the training folds, Poisson-blended (which boxes.json trains with, too), "
-    "and rendered ones by the simulator, into real normal radiographs of the test fold.",
+    "Every system: the same images, batch size and CPU time of one thread, the augmentation of its configuration, "
+    "last weights (moving average); nothing is chosen by validation or test images.",
+    "Inserted opacities: real ones from boxes of the training folds, Poisson-blended (boxes.json trains with the same "
+    "blending), and rendered ones by the simulator, into real normal radiographs of the test fold.",
     "Realism: features of EfficientNet-lite2 as ImageNet taught it; y' of abnormal against real normal radiographs, "
     "equally many of each source.",
-    "FLOPs are counted by torch (two for a multiplication and addition); times are CPU times of one thread, systems taking turns.",
+    "FLOPs are counted by torch (two for a multiplication and addition); times are CPU times of one thread, medians, "
+    "systems taking turns.",
 )
 
 

@@ -88,9 +88,7 @@ def write_latex(tables: Sequence[BenchmarkTable], description: str, folder: Path
             body.append(latex_line([latex_escaped(row.title), *cells]))
             bounds = [latex_small(interval_text(e.low, e.high)) if e else "" for e in row.estimates]
             body.append(latex_line(["", *bounds]))
-        words = (
-            latex_escaped(table.title) + ". Mean $\\pm$ standard deviation over seeds, 95\\,\\% interval over patients"
-        )
+        words = latex_escaped(table.title) + ". Mean $\\pm$ deviation over seeds, 95\\,\\% interval over patients"
         heads = ["System", *(latex_escaped(METRICS[metric]["label"]) for metric in table.metrics)]
         text = f"% {description}\n" + latex_frame(words, heads, body)
         write_text(folder / f"{slug(table.key)}.tex", text)

@@ -209,7 +209,7 @@ def _comparisons(results: Results, our: str, other: str) -> list[Comparison]:
 
 
 def _paired(own: Estimate, theirs: Estimate) -> tuple[float, Array, int] | None:
-    """Difference of the means over common seeds, its resamples, and how many seeds; one without seeds stands for all."""
+    """Difference of the means over common seeds, its resamples, number of seeds; one without seeds stands for all."""
     if own.seeds == (-1,) or theirs.seeds == (-1,):
         difference = own.samples.mean(axis=0) - theirs.samples.mean(axis=0)
         return own.mean - theirs.mean, difference, max(len(own.seeds), len(theirs.seeds))

@@ -95,8 +95,8 @@ class CellScores:
 def measure(test_set: TestSet, prediction: Prediction) -> CellScores:
     """Scores of a system on a test set.
 
-    ``identity`` is mean |z - y' - a|. With true normal images: ``normal_error`` is mean |y' - y|, ``residue_error`` mean
-    |a - (z - y)|, ``residue_correlation`` Pearson's over the pixels of an image, ``lesion_left`` the share of the
+    ``identity`` is mean |z - y' - a|. With true normal images: ``normal_error`` is mean |y' - y|, ``residue_error``
+    mean |a - (z - y)|, ``residue_correlation`` Pearson's over the pixels of an image, ``lesion_left`` the share of the
     lesion's error that y' still has (0: gone, 1: as in z), ``outside_error`` the mean error of y' outside the lesion.
     ``normal_ssim`` is of y' to z on normal radiographs.
     """

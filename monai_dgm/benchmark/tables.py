@@ -10,8 +10,16 @@ from monai_dgm.benchmark.results import REALISM, Estimate, Results
 __all__ = ["GLANCE", "BenchmarkTable", "TableRow", "glance_columns", "make_tables"]
 
 _LOCALISATION = ("pixel_ap", "pointing", "area_correlation", "residue_auc", "head_auc", "identity", "normal_ssim")
-_EXACT = ("pixel_ap", "pointing", "residue_correlation", "residue_error", "normal_error", "lesion_left", "outside_error",
-          "identity")  # fmt: skip
+_EXACT = (
+    "pixel_ap",
+    "pointing",
+    "residue_correlation",
+    "residue_error",
+    "normal_error",
+    "lesion_left",
+    "outside_error",
+    "identity",
+)
 _PARTS = ("pixel_ap", "pointing", "residue_correlation", "residue_error", "lesion_left")
 _REALISM = ("kid", "real_or_made_auc", "probe_auc", "own_rank", "sharpness")
 GLANCE = (

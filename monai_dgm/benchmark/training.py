@@ -90,7 +90,7 @@ def train(
 def find_weights(
     systems: Sequence[System], jobs: Mapping[tuple[str, int], Job], outcome: Outcome, runner: Runner
 ) -> dict[tuple[str, int], Path]:
-    """(name, seed) -> file of weights: of finished trainings, and, with the seed -1, of systems that are not trained."""
+    """(name, seed) -> file of weights: of finished trainings; seed -1 for systems that are not trained."""
     found = {
         key: runner.root / outcome.finished[job.name].weights
         for key, job in jobs.items()
