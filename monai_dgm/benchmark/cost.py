@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from monai_dgm.data.simulator.sample import write_sample
-from monai_dgm.engines.weights import load_residue_system
+from monai_dgm.engines.weights import load_residue_system, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
@@ -129,42 +129,49 @@ def _millions(parts: Sequence[nn.Module]) -> float:
     return sum(unique.values()) / 1e6
 
 
+class _Inference:
+    """A system's network for inference and the image that it is timed on."""
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        self.network = network
+        self.image = torch.zeros(1, 1, side, side)
+
+    def __call__(self) -> None:
+        with torch.inference_mode():
+            self.network(self.image)
+
+
 def _measure(specs: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, dict[str, float]]:
-    size = next((spec["overrides"]["image_size"] for spec in specs if "configs" in spec), 96)
     write_sample(folder / "sample", num_patients=_PATIENTS, size=64)
     found: dict[str, dict[str, float]] = {spec["name"]: {} for spec in specs}
     trained: dict[str, _Trained] = {}
-    networks: dict[str, tuple[nn.Module, torch.Tensor]] = {}
+    passes: dict[str, _Inference] = {}
     for spec in specs:
-        own = found[spec["name"]]
+        own, name = found[spec["name"]], spec["name"]
         if "weights" in spec:
-            network = load_residue_system(spec["weights"])
-            side = int(json.loads(Path(spec["weights"]).with_suffix(".json").read_text())["image_size"])
+            side = int(read_model_settings(spec["weights"])["image_size"])
+            passes[name] = _Inference(load_residue_system(spec["weights"]), side)
         else:
             own["step_memory_mib"] = _peak_memory(spec, folder)
-            system = trained[spec["name"]] = _Trained(spec, folder)
+            system = trained[name] = _Trained(spec, folder)
             own["training_parameters"] = _millions(system.parts)
             for _ in range(WARM_UP):
                 system.step()
             own["gflop_step"] = _flops(system.step)
-            network, side = system.inference_network(), size
-        image = torch.zeros(1, 1, side, side)
-        networks[spec["name"]] = network, image
-        own["parameters"] = _millions([network])
-        with torch.inference_mode():
-            own["gflop"] = _flops(lambda network=network, image=image: network(image))
-    times: dict[str, list[float]] = {name: [] for name in trained}
-    passes: dict[str, list[float]] = {name: [] for name in networks}
+            passes[name] = _Inference(system.inference_network(), spec["overrides"]["image_size"])
+        own["parameters"] = _millions([passes[name].network])
+        own["gflop"] = _flops(passes[name])
+    steps: dict[str, list[float]] = {name: [] for name in trained}
+    decompositions: dict[str, list[float]] = {name: [] for name in passes}
     for _ in range(ROUNDS):
         for name, system in trained.items():
-            times[name] += [_seconds(system.step) for _ in range(STEPS_A_ROUND)]
-        for name, (network, image) in networks.items():
-            with torch.inference_mode():
-                passes[name].append(_seconds(lambda network=network, image=image: network(image)))
+            steps[name] += [_seconds(system.step) for _ in range(STEPS_A_ROUND)]
+        for name, run in passes.items():
+            decompositions[name].append(_seconds(run))
     for name, own in found.items():
-        if name in times:
-            own["step_ms"] = 1000 * statistics.median(times[name])
-        own["decompose_ms"] = 1000 * statistics.median(passes[name])
+        if name in steps:
+            own["step_ms"] = 1000 * statistics.median(steps[name])
+        own["decompose_ms"] = 1000 * statistics.median(decompositions[name])
     return found
 
 

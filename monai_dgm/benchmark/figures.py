@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.benchmark.judge import Prediction
-from monai_dgm.benchmark.results import METRICS, REALISM, Results
+from monai_dgm.benchmark.results import METRICS, REALISM, Results, badness
 from monai_dgm.benchmark.tables import glance_columns
 from monai_dgm.benchmark.test_sets import TestSet
 from monai_dgm.report.colours import RESIDUE_COLOURS, grey_levels, residue_levels, residue_scale
@@ -52,7 +52,7 @@ def glance_figure(results: Results) -> bytes:
     left, top = 3.0, len(systems)
     for x, (test_set, group, metric) in enumerate(columns):
         place = _PLACES.get(test_set) or group.removeprefix("source: ").replace("_", "\n")
-        arrow = {"higher": "↑", "lower": "↓", "one": "→1"}[METRICS[metric]["better"]]
+        arrow = {"higher": "↑", "lower": "↓", "one": "→1", "half": "→½"}[METRICS[metric]["better"]]
         axes.text(left + x + 0.5, top + 1.05, place, ha="center", va="bottom", fontsize=7.5, color="#5b6470")
         words = METRICS[metric]["label"].replace(" ", "\n", 1)
         axes.text(left + x + 0.5, top + 0.12, f"{words} {arrow}", ha="center", va="bottom", fontsize=7.5)
@@ -71,9 +71,7 @@ def _glance_column(axes: Any, results: Results, names: Sequence[str], column: tu
     keys = {name: (name, *column) for name in names}
     found = {name: results.estimates[key] for name, key in keys.items() if key in results.estimates}
     means = {name: estimate.mean for name, estimate in found.items() if math.isfinite(estimate.mean)}
-    ranked = sorted(means, key=lambda name: abs(means[name] - 1) if METRICS[metric]["better"] == "one" else means[name])
-    if METRICS[metric]["better"] == "higher":
-        ranked.reverse()
+    ranked = sorted(means, key=lambda name: badness(metric, means[name]))
     for y, name in enumerate(names):
         bottom = len(names) - y - 1
         if name not in means:
@@ -86,8 +84,8 @@ def _glance_column(axes: Any, results: Results, names: Sequence[str], column: tu
         bounds = found[name].low, found[name].high
         clear = first and len(ranked) > 1 and not bounds[0] <= means[ranked[1]] <= bounds[1]
         if clear:
-            ring = {"facecolor": "none", "edgecolor": "#f08c00", "linewidth": 1.8}
-            axes.add_patch(Rectangle((x + 0.05, bottom + 0.07), 0.9, 0.86, **ring))
+            ring = Rectangle((x + 0.05, bottom + 0.07), 0.9, 0.86, fill=False, edgecolor="#f08c00", linewidth=1.8)
+            axes.add_patch(ring)
         text = f"{means[name]:.1f}" if abs(means[name]) >= 10 else f"{means[name]:.3f}"
         ink, weight = ("white" if share < 0.45 else "#1b1f24"), ("bold" if first else "normal")
         axes.text(x + 0.5, bottom + 0.5, text, ha="center", va="center", fontsize=8, color=ink, weight=weight)

@@ -40,7 +40,7 @@ class Probe:
 
     model: Pipeline
 
-    def __call__(self, features: NDArray[np.float32]) -> Array:
+    def __call__(self, features: NDArray[np.floating]) -> Array:
         """Probability of abnormal, (N,)."""
         return np.asarray(self.model.predict_proba(features)[:, 1])
 

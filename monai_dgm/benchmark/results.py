@@ -18,14 +18,15 @@ from monai_dgm.metrics.comparison import bootstrap_p_value
 from monai_dgm.metrics.intervals import interval, patient_weights
 from monai_dgm.metrics.metric_sets import MetricSet, mean_and_sd
 
-__all__ = ["METRICS", "REALISM", "Comparison", "Estimate", "Judged", "Results", "collect", "is_better"]
+__all__ = ["METRICS", "REALISM", "Comparison", "Estimate", "Judged", "Results", "badness", "collect", "is_better"]
 
 METRICS: Mapping[str, Mapping[str, str]] = json.loads(Path(__file__).with_name("metrics.json").read_text("utf-8"))
-"""Label, meaning, and which values are "better": "higher", "lower", or nearer to "one"."""
+"""Label, meaning, and which values are "better": "higher", "lower", or nearer to "one" or to a "half"."""
 REALISM = "realism"
 COMPARED = ("inserted", "real")
 _DIFFERENCES = ("pixel_ap", "pointing", "area_correlation", "identity", "residue_correlation", "residue_error",
                 "lesion_left")  # fmt: skip
+_AIMS = {"one": 1.0, "half": 0.5}
 Array = NDArray[np.float64]
 Key = tuple[str, str, str, str]
 
@@ -128,10 +129,15 @@ class Results:
 
 def is_better(metric: str, value: float, other: float) -> bool:
     """Whether a value of a metric is better than another."""
+    return badness(metric, value) < badness(metric, other)
+
+
+def badness(metric: str, value: float) -> float:
+    """A number that is the lower, the better a value of a metric is."""
     better = METRICS[metric]["better"]
-    if better == "one":
-        return abs(value - 1) < abs(other - 1)
-    return value > other if better == "higher" else value < other
+    if better in _AIMS:
+        return abs(value - _AIMS[better])
+    return -value if better == "higher" else value
 
 
 def collect(
