@@ -61,6 +61,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "classification",
         "training",
         "detection",
+        "runtimes",  # exports single models; pipelines run the exports
         "pipeline_loading",
         "decomposition",
         "shipping",

@@ -130,6 +130,18 @@ class FileRun:
         self._failed.append({**self._file(index), "reason": reason})
         logger.warning("%s: not %s: %s", self.name(index), self.done, reason)
 
+    def check_complete(self) -> None:
+        """Whether every radiograph is listed, as a result or as failed.
+
+        Raises:
+            InputError: some are missing: what gave the radiographs ended early.
+        """
+        listed = len(self._results) + len(self._failed)
+        if listed != len(self.items):
+            raise InputError(
+                f"expected results of {len(self.items)} radiographs, got {listed}: the reading ended early"
+            )
+
     def write(self, model_file: str | os.PathLike[str] | None, **details: Any) -> dict[str, Any]:
         """Write the JSON: disclaimer, version, model, ``details``, "images", "failed", "left_out"; return its values.
 

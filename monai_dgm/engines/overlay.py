@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -43,14 +45,25 @@ def draw_overlay(
     rows, cols = display.shape
     levels = heat_levels(resize_antialiased(heat, rows, cols))
     picture = Image.fromarray(display).convert("RGB")
-    opacity = Image.fromarray(_HEAT_OPACITY[levels]).filter(ImageFilter.GaussianBlur(softness))
-    picture.paste(Image.fromarray(HEAT_COLOURS[levels]), mask=opacity)
+    _paste_heat(picture, levels, softness)
     scale = np.tile([cols / heat.shape[1], rows / heat.shape[0]], 2)
     draw = ImageDraw.Draw(picture)
     size = max(12, round(max(rows, cols) / 46))
     for box, score in zip(boxes * scale, scores, strict=True):
         _draw_box(draw, box, f"{score:.2f}", size, picture.size)
     return _with_strip(picture, caption, size)
+
+
+def _paste_heat(picture: Image.Image, levels: NDArray[np.uint8], softness: float) -> None:
+    """Paint the heat where there is some, and as far around it as its blur reaches."""
+    rows, cols = np.flatnonzero(levels.any(axis=1)), np.flatnonzero(levels.any(axis=0))
+    if not rows.size:
+        return
+    margin = math.ceil(4 * softness) + 4
+    top, left = max(0, int(rows[0]) - margin), max(0, int(cols[0]) - margin)
+    part = levels[top : int(rows[-1]) + 1 + margin, left : int(cols[-1]) + 1 + margin]
+    opacity = Image.fromarray(_HEAT_OPACITY[part]).filter(ImageFilter.GaussianBlur(softness))
+    picture.paste(Image.fromarray(HEAT_COLOURS[part]), (left, top), mask=opacity)
 
 
 def _draw_box(

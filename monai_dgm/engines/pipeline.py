@@ -7,7 +7,6 @@ any residue system, that is (B, 1, S, S) to (B, 3, S, S) of normal image, residu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -22,6 +21,7 @@ from monai_dgm.engines.lungs.segmentor import LungSegmentor
 from monai_dgm.engines.radiograph_result import OpacityBoxes, RadiographResult
 from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.decomposed_radiograph import decompose_prediction
+from monai_dgm.engines.residues.features import predict_with_features
 from monai_dgm.engines.residues.uncertainty import measure_uncertainty
 from monai_dgm.errors import InputError, reason_of
 from monai_dgm.transforms.lungs import clean_lung_mask
@@ -192,7 +192,7 @@ class RadiographPipeline(nn.Module):
             return [RadiographResult(*one) for one in zip(batch, [None] * len(batch), known, checks, strict=True)]
         results = []
         images = stack_images(batch, self.device)
-        planes, turns = self.lungs.probability(images), self.lungs.turned(images)
+        planes, turns = self.lungs.examine(images)
         for prepared, plane, turned in zip(batch, planes, turns, strict=True):
             check = check_chest(plane, prepared.geometry, self.lungs.reference, prepared.remarks, turned)
             source = None if prepared.lung_mask is None else "given"
@@ -213,13 +213,13 @@ class RadiographPipeline(nn.Module):
         """
         decomposer, size = self._residue_system()
         images = stack_images([prepared.at(size) for prepared in batch], self.device)
-        with torch.inference_mode(), _pooled_features(decomposer) as features:
-            prediction = decomposer(images)
+        with torch.inference_mode():
+            prediction, features = predict_with_features(decomposer, images)
         expected = (len(batch), 3, size, size)
         if not isinstance(prediction, Tensor) or tuple(prediction.shape) != expected:
             came = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
             raise InputError(f"network: expected the output of a decomposer, a tensor of shape {expected}, got {came}")
-        return prediction.float().cpu(), features[-1].cpu().numpy() if features else None
+        return prediction.float().cpu(), None if features is None else features.cpu().numpy()
 
     def _residue_system(self) -> tuple[nn.Module, int]:
         if self.decomposer is None or self.size is None:
@@ -296,21 +296,3 @@ class PreparePipelineInput(PrepareBatch):
     ) -> tuple[list[PreparedRadiograph], None]:
         """Prepared radiographs, and no labels; the pipeline itself moves them to its device."""
         return batchdata["prepared"], None
-
-
-@contextmanager
-def _pooled_features(network: nn.Module) -> Iterator[list[Tensor]]:
-    """The mean over the pixels of what the residue encoder gives last, (B, D), while ``network`` runs."""
-    encoder, features = getattr(network, "residue_encoder", None), []
-
-    def keep(module: nn.Module, args: Any, output: Any) -> None:
-        features.append(output[-1].float().mean(dim=(2, 3)))
-
-    if not isinstance(encoder, nn.Module) or isinstance(network, torch.jit.ScriptModule):
-        yield features
-        return
-    handle = encoder.register_forward_hook(keep)
-    try:
-        yield features
-    finally:
-        handle.remove()

@@ -12,12 +12,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from monai.utils import set_determinism
 
 from monai_dgm.data.sources import Splits
 from monai_dgm.errors import InputError, UsageError
 
-__all__ = ["announce", "prepare_inference", "prepare_run", "report_input_errors_in_one_line", "select_defaults"]
+__all__ = [
+    "announce",
+    "mixed_precision",
+    "prepare_inference",
+    "prepare_run",
+    "report_input_errors_in_one_line",
+    "select_defaults",
+]
+
+logger = logging.getLogger(__name__)
 
 
 def select_defaults(
@@ -46,6 +56,25 @@ def select_defaults(
     if unknown:
         raise InputError(f"{sample_file}: expected settings of {', '.join(real_data)}, got {', '.join(unknown)}")
     return {**real_data, **sample}
+
+
+def mixed_precision(device: torch.device | str) -> torch.dtype | None:
+    """The number type of a training's autocast: bfloat16 where the device computes with it, else None, full precision.
+
+    Float16 is not used: it needs its losses scaled. A GPU older than Ampere emulates bfloat16, and a CPU without
+    AVX-512 computes with it by a slow general path: both are faster in full precision.
+
+    Args:
+        device: of the training.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = kind == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not native:
+        logger.info("%s computes with bfloat16 slowly or not at all: training in full precision", kind)
+    return torch.bfloat16 if native else None
 
 
 def prepare_run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from monai_dgm.engines.decomposition.outputs import (
     OUTPUT_FILES,
+    OUTPUTS,
     UNCERTAINTY_FILES,
     listed_boxes,
     write_decomposition,
@@ -19,15 +20,13 @@ from monai_dgm.engines.files import describe_model, writing
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.radiograph_result import OpacityBoxes, RadiographResult
-from monai_dgm.errors import InputError, reason_of
+from monai_dgm.errors import InputError
 from monai_dgm.handlers.result_saver import BOXES_NOTE, ResultSaver
 from monai_dgm.metrics.burden import model_spacing, residue_burden
 from monai_dgm.transforms.preparation import RadiographSource
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["BURDEN_THRESHOLD", "DETECTIONS_FILE", "OVERLAY_FILE", "DecompositionSaver", "DetectionSaver"]
-
-logger = logging.getLogger(__name__)
 
 DETECTIONS_FILE = "detections.json"
 OVERLAY_FILE = "opacities.png"
@@ -61,13 +60,16 @@ class DecompositionSaver(ResultSaver):
     Args:
         files, pipeline: as in :class:`ResultSaver`; the pipeline has a decomposer.
         preprocessing: of the run, whose "fit" and "percentiles" are listed; None where they are not known.
-        panels: write panel.png, too (the slowest of the files for small images).
+        panels: write panel.png, too.
+        outputs: which files are written for each radiograph: "all", "maps" (normal.png, residue.nii.gz, saliency.png:
+            what programs read), or "scores" (none; what an earlier run wrote there is removed).
         burden_threshold: of the smoothed |a| that counts as salient in the residue burden: one for all radiographs, so
             that they compare, whatever the threshold of the saliency is.
     """
 
     output_files = (*OUTPUT_FILES, *UNCERTAINTY_FILES)
     done = "decomposed"
+    logs_remarks = True
 
     def __init__(
         self,
@@ -76,33 +78,29 @@ class DecompositionSaver(ResultSaver):
         preprocessing: Any = None,
         panels: bool = True,
         burden_threshold: float = BURDEN_THRESHOLD,
+        outputs: str = "all",
     ) -> None:
         super().__init__(files, pipeline)
         detector = pipeline.detector
         self.score_threshold = None if detector is None else float(detector.settings.get("score_threshold") or 0.0)
         self.preprocessing = preprocessing
+        if outputs not in OUTPUTS:
+            raise InputError(f"outputs: expected one of {', '.join(OUTPUTS)}, got {outputs!r}")
         self.panels = panels
+        self.outputs = outputs
         self.burden_threshold = burden_threshold
 
-    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
-        """Write normal image, residue, saliency and pictures; list scores, boxes and residue burden."""
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> Mapping[str, Any]:
+        """Write normal image, residue, saliency and pictures; scores, boxes and residue burden."""
         if result.decomposition is None:
             raise InputError("expected a decomposer in the pipeline, got none")
         folder, remarks = self.files.folder(index), result.chest_check.remarks
         found = None if result.opacities is None else result.opacities.above(self.score_threshold or 0.0)
-        try:
-            with writing(folder):
-                spread = None if result.uncertainty is None else result.uncertainty.map
-                parts = (result.decomposition, source, self.panels, found, remarks, spread)
-                scores = write_decomposition(folder, *parts)
-        except InputError:  # a full disk stops every further image
-            raise
-        except Exception as error:  # whatever one image does, the others are still written
-            self.files.fail(index, reason_of(error, "image"))
-            return
-        self.files.add(index, {**scores, **_auxiliary_results(result, found, self.burden_threshold)})
-        for remark in remarks:
-            logger.warning("%s: %s", self.files.name(index), remark)
+        spread = None if result.uncertainty is None else result.uncertainty.map
+        with writing(folder):
+            parts = (result.decomposition, source, self.panels, found, remarks, spread, self.outputs)
+            scores = write_decomposition(folder, *parts)
+        return {**scores, **_auxiliary_results(result, found, self.burden_threshold)}
 
     def details(self) -> dict[str, Any]:
         """Models, settings and notes."""
@@ -167,8 +165,8 @@ class DetectionSaver(ResultSaver):
         self.score_threshold = chosen if score_threshold is None else score_threshold
         self.overlays = overlays
 
-    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
-        """Draw the boxes; list boxes in the original's pixels and scores."""
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> Mapping[str, Any]:
+        """Draw the boxes; boxes in the original's pixels and scores."""
         assert result.opacities is not None
         found, geometry = result.opacities.above(self.score_threshold or 0.0), result.prepared.geometry
         values = {
@@ -178,9 +176,9 @@ class DetectionSaver(ResultSaver):
             "scores": found.scores.astype(np.float64).round(4).tolist(),
             "remarks": list(result.chest_check.remarks),
         }
-        self.files.add(index, values)
         if self.overlays:
             _draw(self.files.folder(index) / OVERLAY_FILE, source, (geometry.rows, geometry.cols), found)
+        return values
 
     def details(self) -> dict[str, Any]:
         """Model, channels, score threshold and notes."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from monai_dgm.engines.files import writing
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.radiograph_result import RadiographResult
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, reason_of
 from monai_dgm.transforms.lungs import THRESHOLD, lungs_in_original
 from monai_dgm.transforms.preparation import RadiographSource
 from monai_dgm.utils.atomic import atomic_write
@@ -41,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 LUNGS_FILE = "lungs.json"
 MASK_FILE = "lung_mask.png"
+WRITERS = 4  # threads that write: more than cores, since they also wait for the disk
+WAITING = 4 * WRITERS
 BOXES_NOTE = "[xmin, ymin, xmax, ymax], x to the right, y down, pixels of the original, pixel i spans [i, i + 1]"
 LUNG_NOTES = {
     "boxes": BOXES_NOTE,
@@ -52,6 +56,9 @@ LUNG_NOTES = {
 
 class ResultSaver(ABC):
     """Writes the files of each radiograph and the JSON file of all.
+
+    Files are written in threads of their own, while the networks look at the next radiographs; the JSON file lists the
+    radiographs in their order. At most ``WAITING`` results wait to be written.
 
     Args:
         files: of the run, from :meth:`list_files`.
@@ -65,12 +72,15 @@ class ResultSaver(ABC):
     results_file = SCORES_FILE
     output_files: Collection[str] = ()
     done = "used"
+    logs_remarks = False
 
     def __init__(self, files: FileRun, pipeline: RadiographPipeline) -> None:
         self.files = files
         self.pipeline = pipeline
         self.report: dict[str, Any] = {}
         self._bar: tqdm | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._waiting: deque[tuple[int, Future[Mapping[str, Any]]]] = deque()
 
     @classmethod
     def list_files(
@@ -88,6 +98,7 @@ class ResultSaver(ABC):
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._finish_run)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._give_up)
 
     def __call__(self, engine: Engine) -> None:
         """Save the results of one batch of :func:`monai_dgm.engines.file_run.collate_files`."""
@@ -102,9 +113,12 @@ class ResultSaver(ABC):
         """
         self.start()
         if self.files.items:
-            with torch.no_grad():
-                for batch in batches:
-                    self.save_batch(batch, self.pipeline(batch["prepared"]))
+            try:
+                with torch.no_grad():
+                    for batch in batches:
+                        self.save_batch(batch, self.pipeline(batch["prepared"]))
+            except Exception as error:
+                self._give_up(error)
         self.finish()
         return self.report
 
@@ -116,18 +130,49 @@ class ResultSaver(ABC):
             results: of the pipeline for its "prepared" radiographs.
         """
         for index, reason in batch["failed"]:
-            self.files.fail(index, reason)
+            self._fail(index, reason)
         for index, source, result in zip(batch["index"], batch["source"], results, strict=True):
             if isinstance(result, InputError):
-                self.files.fail(index, str(result))
+                self._fail(index, str(result))
             else:
-                self.save(index, source, result)
-        if self._bar is not None:
-            self._bar.update(len(batch["failed"]) + len(results))
+                assert self._threads is not None
+                self._waiting.append((index, self._threads.submit(self.save, index, source, result)))
+        self._list(WAITING)
 
     @abstractmethod
-    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
-        """Write the files of one radiograph and add its values to the JSON file."""
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> Mapping[str, Any]:
+        """Write the files of one radiograph; called in a thread.
+
+        Returns:
+            its values for the JSON file.
+
+        Raises:
+            InputError: what stops every further image, such as a full disk. Another exception is this image's reason.
+        """
+
+    def _list(self, left: int) -> None:
+        """Take the results that are written, in their order, and wait until at most ``left`` are not."""
+        while self._waiting and (len(self._waiting) > left or self._waiting[0][1].done()):
+            index, future = self._waiting.popleft()
+            try:
+                values = future.result()
+            except InputError:
+                raise
+            except Exception as error:  # whatever one image does, the others are still written
+                self._fail(index, reason_of(error, "image"))
+                continue
+            self.files.add(index, values)
+            self._count()
+            for remark in values["remarks"] if self.logs_remarks else ():
+                logger.warning("%s: %s", self.files.name(index), remark)
+
+    def _fail(self, index: int, reason: str) -> None:
+        self.files.fail(index, reason)
+        self._count()
+
+    def _count(self) -> None:
+        if self._bar is not None:
+            self._bar.update()
 
     @abstractmethod
     def details(self) -> dict[str, Any]:
@@ -136,17 +181,28 @@ class ResultSaver(ABC):
     def start(self) -> None:
         """Forget the results of an earlier run; show the progress where a terminal is."""
         self.files.clear()
+        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="writer")
         self._bar = tqdm(total=len(self.files.items), desc=self.done, unit="image", disable=None)
 
     def finish(self) -> None:
-        """Write the JSON file."""
+        """Wait for what is still written, and write the JSON file."""
+        self._list(0)
+        if self._threads is not None:
+            self._threads.shutdown()
         if self._bar is not None:
             self._bar.close()
+        self.files.check_complete()
         self.report = self.files.write(**self.details())
 
     def _finish_run(self) -> None:
         self.finish()
         print(f"results: {self.files.results_file}", flush=True)
+
+    def _give_up(self, error: Exception) -> None:
+        """Write nothing more after an error that ends the run, and let it through."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        raise error
 
 
 class ClassificationSaver(ResultSaver):
@@ -163,13 +219,13 @@ class ClassificationSaver(ResultSaver):
         settings = pipeline.required("classifier").settings
         self.task, self.threshold = str(settings["task"]), settings.get("threshold")
 
-    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
-        """List probability and class."""
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> Mapping[str, Any]:
+        """Probability and class."""
         probability, threshold = result.class_probability, self.threshold
         assert probability is not None
         called = None if threshold is None else TASKS[self.task][0 if probability >= threshold else 1]
         scores = {f"{self.task}_probability": round(probability, 6), "called": called}
-        self.files.add(index, {**scores, "remarks": list(result.chest_check.remarks)})
+        return {**scores, "remarks": list(result.chest_check.remarks)}
 
     def details(self) -> dict[str, Any]:
         """Model, task and threshold."""
@@ -187,18 +243,17 @@ class LungMaskSaver(ResultSaver):
     results_file = LUNGS_FILE
     output_files = (MASK_FILE,)
     done = "segmented"
+    logs_remarks = True
 
-    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> None:
-        """Write the mask; list the boxes of :func:`lungs_in_original` and the chest check."""
+    def save(self, index: int, source: RadiographSource, result: RadiographResult) -> Mapping[str, Any]:
+        """Write the mask; the boxes of :func:`lungs_in_original` and the chest check."""
         if result.lung_probability is None:
             raise InputError("expected a lung segmentor in the pipeline, got none")
         geometry = result.prepared.geometry
         mask, lungs = lungs_in_original(result.lung_probability, geometry)
         _write_mask(self.files.folder(index) / MASK_FILE, mask)
         size = {"rows": geometry.rows, "cols": geometry.cols}
-        self.files.add(index, {**size, **lungs, **result.chest_check.as_dict()})
-        for remark in result.chest_check.remarks:
-            logger.warning("%s: %s", self.files.name(index), remark)
+        return {**size, **lungs, **result.chest_check.as_dict()}
 
     def details(self) -> dict[str, Any]:
         """Model, settings and notes."""

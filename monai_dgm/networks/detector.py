@@ -177,13 +177,23 @@ class OpacityDetector(nn.Module):
         self.anchors = opacity_anchors(image_size)
         self.num_anchors: int = self.anchors.num_anchors_per_location()[0]
         self.network = RetinaNet(2, 1, self.num_anchors, features, size_divisible=32)
+        self._selection = (score_threshold, nms_threshold, max_detections)
         # In a tuple, because it shares the network: its weights must not be listed, moved or exported twice.
-        self._monai = (self._make_detector(score_threshold, nms_threshold, max_detections),)
+        self._monai = (self._make_detector(self.network),)
         self.largest_code: float = self._monai[0].box_coder.boxes_xform_clip
 
-    def _make_detector(self, score_threshold: float, nms_threshold: float, max_detections: int) -> _Detector:
-        network = _FiniteMaps(self.network)
-        detector = _Detector(network, self.anchors, spatial_dims=2, num_classes=1, size_divisible=32)
+    @torch.jit.unused
+    def use_maps(self, network: nn.Module) -> None:
+        """Take the maps of another network in :meth:`detect`, such as those of the same network in another runtime.
+
+        Args:
+            network: (B, C, S, S) to lists of maps by "classification" and "box_regression".
+        """
+        self._monai = (self._make_detector(network),)
+
+    def _make_detector(self, network: nn.Module) -> _Detector:
+        score_threshold, nms_threshold, max_detections = self._selection
+        detector = _Detector(_FiniteMaps(network), self.anchors, spatial_dims=2, num_classes=1, size_divisible=32)
         detector.set_cls_loss(_FocalLoss())
         detector.set_box_regression_loss(_BoxLoss(), encode_gt=True, decode_pred=False)
         detector.set_box_selector_parameters(score_threshold, 1000, nms_threshold, max_detections)

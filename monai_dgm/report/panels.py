@@ -6,18 +6,15 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from monai_dgm.metrics.case_results import DecompositionResult
 from monai_dgm.report.colours import RESIDUE_COLOURS, grey_levels, overlay, residue_levels, residue_scale
 from monai_dgm.transforms.saliency import LungBoxSource, ThresholdRule, compute_saliency
 from monai_dgm.utils.atomic import atomic_write
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 DISCLAIMER = "Research software, synthetic images, not for diagnosis."
 LUNG_BOX_WORDS = {
@@ -33,7 +30,9 @@ COLUMN_TITLES = {
     "true_normal": "true normal",
     "true_residue": "true residue",
 }
-_CELL = 1.9  # inches
+_CELL = 209  # side of a picture, in pixels as the lengths below
+_GAP, _MARGIN, _CAPTION, _FOOT, _HEAD, _TITLE_HEAD = 4, 4, 22, 30, 26, 60
+_BAR, _BAR_SPACE = 12, 76
 
 
 @dataclass(frozen=True)
@@ -130,60 +129,81 @@ def panel_figure(panels: Sequence[Panel], path: str | os.PathLike[str] | None = 
     """
     if not panels:
         raise ValueError("panels: expected at least one, got none")
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
-    from matplotlib.figure import Figure
-
     columns, scale = panel_columns(panels), panels_scale(panels)
-    head = 0.75 if title else 0.45
-    width, height = len(columns) * _CELL + 0.75, head + len(panels) * (_CELL + 0.2) + 0.3
-    figure = Figure(figsize=(width, height), facecolor="white")
-    frame = {"left": 0.02 / width, "right": 1 - 0.75 / width, "top": 1 - head / height, "bottom": 0.3 / height}
-    grid = figure.subplots(
-        len(panels), len(columns), squeeze=False, gridspec_kw={**frame, "wspace": 0.02, "hspace": 0.22 / _CELL}
-    )
-    for cells, panel in zip(grid, panels, strict=True):
-        for axes, name in zip(cells, columns, strict=True):
-            _draw_cell(axes, panel, name, scale)
-        words = f"{panel.caption}   ({LUNG_BOX_WORDS[panel.lung_box_source]})"
-        # Captions are plain text: a dollar sign in an image's name does not start a formula.
-        cells[0].set_title(words, loc="left", fontsize=6.5, color="#444", pad=2, parse_math=False)
-    for axes, name in zip(grid[0], columns, strict=True):
-        place = axes.get_position()
-        figure.text((place.x0 + place.x1) / 2, 1 - (head - 0.22) / height, COLUMN_TITLES[name], ha="center", size=9)
-    first = grid[0, -1].get_position()
-    bar = figure.add_axes((first.x1 + 0.12 / width, first.y0, 0.11 / width, first.height))
-    colours = ScalarMappable(Normalize(-scale, scale), ListedColormap(RESIDUE_COLOURS / 255))
-    figure.colorbar(colours, cax=bar, ticks=[-scale, 0, scale], format="%+.2f").ax.tick_params(labelsize=6.5, length=2)
-    bar.set_title("residue", fontsize=6.5, loc="left", pad=7)
+    head = _TITLE_HEAD if title else _HEAD
+    width = _MARGIN + len(columns) * (_CELL + _GAP) + _BAR_SPACE
+    picture = Image.new("RGB", (width, head + len(panels) * (_CAPTION + _CELL) + _FOOT), "white")
+    draw = ImageDraw.Draw(picture)
     if title:
-        figure.text(0.04 / width, 1 - 0.24 / height, title, fontsize=11, weight="bold", parse_math=False)
-    figure.text(0.04 / width, 0.09 / height, DISCLAIMER, fontsize=7, color="#666")
+        _write(draw, (_MARGIN, 8), title, 17, "black", width - 2 * _MARGIN)
+    for row, panel in enumerate(panels):
+        top = head + row * (_CAPTION + _CELL) + _CAPTION
+        words = f"{panel.caption}   ({LUNG_BOX_WORDS[panel.lung_box_source]})"
+        _write(draw, (_MARGIN, top - 16), words, 11, "#444444", width - 2 * _MARGIN)
+        for column, name in enumerate(columns):
+            left = _MARGIN + column * (_CELL + _GAP)
+            if row == 0:
+                _write(draw, (left + _CELL // 2, head - 18), COLUMN_TITLES[name], 14, "black", anchor="ma")
+            _draw_cell(picture, (left, top), panel, name, scale)
+    _draw_bar(picture, (width - _BAR_SPACE + 14, head + _CAPTION), scale)
+    _write(draw, (_MARGIN, picture.height - 18), DISCLAIMER, 11, "#666666", width - 2 * _MARGIN)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    picture.save(buffer, format="PNG", compress_level=1)
     if path is not None:
         with atomic_write(path) as partial:
             partial.write_bytes(buffer.getvalue())
     return buffer.getvalue()
 
 
-def _draw_cell(axes: Axes, panel: Panel, name: str, scale: float) -> None:
-    axes.set_axis_off()
-    picture = panel_picture(panel, name, scale)
-    if picture is None:
-        axes.text(0.5, 0.5, "not known", ha="center", va="center", fontsize=7, color="#999")
+def _write(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    colour: str,
+    width: float = float("inf"),
+    anchor: str = "la",
+) -> None:
+    """A line of text, smaller where it would be wider than ``width``."""
+    font = ImageFont.load_default(size)
+    length = draw.textlength(text, font=font)
+    if length > width:
+        font = ImageFont.load_default(max(6.0, size * width / length))
+    draw.text(place, text, font=font, fill=colour, anchor=anchor)
+
+
+def _draw_cell(picture: Image.Image, place: tuple[int, int], panel: Panel, name: str, scale: float) -> None:
+    draw, (left, top) = ImageDraw.Draw(picture), place
+    pixels = panel_picture(panel, name, scale)
+    if pixels is None:
+        _write(draw, (left + _CELL // 2, top + _CELL // 2), "not known", 11, "#999999", anchor="mm")
         return
-    rows, cols = picture.shape[:2]
-    axes.imshow(picture, extent=(0, cols, rows, 0), interpolation="bilinear")
+    rows, cols = pixels.shape[:2]
+    picture.paste(Image.fromarray(pixels).resize((_CELL, _CELL), Image.Resampling.BILINEAR), place)
+    unit, corner = np.array([_CELL / cols, _CELL / rows] * 2), np.array([left, top] * 2)
     if name in ("image", "saliency"):
         for box in panel.boxes:
-            _draw_box(axes, box, edgecolor="#2ee6c5", linewidth=1.2)
+            edges = (box * unit).round() + corner
+            draw.rectangle(tuple(edges.tolist()), outline="#2ee6c5", width=2)
     if name == "saliency" and panel.lung_box is not None:
-        _draw_box(axes, panel.lung_box, edgecolor="white", linewidth=0.6, linestyle=(0, (3, 3)), alpha=0.6)
+        xmin, ymin, xmax, ymax = ((panel.lung_box * unit).round() + corner).astype(int).tolist()
+        for x in range(xmin, xmax, 8):
+            for y in (ymin, ymax - 1):
+                draw.line((x, y, min(x + 3, xmax), y), fill="#cccccc")
+        for y in range(ymin, ymax, 8):
+            for x in (xmin, xmax - 1):
+                draw.line((x, y, x, min(y + 3, ymax)), fill="#cccccc")
 
 
-def _draw_box(axes: Axes, box: NDArray[np.float32], **style: Any) -> None:
-    from matplotlib.patches import Rectangle
-
-    xmin, ymin, xmax, ymax = (float(edge) for edge in box)
-    axes.add_patch(Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, fill=False, **style))
+def _draw_bar(picture: Image.Image, place: tuple[int, int], scale: float) -> None:
+    """The residue's scale, as high as a cell."""
+    (left, top), draw = place, ImageDraw.Draw(picture)
+    bar = Image.fromarray(RESIDUE_COLOURS[::-1][:, None].repeat(_BAR, axis=1))
+    picture.paste(bar.resize((_BAR, _CELL), Image.Resampling.BILINEAR), place)
+    _write(draw, (left, top - 16), "residue", 11, "black")
+    for share, value in ((0.0, scale), (0.5, 0.0), (1.0, -scale)):
+        y = top + round(share * (_CELL - 1))
+        draw.line((left + _BAR, y, left + _BAR + 3, y), fill="black")
+        _write(
+            draw, (left + _BAR + 6, min(max(y, top + 6), top + _CELL - 6)), f"{value:+.2f}", 11, "black", anchor="lm"
+        )

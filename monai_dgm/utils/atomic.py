@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the target's folder and rename it onto ``path`` when the block succeeds.
 
-    The temporary name keeps the target's suffixes, since writers such as nibabel choose the format by them.
+    The temporary name keeps the target's suffixes, since writers such as nibabel choose the format by them. The file
+    has the permissions of the user's umask. Several threads may write at once.
     When the block raises, the temporary file is removed and ``path`` is left as it was.
 
     Args:
@@ -21,16 +23,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix="".join(target.suffixes[-2:]), dir=target.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = target.with_name(f".partial-{secrets.token_hex(8)}{''.join(target.suffixes[-2:])}")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the kernel takes the umask off
+    mode = stat.S_IMODE(os.stat(partial).st_mode)
     try:
         yield partial
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(partial, 0o666 & ~umask)  # mkstemp makes 0600 files; outputs follow the user's umask as any other
+        os.chmod(partial, mode)  # a writer may have replaced the file by one of other permissions
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

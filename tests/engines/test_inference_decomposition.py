@@ -123,7 +123,7 @@ def test_the_model_and_the_settings_are_told(tmp_path: Path) -> None:
     assert report["model"] == {"file": "model.pt", "sha256": hashlib.sha256(b"weights").hexdigest()}
     told = read_scores(tmp_path / "out")
     chosen = {"size": SIZE, "fit": "pad", "percentiles": [1, 99], "threshold": 0.1}
-    assert told["settings"] == {**chosen, "score_threshold": None, "burden_threshold": 0.1}
+    assert told["settings"] == {**chosen, "score_threshold": None, "burden_threshold": 0.1, "uncertainty_passes": None}
     assert told["auxiliary_models"] == {"lungs": None, "detector": None}
     assert told["images"][0]["saliency_threshold"] == 0.1
     assert "not for diagnosis" in told["disclaimer"] and told["version"].startswith("monai-dgm ")

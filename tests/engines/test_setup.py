@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from monai_dgm.data.sources import Splits
 from monai_dgm.engines.setup import (
     announce,
+    mixed_precision,
     prepare_inference,
     prepare_run,
     report_input_errors_in_one_line,
@@ -141,3 +142,13 @@ def test_inference_wants_something_to_decompose(tmp_path: Path, capsys: pytest.C
         prepare_inference(None, tmp_path)
     prepare_inference(tmp_path / "a.png", tmp_path)
     assert "a.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, None)])
+def test_precision_of_a_training_is_that_of_its_device(
+    native: bool, expected: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: native)
+    assert mixed_precision("cuda:0") is mixed_precision(torch.device("cpu")) is expected
+    assert mixed_precision("mps") is None

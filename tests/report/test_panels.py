@@ -62,6 +62,16 @@ def test_heat_covers_only_where_there_is_some() -> None:
     assert heat_levels(np.array([[0.0, 1e-6, 1.0]])).tolist() == [[0, 1, 255]]
 
 
+def test_levels_are_rounded_in_double_precision() -> None:
+    values = np.random.default_rng(2).normal(0, 0.6, (50, 60)).astype(np.float32)
+    values[0, :4] = np.nan, np.inf, -np.inf, 0
+    exact = np.clip(values.astype(np.float64), 0, 1)
+    warm = np.where(np.nan_to_num(exact) > 0, 1 + np.round(254 * np.nan_to_num(exact)), 0)
+    assert np.array_equal(heat_levels(values), warm.astype(np.uint8))
+    share = np.nan_to_num(np.clip(values.astype(np.float64) / 0.5, -1, 1))
+    assert np.array_equal(residue_levels(values, 0.5), np.round(128 + 127 * share).astype(np.uint8))
+
+
 def test_small_pngs_decode_to_what_was_meant() -> None:
     levels = np.arange(64, dtype=np.uint8).reshape(8, 8)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(grey_png(levels)))), levels)

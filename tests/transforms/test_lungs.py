@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from monai_dgm.readers.read import read_mask
 from monai_dgm.transforms.lungs import (
     CleanLungMaskd,
+    _fill_holes,
     clean_lung_mask,
     lung_box,
     lung_probability,
@@ -161,3 +163,11 @@ def test_dictionary_transform() -> None:
     batch = CleanLungMaskd()({"pred": torch.from_numpy(np.stack([plane, 0 * plane]))[:, None]})["pred"]
     assert batch.shape == (2, 1, SIDE, SIDE) and torch.equal(batch[0], cleaned) and not batch[1].any()
     assert cleaned.dtype == torch.float32 and np.array_equal(cleaned[0].numpy(), (plane > 0.5).astype(np.float32))
+
+
+def test_holes_are_those_of_scipy() -> None:
+    generator = np.random.default_rng(1)
+    for share in (0.3, 0.5, 0.7):
+        mask = generator.random((40, 50)) < share
+        assert np.array_equal(_fill_holes(mask), ndimage.binary_fill_holes(mask))
+    assert _fill_holes(np.ones((4, 4), dtype=bool)).all() and not _fill_holes(np.zeros((4, 4), dtype=bool)).any()

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,21 @@ def test_kill_leaves_the_old_target(tmp_path: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", script, str(target)], check=False).returncode < 0
     assert target.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+def test_threads_that_write_at_once_leave_the_umask_and_the_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+
+        def write(number: int) -> None:
+            with atomic_write(tmp_path / f"{number}" / "file.txt") as partial:
+                partial.write_text(str(number))
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(write, range(200)))
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    files = list(tmp_path.rglob("*.txt"))
+    assert len(files) == 200 and {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}

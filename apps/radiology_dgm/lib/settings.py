@@ -43,6 +43,7 @@ class Settings(BaseSettings):
         decomposer, detector, classifier, lungs: weights to use instead of those in the bundle.
         bundles: folder of the bundles.
         device: on which the models run, as torch names it.
+        runtime: of the networks: "auto" (the fastest that is installed), or one of monai_dgm.engines.runtimes.
         state_dir: folder for labels, scores and versions; see :func:`state_folder`.
         seed: of trainings and of the random strategy.
         ohif_dir: folder ``dist`` of npm's @ohif/app.
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     lungs: Path | None = None
     bundles: Path = OWN_BUNDLES
     device: str = "cpu"
+    runtime: str = "auto"
     state_dir: Path = Path()
     seed: int = Field(0, ge=0, lt=2**63)
     ohif_dir: Path = APP_DIR / ".ohif" / "dist"
@@ -117,7 +119,7 @@ class Settings(BaseSettings):
     def make_models(self) -> LabellingModels:
         """The models that have weights."""
         paths = {name: str(path) for name in BUNDLES if (path := getattr(self, name)) is not None}
-        return LabellingModels(str(self.bundles), paths, self.device)
+        return LabellingModels(str(self.bundles), paths, self.device, self.runtime)
 
     def make_access(self) -> Access:
         """The check of requests: by login, if `MONAI_LABEL_AUTH_ENABLE` is set.

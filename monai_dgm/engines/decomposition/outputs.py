@@ -18,7 +18,6 @@ import io
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,12 @@ from monai_dgm.utils.atomic import atomic_write
 OUTPUT_FILES = ("normal.png", "residue.png", "residue.nii.gz", "saliency.png", "overlay.png", "panel.png")
 UNCERTAINTY_FILES = ("uncertainty.nii.gz", "uncertainty.png")
 UNCERTAINTY_PNG_SCALE = 0.25  # the most that two passes of a PNG's residue of full colour can differ by, halved
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "all": OUTPUT_FILES,
+    "maps": ("normal.png", "residue.nii.gz", "saliency.png"),
+    "scores": (),
+}
+"""Which files are written for each radiograph: all of them, those that programs read, or none beside the JSON file."""
 RESIDUE_PNG_SCALE = 0.5  # fixed, so that the pictures of two radiographs compare
 COMPRESSION = 1  # of the PNG files; higher levels take twice as long and gain little
 RESIDUE_STEP = 2.0**-12  # 1/32 of a grey level in 256; rounding to it halves the file
@@ -54,6 +59,7 @@ def write_decomposition(
     opacities: OpacityBoxes | None = None,
     remarks: Sequence[str] = (),
     uncertainty: NDArray[np.float32] | None = None,
+    outputs: str = "all",
 ) -> dict[str, Any]:
     """Write ``OUTPUT_FILES`` into ``folder``; earlier ones are replaced only when all new ones are complete.
 
@@ -61,10 +67,11 @@ def write_decomposition(
         folder: made when missing.
         decomposition: of one radiograph.
         source: of the same radiograph.
-        panel: write panel.png (a third of a second).
+        panel: write panel.png, too.
         opacities: of a detector, drawn in the overlay; None draws the boxes of the saliency.
         remarks: reasons why this may be no frontal chest radiograph.
         uncertainty: of the residue, (S, S) in model coordinates; None writes no ``UNCERTAINTY_FILES``.
+        outputs: which files, one of ``OUTPUTS``.
 
     Returns:
         What scores.json says of the image: :func:`scores`.
@@ -73,71 +80,69 @@ def write_decomposition(
         OSError: the folder cannot be written; what was there is left as it was.
     """
     target = Path(folder)
-    original = to_original(decomposition)
+    wanted = OUTPUTS[outputs] if panel else tuple(name for name in OUTPUTS[outputs] if name != "panel.png")
+    if uncertainty is not None:
+        wanted += UNCERTAINTY_FILES if outputs == "all" else UNCERTAINTY_FILES[:1] if outputs == "maps" else ()
     made = not target.exists()
     try:
         with ExitStack() as files:  # renames when all are written
-            contents = _contents(decomposition, original, source, panel, opacities, remarks)
-            if uncertainty is not None:
-                contents |= _uncertainty_contents(decomposition.geometry.map_to_original(uncertainty), source.placement)
-            for name, content in contents.items():
-                files.enter_context(atomic_write(target / name)).write_bytes(content)
+            if wanted:
+                makers = _makers(decomposition, to_original(decomposition), source, opacities, remarks)
+                if uncertainty is not None:
+                    plane = np.maximum(decomposition.geometry.map_to_original(uncertainty), 0)  # it may overshoot
+                    makers |= _uncertainty_makers(plane, source.placement)
+                for name in wanted:
+                    files.enter_context(atomic_write(target / name)).write_bytes(makers[name]())
     except BaseException:
         if made and target.is_dir() and not any(target.iterdir()):
             target.rmdir()
         raise
     # of an earlier run: they would show another decomposition
-    for name in (*(() if panel else ("panel.png",)), *(UNCERTAINTY_FILES if uncertainty is None else ())):
+    for name in {*OUTPUT_FILES, *UNCERTAINTY_FILES} - {*wanted}:
         (target / name).unlink(missing_ok=True)
-    return scores(decomposition, original, source, remarks)
+    return scores(decomposition, source, remarks)
 
 
-def _contents(
+def _makers(
     decomposition: Decomposition,
     original: OriginalDecomposition,
     source: RadiographSource,
-    panel: bool,
     opacities: OpacityBoxes | None = None,
     remarks: Sequence[str] = (),
-) -> dict[str, bytes]:
+) -> dict[str, Callable[[], bytes]]:
     geometry = decomposition.geometry
-    makers: dict[str, Callable[[], bytes]] = {
+    return {
         "residue.nii.gz": lambda: residue_nifti(original.residue, source.placement),
         "residue.png": lambda: colours.palette_png(
-            colours.residue_levels(original.residue, RESIDUE_PNG_SCALE), colours.RESIDUE_COLOURS
+            colours.residue_levels(original.residue, RESIDUE_PNG_SCALE), colours.RESIDUE_COLOURS, None, COMPRESSION
         ),
         "normal.png": lambda: _png(
             Image.fromarray(normal_levels(original, geometry, source)), f"Synthetic normal image. {DISCLAIMER}."
         ),
         "saliency.png": lambda: _png(Image.fromarray(saliency_levels(original)), f"Saliency. {DISCLAIMER}."),
         "overlay.png": lambda: overlay_png(decomposition, original, source, opacities, remarks),
+        "panel.png": lambda: panel_figure([panel_of(decomposition, source)]),
     }
-    if panel:
-        makers["panel.png"] = lambda: panel_figure([panel_of(decomposition, source)])
-    with ThreadPoolExecutor(len(makers)) as threads:  # compression, nearly all of the time, leaves Python free
-        made = {name: threads.submit(maker) for name, maker in makers.items()}
-        return {name: future.result() for name, future in made.items()}
 
 
-def _uncertainty_contents(plane: NDArray[np.float32], placement: Placement) -> dict[str, bytes]:
-    plane = np.maximum(plane, 0)  # resampling may overshoot
+def _uncertainty_makers(plane: NDArray[np.float32], placement: Placement) -> dict[str, Callable[[], bytes]]:
     levels = np.rint(np.minimum(plane / UNCERTAINTY_PNG_SCALE, 1) * 255).astype(np.uint8)
+    description = "Uncertainty of DGM residue. Research, not for diagnosis."
     return {
-        "uncertainty.nii.gz": residue_nifti(
-            plane, placement, "Uncertainty of DGM residue. Research, not for diagnosis."
-        ),
-        "uncertainty.png": colours.palette_png(levels, colours.UNCERTAINTY_COLOURS),
+        "uncertainty.nii.gz": lambda: residue_nifti(plane, placement, description),
+        "uncertainty.png": lambda: colours.palette_png(levels, colours.UNCERTAINTY_COLOURS, None, COMPRESSION),
     }
 
 
 def scores(
     decomposition: Decomposition,
-    original: OriginalDecomposition,
     source: RadiographSource,
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The numbers of one decomposed radiograph, as JSON can hold them; boxes in the original's pixels."""
     geometry, saliency = decomposition.geometry, decomposition.saliency
+    boxes, box_scores = decomposition.original_boxes()
+    (lung_box,), _ = geometry.clip_to_original(saliency.lung_box[None])
     black, white = normal_range(geometry, source)
     spacing = geometry.pixel_spacing
     return {
@@ -147,8 +152,8 @@ def scores(
         "max_abs_residue": round(decomposition.max_abs_residue, 6),
         "saliency_area_fraction": round(decomposition.saliency_area_fraction, 6),
         "saliency_threshold": round(saliency.threshold, 6),
-        "saliency_boxes": listed_boxes(original.boxes, original.box_scores),
-        "lung_box": _numbers(original.lung_box),
+        "saliency_boxes": listed_boxes(boxes, box_scores),
+        "lung_box": _numbers(lung_box),
         "lung_box_source": saliency.lung_box_source,
         "rows": geometry.rows,
         "cols": geometry.cols,

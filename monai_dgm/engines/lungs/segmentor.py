@@ -57,6 +57,10 @@ class LungSegmentor:
         :class:`monai_dgm.engines.lungs.upright.UprightCheck` says of it; nothing where there is none."""
         return [("", 0.0)] * len(image) if self.upright is None else self.upright(image)
 
+    def examine(self, image: Tensor) -> tuple[NDArray[np.float32], list[tuple[str, float]]]:
+        """:meth:`probability` and :meth:`turned` of the same images, (B, 1, H, H)."""
+        return self.probability(image), self.turned(image)
+
     def masks(self, image: Tensor) -> NDArray[np.bool_]:
         """Lung masks, bool (B, H, W), all False for an image without lungs of plausible size; ``image`` as above."""
         return np.stack([clean_lung_mask(plane) for plane in self.probability(image)])

@@ -58,7 +58,7 @@ def _convolution(channels: int, out: int) -> list[nn.Module]:
 
 def upright_scores(network: nn.Module, image: Tensor) -> Tensor:
     """Scores (B, 2) of radiographs (B, 1, 64, 64), left to right and top to bottom: above 0 for upright."""
-    seen, mirrored, turned = network(torch.cat([image, image.flip(3), image.flip(2)])).chunk(3)
+    seen, mirrored, turned = network(torch.cat([image, image.flip(3), image.flip(2)])).reshape(3, -1, 2)
     return torch.stack([seen[:, 0] - mirrored[:, 0], seen[:, 1] - turned[:, 1]], dim=1)
 
 
@@ -84,9 +84,10 @@ class UprightCheck:
         """
         with torch.inference_mode():
             scores = upright_scores(self.network, resized(image)).double().cpu().numpy()
-        return [self._judged(one) for one in scores]
+        return [self.judged(one) for one in scores]
 
-    def _judged(self, scores: NDArray[np.float64]) -> tuple[str, float]:
+    def judged(self, scores: NDArray[np.float64]) -> tuple[str, float]:
+        """What :meth:`__call__` says of the scores (2,) of one radiograph."""
         missing = np.array(self.thresholds) - scores
         worst = int(np.argmax(missing))
         wrongness = float(np.exp(min(missing[worst], np.log(SCORE_CAP))))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.pipeline_loading import load_channel_classifier, load_detector
 from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer
+from monai_dgm.engines.runtimes.installed import AUTO, choose_runtime
+from monai_dgm.engines.runtimes.use import in_runtime
 from monai_dgm.engines.weights import find_weights, read_model_settings
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.server.http_errors import UnavailableError
@@ -60,9 +62,10 @@ class LabellingModels:
         bundles_dir: folder of the bundles; weights are taken from ``<bundle>/models/``.
         paths: of weights that are used instead of a bundle's, by the names of :data:`BUNDLES`.
         device: where they run.
+        runtime: of the networks, as in :func:`monai_dgm.engines.runtimes.installed.choose_runtime`.
 
     Raises:
-        InputError: an unknown name in ``paths``, a missing file, or an unknown device.
+        InputError: an unknown name in ``paths``, a missing file, an unknown device, or a runtime that cannot be used.
     """
 
     def __init__(
@@ -70,11 +73,14 @@ class LabellingModels:
         bundles_dir: str | os.PathLike[str],
         paths: Mapping[str, str | os.PathLike[str]] | None = None,
         device: torch.device | str = "cpu",
+        runtime: str = "torch",
     ) -> None:
         try:
             self.device = torch.device(device)
         except RuntimeError:
             raise InputError(f"device: expected one such as cpu or cuda:0, got {device}") from None
+        self.runtime = choose_runtime(runtime, self.device)
+        self._may_differ = runtime == AUTO
         self.paths = {name: Path(find_weights(Path(bundles_dir) / b / "models")) for name, b in BUNDLES.items()}
         for name, path in (paths or {}).items():
             if name not in BUNDLES or not Path(path).is_file():
@@ -161,19 +167,31 @@ class LabellingModels:
 
     def _load_decomposer(self, settings: Mapping[str, Any]) -> nn.Module:
         decomposer = load_decomposer(self.paths["decomposer"], self.device)
+        decomposer = self._in_runtime("decomposer", decomposer)
         self.pipeline.use_decomposer(decomposer, int(settings["image_size"]))
         return decomposer
 
     def _load_detector(self, settings: Mapping[str, Any]) -> ChannelModel:
         check_decomposer(settings, self.paths["decomposer"])
-        self.pipeline.detector = load_detector(self.paths["detector"], self.device)
+        self.pipeline.detector = self._in_runtime("detector", load_detector(self.paths["detector"], self.device))
         return self.pipeline.detector
 
     def _load_classifier(self, settings: Mapping[str, Any]) -> ChannelModel:
         check_decomposer(settings, self.paths["decomposer"])
-        self.pipeline.classifier = load_channel_classifier(self.paths["classifier"], self.device)
+        classifier = load_channel_classifier(self.paths["classifier"], self.device)
+        self.pipeline.classifier = self._in_runtime("classifier", classifier)
         return self.pipeline.classifier
 
     def _load_lungs(self, settings: Mapping[str, Any]) -> LungSegmentor:
-        self.pipeline.lungs = load_lung_segmentor(self.paths["lungs"], self.device)
+        self.pipeline.lungs = self._in_runtime("lungs", load_lung_segmentor(self.paths["lungs"], self.device))
         return self.pipeline.lungs
+
+    def _in_runtime(self, name: str, model: T) -> T:
+        """A loaded model in the runtime of this server; in PyTorch where nobody asked for that one and it fails."""
+        try:
+            return cast(T, in_runtime(name, model, str(self.paths[name]), self.runtime))
+        except InputError as error:
+            if not self._may_differ:
+                raise
+            logger.warning("runtime of the %s: torch, since %s failed: %s", name, self.runtime, in_one_line(error))
+            return model

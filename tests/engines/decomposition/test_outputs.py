@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import gzip
-import io
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from monai_dgm.engines.decomposition import outputs
@@ -23,11 +22,12 @@ from monai_dgm.engines.decomposition.outputs import (
     scores,
     write_decomposition,
 )
-from monai_dgm.engines.overlay import draw_overlay
+from monai_dgm.engines.overlay import _HEAT_OPACITY, draw_overlay
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, to_original
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.readers.read import read_radiograph
+from monai_dgm.report.colours import HEAT_COLOURS, heat_levels
 from monai_dgm.transforms.geometry import LARGEST_SIDE, LEAST_SIDE, display_levels, display_shape
 from monai_dgm.transforms.placement import Placement
 from monai_dgm.transforms.preparation import RadiographSource, prepare
@@ -172,7 +172,7 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path, pixels: np.ndarray, decom
 
 
 def test_scores_are_plain_values(pixels: np.ndarray, decomposition: Decomposition) -> None:
-    told = scores(decomposition, to_original(decomposition), source_for(pixels), ["view LL"])
+    told = scores(decomposition, source_for(pixels), ["view LL"])
     assert told["abnormality_probability"] == 0.75
     assert (told["rows"], told["cols"], told["pixel_spacing_mm"]) == (ROWS, COLS, [0.4, 0.3])
     assert told["lung_box"] == [0, 0, COLS, ROWS] and told["lung_box_source"] == "whole_image"
@@ -213,14 +213,14 @@ def test_an_overlay_box_has_its_edges_on_its_pixels() -> None:
 
 
 def test_png_modes_open_everywhere(tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition) -> None:
-    contents = outputs._contents(decomposition, to_original(decomposition), source_for(pixels), True)
-    modes = {name: Image.open(io.BytesIO(made)).mode for name, made in contents.items() if name.endswith("png")}
+    write_decomposition(tmp_path / "one", decomposition, source_for(pixels))
+    modes = {path.name: Image.open(path).mode for path in (tmp_path / "one").glob("*.png")}
     assert modes == {
         "normal.png": "L",
         "residue.png": "P",
         "saliency.png": "L",
         "overlay.png": "RGB",
-        "panel.png": "RGBA",
+        "panel.png": "RGB",
     }
 
 
@@ -255,3 +255,32 @@ def test_the_uncertainty_lies_over_the_residue(
     assert levels.max() == 255 and peak(levels) == pytest.approx(peak(maps["residue"].get_fdata().T), abs=0.5)
     write_decomposition(written, decomposition, source_for(pixels), panel=False)
     assert not [name for name in UNCERTAINTY_FILES if (written / name).exists()]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [("maps", {"normal.png", "residue.nii.gz", "saliency.png"}), ("scores", set()), ("all", {*outputs.OUTPUT_FILES})],
+)
+def test_only_what_is_asked_for_is_written_and_nothing_of_an_earlier_run_stays(
+    wanted: str, names: set[str], tmp_path: Path, pixels: np.ndarray, decomposition: Decomposition
+) -> None:
+    source, folder = source_for(pixels), tmp_path / "one"
+    before = write_decomposition(folder, decomposition, source, uncertainty=np.zeros_like(decomposition.residue))
+    assert write_decomposition(folder, decomposition, source, outputs=wanted) == before
+    assert {path.name for path in folder.iterdir()} == names
+    new = tmp_path / "new"
+    write_decomposition(new, decomposition, source, outputs=wanted)
+    assert ({path.name for path in new.iterdir()} if new.exists() else set()) == names
+
+
+def test_heat_is_drawn_as_if_the_whole_picture_were(pixels: np.ndarray) -> None:
+    display = np.random.default_rng(0).integers(0, 255, (512, 400)).astype(np.uint8)
+    heat = np.zeros((512, 400), dtype=np.float32)
+    heat[3:40, 380:400], heat[300:310, 150:220] = 0.5, np.linspace(0, 1, 70)
+    for softness in (0.0, 1.1, 4.6):
+        levels = heat_levels(heat)
+        whole = Image.fromarray(display).convert("RGB")
+        opacity = Image.fromarray(_HEAT_OPACITY[levels]).filter(ImageFilter.GaussianBlur(softness))
+        whole.paste(Image.fromarray(HEAT_COLOURS[levels]), mask=opacity)
+        drawn = draw_overlay(display, heat, NO_BOXES, np.zeros(0, np.float32), "", softness)
+        assert np.array_equal(np.asarray(drawn)[:512], np.asarray(whole))
