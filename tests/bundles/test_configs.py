@@ -13,6 +13,7 @@ from monai.bundle.utils import DEFAULT_HANDLERS_ID
 
 from monai_dgm.handlers.history import read_history
 from monai_dgm.losses.objective import ObjectiveWeights
+from monai_dgm.networks.blocks import InstanceNorm
 from tests.bundles.small_trainings import Tiny, check_commands, check_components, check_train_workflow
 from tests.networks.test_residue_system import Blurring, write
 
@@ -106,7 +107,13 @@ def test_papers_networks_are_tables_1_and_2(paper: ConfigParser) -> None:
     assert dgm.joint_decoder is not None
     content = paper["network_def"]
     assert content["normal_skips"] is False and content["residue_skips"] is False
-    assert not any(isinstance(module, torch.nn.InstanceNorm2d) for module in discriminator.modules())
+    # the cited pix2pixHD: three stride-2 and one stride-1 layers, a 4 x 4 output layer, norm but for first and last
+    for scale in discriminator.scales:
+        convolutions = [module for module in scale if isinstance(module, torch.nn.Conv2d)]
+        assert [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in convolutions] == [
+            (64, 4, 2), (128, 4, 2), (256, 4, 2), (512, 4, 1), (1, 4, 1)
+        ]  # fmt: skip
+        assert sum(isinstance(module, InstanceNorm) for module in scale) == 3
 
 
 def test_papers_objective_is_eq_6_and_nothing_else(small_paper: ConfigParser) -> None:

@@ -92,6 +92,43 @@ def test_scales_share_no_weights() -> None:
     assert len(set(pointers)) == len(pointers)
 
 
-def test_unknown_norm_is_refused() -> None:
-    with pytest.raises(ValueError, match="'batch'"):
-        MultiScaleDiscriminator(norm="batch")
+def test_pix2pixhd_has_three_stride_2_and_one_stride_1_layers_with_instance_norm_and_a_4x4_output() -> None:
+    """Wang et al. 2018; the receptive field of a score is 70 pixels."""
+    with torch.device("meta"):
+        network = MultiScaleDiscriminator(num_layers=3, norm="instance", layout="pix2pixhd")
+    assert len(network.scales) == 3
+    normed = [nn.Conv2d, InstanceNorm, nn.LeakyReLU]
+    for scale in network.scales:
+        assert [type(module) for module in scale] == [nn.Conv2d, nn.LeakyReLU, *normed, *normed, *normed, nn.Conv2d]
+        convolutions = [module for module in scale if isinstance(module, nn.Conv2d)]
+        assert [c.out_channels for c in convolutions] == [64, 128, 256, 512, 1]
+        assert [c.stride[0] for c in convolutions] == [2, 2, 2, 1, 1]
+        assert all(c.kernel_size == (4, 4) and c.padding == (2, 2) for c in convolutions)
+    with torch.device("meta"):
+        deep = MultiScaleDiscriminator(num_layers=5, layout="pix2pixhd")
+    widths = [module.out_channels for module in deep.scales[0] if isinstance(module, nn.Conv2d)]
+    assert widths == [64, 128, 256, 512, 512, 512, 1]
+
+
+def test_a_score_of_pix2pixhd_sees_70_pixels() -> None:
+    network = MultiScaleDiscriminator(base_width=2, num_scales=1, num_layers=3, layout="pix2pixhd").double()
+    x = image(1, 1, 256, 256).double().requires_grad_()
+    scores = network(x)[0]
+    scores[0, 0, scores.shape[-2] // 2, scores.shape[-1] // 2].backward()
+    assert x.grad is not None
+    for axis in (0, 1):
+        seen = x.grad[0, 0].abs().sum(dim=axis).nonzero()[:, 0]
+        assert int(seen.max() - seen.min()) + 1 == 70
+
+
+@pytest.mark.parametrize("size", [64, 96, 224])
+def test_pix2pixhd_scores_every_8_pixels_of_each_scale(size: int) -> None:
+    found = MultiScaleDiscriminator(base_width=2, num_layers=3, layout="pix2pixhd")(image(1, 1, size, size))
+    assert [tuple(scores.shape[2:]) for scores in found] == [2 * (size // factor + 3,) for factor in (8, 16, 32)]
+
+
+@pytest.mark.parametrize("given", [{"norm": "batch"}, {"layout": "resnet"}])
+def test_unknown_settings_are_refused(given: dict[str, str]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=f"^{name}: expected .*{value}"):
+        MultiScaleDiscriminator(**given)  # type: ignore[arg-type]
