@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,11 @@ def read_baselines(path: str | os.PathLike[str], size: int) -> Baselines:
 
 
 def baselines_for(
-    model_path: str | os.PathLike[str], splits: Splits, size: int, cache_dir: str | os.PathLike[str]
+    model_path: str | os.PathLike[str],
+    splits: Splits,
+    size: int,
+    cache_dir: str | os.PathLike[str],
+    mean_blob: np.ndarray | None = None,
 ) -> Baselines:
     """The baselines that the metrics of a test are compared with: those of the training set that the weights come from.
 
@@ -70,11 +75,13 @@ def baselines_for(
         splits: of the test.
         size: side S of the model input.
         cache_dir: of the prepared radiographs.
+        mean_blob: (S, S), mean of superimposed opacities, where the file has none of the training's own.
     """
     path = Path(model_path).with_name(BASELINES_FILE)
     if path.is_file():
-        return read_baselines(path, size)
+        known = read_baselines(path, size)
+        return replace(known, mean_blob=mean_blob) if known.mean_blob is None else known
     if splits.training:
-        return fit_baselines(RadiographDataset(splits.training, size, cache_dir))
+        return fit_baselines(RadiographDataset(splits.training, size, cache_dir), mean_blob=mean_blob)
     logger.warning("no baselines: there is no %s beside the weights, and no training images", BASELINES_FILE)
-    return Baselines(None, None)
+    return Baselines(None, None, None, mean_blob)

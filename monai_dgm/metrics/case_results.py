@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -79,6 +79,7 @@ class DecompositionResult:
         lung_mask: (S, S), nonzero in the lungs, where known.
         true_normal: float32 (S, S) in [-1, 1], where known (simulated radiographs).
         lung_box: (4,) in model coordinates, of a known or a segmented lung, for the prior aligned to it.
+        class_maps: maps (S, S), at least 0, of where classifiers look, by name; baselines of the residue.
     """
 
     image_id: str
@@ -97,6 +98,7 @@ class DecompositionResult:
     view: str = UNKNOWN
     sex: str = UNKNOWN
     lung_box: NDArray[np.float32] | None = None
+    class_maps: Mapping[str, Plane] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("image", "normal", "residue", "opacity_mask", "lung_mask", "true_normal"):

@@ -20,8 +20,8 @@ ScoreMap = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
-PRIORS = ("mean_box_prior", "lung_aligned_prior", "mean_blob")
-"""Baselines that the residue's paired difference is printed to."""
+COMPARED = ("mean_box_prior", "lung_aligned_prior", "mean_blob", "grad_cam_head", "grad_cam_classifier")
+"""Baselines that the residue's paired difference is printed to: priors, and maps of classifiers."""
 METRICS = ("residue_pixel_ap", "residue_pixel_ap_image_mean", "pointing_game")
 
 
@@ -76,7 +76,7 @@ def baseline_scores(
         scores["lung_aligned_prior"] = aligned_prior.place(result.lung_box, shape)
     if mean_blob is not None:
         scores["mean_blob"] = np.asarray(mean_blob, dtype=np.float32)
-    return scores
+    return {**scores, **result.class_maps}
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _baseline_rows(
     for name, (value, samples) in theirs.metrics(cohort.weights).items():
         own, own_samples = residue[name]
         rows.append(cohort.row(f"{name}/baseline_{baseline}", value, samples, _compared(own, own_samples, samples)))
-        if baseline in PRIORS:
+        if baseline in COMPARED:
             rows.append(cohort.row(f"{name}/above_{baseline}", own - value, own_samples - samples))
     return rows
 

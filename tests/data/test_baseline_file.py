@@ -47,6 +47,11 @@ def test_the_file_beside_the_weights_comes_first(tmp_path: Path, sample_dir: Pat
     assert baselines_for(tmp_path / "model.pt", external, 32, tmp_path) == Baselines(None, None)
     write_baselines(tmp_path / "model.pt", Baselines(None, BOX))
     assert np.array_equal(baselines_for(tmp_path / "model.pt", external, 32, tmp_path).mean_lung_box, BOX)
+    blob = np.full((32, 32), 0.25, np.float32)
+    found = baselines_for(tmp_path / "model.pt", external, 32, tmp_path, blob)
+    assert found.mean_blob is blob and np.array_equal(found.mean_lung_box, BOX)
+    write_baselines(tmp_path / "model.pt", Baselines(None, BOX, None, PRIOR))  # the training's own
+    assert np.array_equal(baselines_for(tmp_path / "model.pt", external, 32, tmp_path, blob).mean_blob, PRIOR)
 
 
 def test_shipped_baselines_fit_the_shipped_weights(repository: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.metrics import Metric
 from monai.inferers import Inferer
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -19,6 +21,9 @@ from monai_dgm.metrics.decomposition import evaluate_decomposition
 from monai_dgm.networks.residue_system import join_prediction
 
 __all__ = ["DecompositionEvaluator", "DecompositionMetrics", "as_prediction", "result_of"]
+
+
+ClassMap = Callable[[Tensor], NDArray[np.float32]]
 
 
 def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
@@ -36,7 +41,12 @@ def as_prediction(outputs: dict[str, Tensor] | Tensor) -> Tensor:
 
 
 def result_of(
-    dataset: RadiographDataset, index: int, image: Tensor, prediction: Tensor, find_lungs: FindLungs | None = None
+    dataset: RadiographDataset,
+    index: int,
+    image: Tensor,
+    prediction: Tensor,
+    find_lungs: FindLungs | None = None,
+    class_maps: Mapping[str, ClassMap] | None = None,
 ) -> DecompositionResult:
     """One evaluated radiograph with what the data set knows of it.
 
@@ -46,9 +56,12 @@ def result_of(
         image: z, (1, S, S).
         prediction: (3, S, S).
         find_lungs: a lung segmentor, for images without a lung mask.
+        class_maps: baselines that look at the image, by name; of images with opacities.
     """
     item, truth = dataset.items[index], dataset.truth(index)
-    normal = truth.get("normal")
+    normal, mask = truth.get("normal"), truth.get("opacity_mask")
+    opaque = len(truth["opacity_boxes"]) > 0 if mask is None else bool(mask.any())
+    maps = {name: look(image[None])[0] for name, look in (class_maps or {}).items()} if opaque else {}
     return DecompositionResult(
         image_id=str(item.get("image_id", index)),
         patient_id=str(item.get("patient_id", index)),
@@ -59,11 +72,12 @@ def result_of(
         normal=prediction[0].cpu().numpy(),
         residue=prediction[1].cpu().numpy(),
         probability=float(prediction[2, 0, 0]),
-        opacity_mask=truth.get("opacity_mask"),
+        opacity_mask=mask,
         opacity_boxes=truth["opacity_boxes"],
         lung_mask=truth.get("lung_mask"),
         true_normal=None if normal is None else normal[0],
         lung_box=lung_box_of(dataset, index, truth, find_lungs if len(truth["opacity_boxes"]) else None),
+        class_maps=maps,
     )
 
 
@@ -79,6 +93,9 @@ class DecompositionMetrics(Metric):
         num_bootstrap: resamples of the intervals; few suffice while training.
         find_lungs: a lung segmentor, (B, 1, S, S) -> bool (B, S, S), for the prior aligned to the lungs of images
             without drawn lungs.
+        class_maps: baselines by name, such as
+            :func:`monai_dgm.engines.classification.class_activation.load_class_activations` gives: from images
+            (B, 1, S, S) to maps (B, S, S), at least 0, of where disease is.
         group_by: groups with metrics of their own, by "source", "view" or "sex"; each takes as much time as all images.
     """
 
@@ -90,7 +107,9 @@ class DecompositionMetrics(Metric):
         group_by: Sequence[str] = ("source",),
         device: str = "cpu",
         find_lungs: FindLungs | None = None,
+        class_maps: Mapping[str, ClassMap] | None = None,
     ) -> None:
+        self.class_maps = class_maps
         self.find_lungs = find_lungs
         self.dataset = dataset
         self.group_by = tuple(group_by)
@@ -107,7 +126,9 @@ class DecompositionMetrics(Metric):
     def update(self, output: Sequence[Tensor]) -> None:
         """Take in images, predictions and indices of a batch of :class:`DecompositionEvaluator`."""
         for image, prediction, index in zip(*output, strict=True):
-            self.results.append(result_of(self.dataset, int(index), image, prediction, self.find_lungs))
+            self.results.append(
+                result_of(self.dataset, int(index), image, prediction, self.find_lungs, self.class_maps)
+            )
 
     def compute(self) -> dict[str, float]:
         """Metrics by name; those that are not defined on this data are left out.

@@ -167,3 +167,23 @@ def test_runs_in_evaluation_mode_without_gradients_whole_batch_by_whole_batch(da
     evaluator.add_event_handler(Events.ITERATION_COMPLETED, look)
     evaluator.run()
     assert shapes == [(5, 3, SIZE, SIZE), (5, 3, SIZE, SIZE), (3, 3, SIZE, SIZE)]
+
+
+def test_maps_of_classifiers_are_baselines_with_paired_differences(dataset: RadiographDataset) -> None:
+    """One that knows the opacities is as good as the true residue, one that is blank is not; normals need none."""
+    asked: list[int] = []
+
+    def blank(images: Tensor) -> np.ndarray:
+        asked.append(len(images))
+        return np.zeros((len(images), SIZE, SIZE), np.float32)
+
+    oracle = Oracle(dataset)
+    knowing = {"grad_cam_head": lambda images: oracle(images)[:, 1].abs().numpy(), "grad_cam_classifier": blank}
+    metrics = evaluate(dataset, oracle, class_maps=knowing).state.metrics
+    assert sum(asked) == sum(
+        "opacity_mask" in dataset.truth(i) and dataset.truth(i)["opacity_mask"].any() for i in range(len(dataset))
+    )
+    for name in ("residue_pixel_ap", "pointing_game"):
+        assert metrics[f"{name}/above_grad_cam_head"] == pytest.approx(0, abs=1e-6)
+        expected = metrics[name] - metrics[f"{name}/baseline_grad_cam_classifier"]
+        assert metrics[f"{name}/above_grad_cam_classifier"] == pytest.approx(expected) and expected > 0.3
