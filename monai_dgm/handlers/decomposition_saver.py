@@ -41,7 +41,7 @@ DECOMPOSITION_NOTES = {
     "saliency_boxes": "around the salient parts of the residue",
     "opacity_boxes": "of the opacity detector, scores in [0, 1], no probabilities of disease; null: there is none",
     "chest_score": "distance from the training chests in units of the threshold; above 1 it is questioned",
-    "uncertainty": "of the residue: its standard deviation over passes, mean over the radiograph; null: not asked for",
+    "uncertainty": "of the residue: disagreement of its passes, 0 to 1; null: not asked for",
     "residue_burden": "of the lungs, each lung and its thirds; salient: smoothed |a| > burden_threshold",
 }
 DETECTION_NOTES = {

@@ -7,8 +7,8 @@ residue.nii.gz     residue, float32, units of the [-1, 1] scale; array axis 0 is
 saliency.png       heat over the original's pixels, 8 bits: 0 outside the saliency mask, else 1..255
 overlay.png        heat and opacity boxes over the radiograph, longest side 512 to 1024, with the disclaimer
 panel.png          input | normal | residue | saliency, as in the report
-uncertainty.nii.gz uncertainty of the residue, as residue.nii.gz; where it was asked for
-uncertainty.png    the same over the original's pixels, black at 0, full colour at 0.25
+uncertainty.nii.gz uncertainty of the residue in [0, 1], placed as residue.nii.gz; where it was asked for
+uncertainty.png    the same over the original's pixels, black at 0, full colour at 1
 =================  =====================================================================================================
 """
 
@@ -39,7 +39,6 @@ from monai_dgm.utils.atomic import atomic_write
 
 OUTPUT_FILES = ("normal.png", "residue.png", "residue.nii.gz", "saliency.png", "overlay.png", "panel.png")
 UNCERTAINTY_FILES = ("uncertainty.nii.gz", "uncertainty.png")
-UNCERTAINTY_PNG_SCALE = 0.25  # the most that two passes of a PNG's residue of full colour can differ by, halved
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "all": OUTPUT_FILES,
     "maps": ("normal.png", "residue.nii.gz", "saliency.png"),
@@ -89,7 +88,7 @@ def write_decomposition(
             if wanted:
                 makers = _makers(decomposition, to_original(decomposition), source, opacities, remarks)
                 if uncertainty is not None:
-                    plane = np.maximum(decomposition.geometry.map_to_original(uncertainty), 0)  # it may overshoot
+                    plane = np.clip(decomposition.geometry.map_to_original(uncertainty), 0, 1)  # it may overshoot
                     makers |= _uncertainty_makers(plane, source.placement)
                 for name in wanted:
                     files.enter_context(atomic_write(target / name)).write_bytes(makers[name]())
@@ -126,7 +125,7 @@ def _makers(
 
 
 def _uncertainty_makers(plane: NDArray[np.float32], placement: Placement) -> dict[str, Callable[[], bytes]]:
-    levels = np.rint(np.minimum(plane / UNCERTAINTY_PNG_SCALE, 1) * 255).astype(np.uint8)
+    levels = np.rint(plane * 255).astype(np.uint8)
     description = "Uncertainty of DGM residue. Research, not for diagnosis."
     return {
         "uncertainty.nii.gz": lambda: residue_nifti(plane, placement, description),

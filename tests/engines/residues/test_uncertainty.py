@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.pipeline_loading import load_pipeline
 from monai_dgm.engines.radiograph_result import RadiographResult
-from monai_dgm.engines.residues.uncertainty import ResidueUncertainty, measure_uncertainty
+from monai_dgm.engines.residues.uncertainty import SCALE, ResidueUncertainty, disagreement
 from monai_dgm.errors import InputError
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.preparation import prepare
 from tests.decomposers import write_decomposer
 
 SIZE = 32
+HALF = SCALE * math.log(2)  # marked with probability 0.5
 
 
 class Constant(nn.Module):
@@ -46,26 +48,44 @@ def measured(pipeline: RadiographPipeline, number: int = 1) -> list[ResidueUncer
     return found  # type: ignore[return-value]
 
 
-def test_a_residue_that_does_not_depend_on_the_side_is_certain() -> None:
-    (found,) = measured(RadiographPipeline(Constant(0.3, 0.3), SIZE, uncertainty=True))
-    assert found.passes == 2 and found.score == 0 and not found.map.any()
+def test_a_residue_that_is_clearly_there_whatever_the_side_is_certain() -> None:
+    for value in (0.0, 3.0):  # surely not marked, surely marked
+        (found,) = measured(RadiographPipeline(Constant(value, value), SIZE, uncertainty=True))
+        assert found.passes == 2 and found.score == 0 and found.map.max() < 1e-6
+    (undecided,) = measured(RadiographPipeline(Constant(HALF, HALF), SIZE, uncertainty=True))
+    np.testing.assert_allclose(undecided.map[:, 6:26], 1, atol=1e-5)  # one bit
+    assert undecided.score == 0  # the passes agree that they do not know
 
 
-def test_it_is_the_standard_deviation_over_the_passes_within_the_radiograph() -> None:
-    """Of the mirror image the system says right where it said left: 0.1 and 0.5 at every pixel."""
-    (found,) = measured(RadiographPipeline(Constant(0.1, 0.5), SIZE, uncertainty=True))
-    inside = found.map[:, 6:26]  # 40 of 64 columns
-    np.testing.assert_allclose(inside, 0.2, atol=1e-6)
+def test_what_only_one_pass_marks_is_as_uncertain_as_can_be() -> None:
+    """Of the mirror image the system says right where it said left: marked in one pass, not in the other."""
+    (found,) = measured(RadiographPipeline(Constant(0.0, 5.0), SIZE, uncertainty=True))
+    np.testing.assert_allclose(found.map[:, 6:26], 1, atol=1e-5)  # 40 of 64 columns
     assert found.map.shape == (SIZE, SIZE) and not found.map[:, :6].any() and not found.map[:, 26:].any()
-    assert found.score == pytest.approx(0.2)
+    assert found.score == pytest.approx(1, abs=5e-3)
 
 
 def test_members_and_their_mirror_images_count_like_the_first() -> None:
-    systems = [Constant(0.1, 0.1), Constant(0.1, 0.1), Constant(0.7, 0.7)]
+    systems = [Constant(0.0, 0.0), Constant(0.0, 0.0), Constant(5.0, 5.0)]
     pipeline = RadiographPipeline(systems[0], SIZE, uncertainty=True, members=systems[1:])
     (found,) = measured(pipeline)
-    assert found.passes == 6
-    assert found.score == pytest.approx(np.std([0.1] * 4 + [0.7] * 2), rel=1e-5)
+    assert found.passes == pipeline.passes == 6
+    third = -(1 / 3 * math.log2(1 / 3) + 2 / 3 * math.log2(2 / 3))
+    np.testing.assert_allclose(found.map[:, 6:26], third, atol=1e-5)
+    assert found.score == pytest.approx(math.sqrt(2) / math.sqrt(5), rel=1e-2)  # one of three; all alone would be 1
+
+
+@pytest.mark.parametrize("passes", [2, 4])
+def test_disagreement_is_between_0_and_1_and_has_no_unit(passes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    marked = torch.rand(passes, 500, generator=generator)
+    value = disagreement(marked)
+    assert 0 < value < 1 and disagreement(marked[:1].expand(passes, -1)) < 1e-6
+    assert disagreement(marked / 5) == pytest.approx(value, rel=0.02)
+    assert disagreement(torch.rand(passes, 500, generator=generator) * 1e-6) < 0.01  # nothing is marked
+    alone = torch.zeros(passes, 500)
+    alone[0, :50] = 1
+    assert value < disagreement(alone) < 1
 
 
 def test_a_batch_gives_the_same_as_its_images_one_by_one(tmp_path: Path) -> None:
@@ -110,11 +130,3 @@ def test_members_that_do_not_fit_are_errors(tmp_path: Path) -> None:
         measure = RadiographPipeline(uncertainty=True)
         (result,) = RadiographPipeline(Constant(0, 0), SIZE)(batch)
         measure.with_uncertainty([result])
-
-
-def test_the_map_is_in_the_units_of_the_residue() -> None:
-    prepared = prepare(radiograph(), SIZE)
-    residues = [np.zeros((SIZE, SIZE), np.float32)]
-    images = torch.from_numpy(prepared.image)[None]
-    (found,) = measure_uncertainty(images, residues, [prepared.geometry], Constant(0.4, 0.4))
-    assert found.map.max() == pytest.approx(0.2) and found.map.dtype == np.float32
