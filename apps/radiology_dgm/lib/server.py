@@ -26,6 +26,7 @@ from lib import (
     inference_routes,
     login_routes,
     page_routes,
+    reading_routes,
     training_routes,
     viewer_routes,
 )
@@ -43,6 +44,7 @@ ROUTES = (
     datastore_routes,
     inference_routes,
     training_routes,
+    reading_routes,
     viewer_routes,
 )
 

@@ -21,10 +21,13 @@ from lib.access import Access
 from lib.login import LoginServer
 from lib.sessions import Sessions
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.reading.plan import ReadingPlan
+from monai_dgm.labelling.reading.reservations import Reservations
 from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
 from monai_dgm.labelling.server.ohif_files import OHIFFiles
 from monai_dgm.labelling.server.request_options import describe_errors
 from monai_dgm.labelling.server.studies import Studies, StudyFolder
+from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.labelling.training.detector_training import DetectorTraining
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ class Settings(BaseSettings):
         cache_dir: folder for instances from the archive; ``cache`` in ``state_dir`` by default.
         cache_gigabytes: size of that folder in 1e9 bytes.
         poll_seconds: time between two looks at the archive.
+        readers_per_case: how many readers each case needs; with 2 or more, readers do not see each other's labels.
+        reservation_minutes: how long a case that a reader has open is not offered to others.
         send_results: whether results are stored in the archive.
         public_url: address of the server for browsers, where a proxy is before it: https://labels.example.org
         auth_audience: value that the audience of a token must hold; MONAI_LABEL_AUTH_CLIENT_ID by default.
@@ -73,6 +78,8 @@ class Settings(BaseSettings):
     cache_dir: Path | None = None
     cache_gigabytes: float = Field(2.0, gt=0, lt=1e6)
     poll_seconds: float = Field(5.0, gt=0, lt=1e6)
+    readers_per_case: int = Field(1, ge=1, le=10)
+    reservation_minutes: float = Field(30.0, gt=0, lt=1e5)
     send_results: bool = True
     public_url: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:_\[\]-]+)?$")] = ""
     auth_audience: str = ""
@@ -140,6 +147,11 @@ class Settings(BaseSettings):
         if own is None and monai_label.MONAI_LABEL_AUTH_ENABLE:
             return ["*"]
         return [*LOCAL_HOSTS, *([own] if own else [])]
+
+    def make_reading_plan(self, submissions: Submissions) -> ReadingPlan:
+        """Who has to read what."""
+        reservations = Reservations(self.state_dir / "reservations.sqlite", self.reservation_minutes)
+        return ReadingPlan(submissions, reservations, self.readers_per_case)
 
     def make_viewer(self, access: Access) -> OHIFFiles:
         """Files of OHIF, which `make ohif` fetches, with the extension of this app."""

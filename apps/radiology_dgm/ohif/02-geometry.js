@@ -6,8 +6,10 @@
   const dgm = (window.monaiDgm = window.monaiDgm || {});
 
   /** The radiograph in the active viewport. Throws an Error for the reader if there is none. */
-  function displayed(services) {
-    const viewportId = services.viewportGridService.getActiveViewportId();
+  const displayed = services => inViewport(services, services.viewportGridService.getActiveViewportId());
+
+  /** The radiograph in a viewport; errors as displayed(). */
+  function inViewport(services, viewportId) {
     const viewport = viewportId && services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
     const imageId = viewport && viewport.getCurrentImageId && viewport.getCurrentImageId();
     const instance = imageId && window.cornerstone.metaData.get('instance', imageId);
@@ -42,5 +44,5 @@
     return [[xmin, ymin], [xmax, ymin], [xmin, ymax], [xmax, ymax]].map(([x, y]) => toWorld(shown, x, y));
   }
 
-  dgm.geometry = { displayed, toPixel, toWorld, boxAround, corners };
+  dgm.geometry = { displayed, inViewport, toPixel, toWorld, boxAround, corners };
 })();

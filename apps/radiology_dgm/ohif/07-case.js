@@ -5,6 +5,7 @@
   const RADIOGRAPHS = ['CR', 'DX', 'RG'];
 
   const state = empty();
+  const unsaved = new Map(); // image -> state of other images of the study whose boxes are not submitted
   const listeners = [];
 
   function empty() {
@@ -28,8 +29,11 @@
     changed();
   }
 
-  /** Whether the reader has changed rectangles that are not submitted. */
-  function isUnsaved() {
+  /** Whether the reader has changed rectangles that are not submitted, on this or another image of the study. */
+  const isUnsaved = () => isChanged() || unsaved.size > 0;
+
+  /** Whether the reader has changed rectangles of the open image. */
+  function isChanged() {
     if (!state.shown || !state.boxes) {
       return false;
     }
@@ -38,9 +42,17 @@
 
   /** Open the radiograph that a viewport shows: the reader's own boxes, else the model's, are drawn at once. */
   async function open(shown) {
-    Object.assign(state, empty(), { shown, image: shown.image });
+    if (isChanged()) {
+      unsaved.set(state.image, { ...state });
+    }
+    const before = unsaved.get(shown.image);
+    unsaved.delete(shown.image);
+    Object.assign(state, before || empty(), { shown, image: shown.image });
     dgm.layers.hide();
     changed();
+    if (before) {
+      return; // its rectangles are still there
+    }
     try {
       const boxes = await dgm.status.during(() => dgm.server.showBoxes(shown.image));
       if (state.image !== shown.image) {
@@ -68,13 +80,21 @@
     } catch {
       return; // nothing is displayed yet
     }
+    if (dgm.compare.isRight(shown.viewportId)) {
+      return; // the prior is looked at, the case stays the open one
+    }
     const { Modality } = window.cornerstone.metaData.get('instance', shown.imageId);
     if (shown.image !== state.image && RADIOGRAPHS.includes(Modality)) {
       open(shown);
+    } else if (shown.image === state.image && shown.viewport !== state.shown.viewport) {
+      state.shown = shown; // the viewer made the viewport anew, as it does for another layout
+      dgm.layers.hide(shown.viewportId);
+      changed();
     }
   }
 
   function close() {
+    unsaved.clear();
     Object.assign(state, empty());
   }
 
@@ -123,7 +143,7 @@
     if (status === 'boxes' && !boxes.length) {
       throw new Error('there is no rectangle on this image; press No finding if that is what you mean');
     }
-    if (status === 'no_finding' && isUnsaved() && dgm.boxes.read(shown).length) {
+    if (status === 'no_finding' && isChanged() && dgm.boxes.read(shown).length) {
       throw new Error('there are rectangles that you changed; delete them first, or submit them');
     }
     const kept = await dgm.server.submit(shown.image, status, boxes);
@@ -149,8 +169,9 @@
     if (!isUnsaved()) {
       return true;
     }
-    const some = dgm.boxes.read(state.shown).length > 0;
-    const answer = await dgm.dialog.ask('Boxes are not submitted', 'You changed boxes on this radiograph.', [
+    const some = isChanged() && dgm.boxes.read(state.shown).length > 0;
+    const where = isChanged() ? 'this radiograph' : 'another radiograph of the study';
+    const answer = await dgm.dialog.ask('Boxes are not submitted', `You changed boxes on ${where}.`, [
       ...(some ? [['submit', 'Submit and go on']] : []),
       ['discard', 'Go on without them'],
       ['stay', 'Stay here'],
@@ -160,8 +181,9 @@
     }
     if (answer === 'discard') {
       state.baseline = dgm.boxes.read(state.shown);
+      unsaved.clear();
     }
-    return answer === 'submit' || answer === 'discard';
+    return answer === 'discard' || (answer === 'submit' && mayLeave()); // another image of the study may be left
   }
 
   dgm.case = {

@@ -105,7 +105,29 @@
       make('div', { class: 'scale' }, make('span', {}, low.toFixed(2)), make('span', {}, unit), make('span', {}, high.toFixed(2))));
   }
 
-  const sections = [finding, reading, overlay];
+  /** The change of burden since the prior, in percentage points. */
+  function change(burden, before) {
+    const points = 100 * (burden.total.salient_share - before.total.salient_share);
+    return `${points > 0 ? '+' : ''}${points.toFixed(1)} points`;
+  }
+
+  function compare(state) {
+    if (!state.numbers) {
+      return null;
+    }
+    const { kind, prior } = dgm.compare.state;
+    const date = prior?.date ? `${prior.date.slice(0, 4)}-${prior.date.slice(4, 6)}-${prior.date.slice(6)}` : 'unknown date';
+    return make('section', { 'data-cy': 'monaiDgm-compare' },
+      make('h3', {}, 'Side by side'),
+      make('div', { class: 'buttons' },
+        button('BesideNormal', { class: kind === 'normal' ? 'on' : '' }), button('BesidePrior', { class: kind === 'prior' ? 'on' : '' })),
+      prior ? make('dl', { 'data-cy': 'monaiDgm-change' },
+        make('dt', {}, `Burden in the prior, ${date}`), make('dd', {}, percent(prior.numbers.burden.total.salient_share)),
+        make('dt', {}, 'Change since'), make('dd', {}, change(state.numbers.burden, prior.numbers.burden))) : null,
+      prior && !prior.sameScale ? make('p', {}, 'Other intensity scale: the windows are not joined.') : null);
+  }
+
+  const sections = [finding, reading, overlay, compare];
 
   /** Draw the panel again; the focus stays where it was. */
   function render() {

@@ -21,6 +21,8 @@
     MoreOpacity: ['Shift+ArrowRight', 'Opacity up', 'Make the map denser'],
     LessThreshold: ['Shift+ArrowDown', 'Threshold down', 'Show weaker values of the map, too'],
     MoreThreshold: ['Shift+ArrowUp', 'Threshold up', 'Show stronger values of the map only'],
+    BesideNormal: ['g', 'Normal beside', 'The normal image beside the radiograph; zoom, pan and window are joined'],
+    BesidePrior: ['p', 'Prior beside', "The patient's earlier radiograph beside this one, with the change of burden"],
     ShowHelp: ['?', 'Keys', 'This list'],
   };
   const SYMBOLS = { ArrowLeft: '\u2190', ArrowRight: '\u2192', ArrowUp: '\u2191', ArrowDown: '\u2193', Enter: '\u21b5' };

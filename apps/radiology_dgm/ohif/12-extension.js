@@ -76,6 +76,8 @@
       NextCase: () => dgm.next.go(),
       ToggleMap: toggleMap,
       NextMap: nextMap,
+      BesideNormal: () => dgm.compare.toggleNormal(),
+      BesidePrior: () => dgm.compare.togglePrior(),
       LessOpacity: () => slide('opacity', -STEP),
       MoreOpacity: () => slide('opacity', STEP),
       LessThreshold: () => slide('threshold', -STEP),
@@ -128,6 +130,7 @@
         dgm.panel.render();
       };
       dgm.panel.connect(run);
+      dgm.compare.connect({ services, commandsManager: system.commandsManager });
       dgm.case.listen(dgm.panel.render);
       const labels = dgm.boxes.label(services);
       const timers = [

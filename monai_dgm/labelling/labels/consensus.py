@@ -11,6 +11,7 @@ models", Image and Vision Computing 107 (2021), section 3, with readers in place
 - The agreement of a fused box is the weight of the readers with a box in its cluster, divided by the weight of all
   readers of the image, including those who confirmed that there is no finding (the paper rescales by the number of
   models). A fused box is kept if its agreement is at least ``min_agreement``.
+- A label whose source is "adjudication" decides: the latest one is the consensus, and the readers' labels do not count.
 - An image without a kept box is a confirmed negative if the readers who found nothing have more than half of the
   weight. Otherwise it is disputed: a person has to decide, and it is not used for training.
 """
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox, as_array, make_boxes
+from monai_dgm.labelling.labels.image_label import ADJUDICATION, ImageLabel, LabelledBox, as_array, make_boxes
 from monai_dgm.transforms.boxes import box_iou
 
 Boxes = NDArray[np.float32]
@@ -151,8 +152,9 @@ def consensus_of(
     """
     if not labels or len({(label.image_id, label.size) for label in labels}) != 1:
         raise InputError(f"expected labels of one image and one size, got {len(labels)} labels of several or of none")
-    by_reader = {label.reader: label for label in labels}
-    if len(by_reader) != len(labels):
+    decided = sorted((label for label in labels if label.source == ADJUDICATION), key=lambda label: label.time)
+    by_reader = {label.reader: label for label in decided[-1:] or labels}
+    if not decided and len(by_reader) != len(labels):
         raise InputError("expected one label per reader, got several of one reader")
     if not 0 < min_agreement <= 1:
         raise InputError(f"expected an agreement above 0 and at most 1, got {min_agreement}")

@@ -33,6 +33,7 @@ from monai_dgm.readers.radiograph import MAX_SIDE
 from monai_dgm.transforms.boxes import check_boxes
 
 SCHEMA_VERSION = 1
+ADJUDICATION = "adjudication"  # source of a label that decides between readers
 OPACITY = "lung_opacity"  # the one finding that the detector knows
 MAX_BOXES = 200
 FAR = 1e9  # no number of a label is as large
@@ -144,7 +145,8 @@ class ImageLabel:
         status: "boxes" (at least one) or "no_finding" (none, confirmed).
         boxes: the reader's boxes, inside the image.
         reader: name, 1 to 256 characters; stored in Unicode's form NFC, without blanks around it.
-        source: where the label came from: "slicer", "ohif", "ohif_report", "import", "consensus" or another short word.
+        source: where the label came from: "slicer", "ohif", "ohif_report", "import", "consensus", "adjudication" or
+            another short word.
         time: ISO 8601 with a time zone, stored in UTC; now by default.
         model_boxes: the boxes that the reader started from; None where there was no model.
         model_version: of the model that drew those.

@@ -131,6 +131,11 @@ class Submissions:
             found = list(self._current.get(image_id, {}).values())
         return sorted(found, key=lambda label: label.time)
 
+    def all(self) -> list[ImageLabel]:
+        """The current labels of all images and readers."""
+        with self._lock:
+            return [label for found in self._current.values() for label in found.values()]
+
     def labelled(self) -> set[str]:
         """Ids of the images that have a label."""
         with self._lock:
