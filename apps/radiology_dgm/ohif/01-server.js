@@ -23,7 +23,8 @@
     const answer = await fetch(address, { ...options, headers: { ...(options && options.headers), ...token() } });
     if (!answer.ok) {
       const values = await answer.json().catch(() => null);
-      throw new Error((values && values.detail) || `the server answered ${answer.status}`);
+      const error = new Error((values && values.detail) || `the server answered ${answer.status}`);
+      throw Object.assign(error, { status: answer.status });
     }
     return answer;
   }
@@ -65,7 +66,17 @@
     numbers: image => ask('/dgm/numbers', { image }),
     submit: (image, status, boxes) =>
       ask('/dgm/boxes', { image, reader: reader() }, send('PUT', { status, boxes })),
-    next: skipped => ask('/dgm/next', { reader: reader() }, send('POST', { skipped })),
+    next: (skipped, worklist) => ask('/dgm/next', { reader: reader() }, send('POST', { skipped, worklist })),
+    worklist: order => ask('/dgm/worklist', { reader: reader() }, send('POST', order)),
+    readings: image => ask('/dgm/readings', { image }),
+    adjudicate: (image, status, boxes) =>
+      ask('/dgm/adjudication', { image, reader: reader() }, send('PUT', { status, boxes })),
+    /** Status of the training; null before the first. */
+    training: () => ask('/train').catch(error => (error.status === 404 ? null : Promise.reject(error))),
+    train: options => ask('/train/detect_opacities', {}, send('POST', options)),
+    stopTraining: () => ask('/train', {}, { method: 'DELETE' }),
+    versions: () => ask('/dgm/versions'),
+    restore: number => ask(`/dgm/versions/${number}`, {}, { method: 'POST' }),
     layer: (name, image) => request(`/dgm/layers/${name}`, { image }).then(answer => answer.blob()),
   };
 })();

@@ -50,7 +50,7 @@
         loaded.delete(loaded.keys().next().value);
       }
     }
-    return loaded.get(address);
+    return loaded.get(key);
   }
 
   /** RGBA of each of the 256 levels of a heat map by the present threshold. */

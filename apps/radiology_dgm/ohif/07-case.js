@@ -49,6 +49,7 @@
     unsaved.delete(shown.image);
     Object.assign(state, before || empty(), { shown, image: shown.image });
     dgm.layers.hide();
+    dgm.adjudication.end();
     changed();
     if (before) {
       return; // its rectangles are still there
@@ -90,6 +91,13 @@
       state.shown = shown; // the viewer made the viewport anew, as it does for another layout
       dgm.layers.hide(shown.viewportId);
       changed();
+    }
+  }
+
+  /** From now on, the rectangles as they are count as not changed. */
+  function rebase() {
+    if (state.shown) {
+      state.baseline = dgm.boxes.read(state.shown);
     }
   }
 
@@ -187,7 +195,7 @@
   }
 
   dgm.case = {
-    state, open, watch, close, opened, isUnsaved, showModel, showOwn, submit, acceptAll, mayLeave,
+    state, open, watch, close, opened, isUnsaved, rebase, showModel, showOwn, submit, acceptAll, mayLeave,
     listen: listener => listeners.push(listener),
   };
 })();

@@ -73,7 +73,11 @@
         button('DetectAgain'), button('AcceptAll', { disabled: !state.boxes?.boxes.length }),
         button('NoFinding'), button('SubmitBoxes'),
         button('SubmitAndNext', { class: 'main' }), button('SkipCase'),
-        button('NextCase'), button('ShowHelp')));
+        button('NextCase'), button('ShowWorklist'),
+        button('Adjudicate', { hidden: !(state.boxes?.readers.length > 1) }), button('ShowTraining'), button('ShowHelp')),
+      state.boxes && !state.boxes.reserved && !state.own
+        ? make('p', { class: 'unsaved' }, 'Enough readers have read this case or have it open.') : null,
+      state.boxes?.blinded ? make('p', { 'data-cy': 'monaiDgm-blinded' }, 'Others have read it; you see their labels after yours.') : null);
   }
 
   function slider(name, label) {

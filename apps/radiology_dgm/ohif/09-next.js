@@ -1,4 +1,4 @@
-// The way from one case to the next: by active learning, without the cases that were skipped in this tab.
+// The way from one case to the next: by the worklist or by active learning, without the cases that were skipped in this tab.
 (function () {
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
@@ -18,7 +18,7 @@
     if (!(await dgm.case.mayLeave())) {
       return;
     }
-    const next = await dgm.status.during(() => dgm.server.next(skipped()));
+    const next = await dgm.status.during(() => dgm.server.next(skipped(), dgm.worklist.order()));
     if (!next.study) {
       throw new Error(next.image ? 'the next radiograph has no study' : 'there is no other case to read');
     }

@@ -23,6 +23,10 @@
     MoreThreshold: ['Shift+ArrowUp', 'Threshold up', 'Show stronger values of the map only'],
     BesideNormal: ['g', 'Normal beside', 'The normal image beside the radiograph; zoom, pan and window are joined'],
     BesidePrior: ['p', 'Prior beside', "The patient's earlier radiograph beside this one, with the change of burden"],
+    ShowWorklist: ['w', 'Worklist', 'All cases with score, remark and readers; sort, filter, and let "next" follow it'],
+    ShowTraining: ['t', 'Training', 'Train the detector on the labels; versions of the detector'],
+    Adjudicate: ['j', 'Adjudicate', 'For reviewers: the boxes of both readers of this case'],
+    Decide: ['d', 'Decide', 'Store the decision between the readers'],
     ShowHelp: ['?', 'Keys', 'This list'],
   };
   const SYMBOLS = { ArrowLeft: '\u2190', ArrowRight: '\u2192', ArrowUp: '\u2191', ArrowDown: '\u2193', Enter: '\u21b5' };

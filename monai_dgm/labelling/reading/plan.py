@@ -52,11 +52,10 @@ class ReadingPlan:
         """
         reserved = self.reservations.all() if open_cases is None else open_cases
         by_image = {name: self._readers(name) for name in self.submissions.labelled()}
-        done = {
-            name for name, readers in by_image.items() if reader in readers or len(readers) >= self.readers_per_case
-        }
+        enough = self.readers_per_case
+        done = {name for name, readers in by_image.items() if reader in readers or len(readers) >= enough}
         for name, readers in reserved.items():
-            if len(by_image.get(name, set()) | (readers - {reader})) >= self.readers_per_case:
+            if len(by_image.get(name, set()) | (readers - {reader})) >= enough:
                 done.add(name)
         return done
 

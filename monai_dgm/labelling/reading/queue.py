@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -100,10 +99,10 @@ class ReadingQueue:
             row["waits"] = name not in finished and not row["remark"]
             if _shows(order, row):
                 rows.append(row)
-        known = [row for row in rows if row[_COLUMNS[order.sort]] not in (None, "")]
-        unknown = [row for row in rows if row[_COLUMNS[order.sort]] in (None, "")]
-        key: Callable[[dict[str, Any]], Any] = lambda row: row[_COLUMNS[order.sort]]
-        return sorted(known, key=key, reverse=order.descending) + unknown
+        column = _COLUMNS.get(order.sort, order.sort)
+        known = [row for row in rows if row[column] not in (None, "")]
+        unknown = [row for row in rows if row[column] in (None, "")]
+        return sorted(known, key=lambda row: row[column], reverse=order.descending) + unknown
 
     def _choose(self, reader: str, request: NextRequest, done: set[str]) -> str | None:
         if request.worklist is None:
@@ -127,13 +126,7 @@ class ReadingQueue:
         }
 
 
-_COLUMNS = {
-    "score": "score",
-    "uncertainty": "uncertainty",
-    "image": "image",
-    "readers": "num_readers",
-    "remark": "remark",
-}
+_COLUMNS = {"readers": "num_readers"}  # the column that a sorting goes by, where it has another name
 
 
 def _shows(order: WorklistOrder, row: dict[str, Any]) -> bool:

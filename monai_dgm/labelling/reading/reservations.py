@@ -1,4 +1,4 @@
-"""Reservations: a case that a reader has open is not offered to others, until the reader submits it or time runs out."""
+"""Reservations: a case that a reader has open is not offered to others, until it is submitted or time runs out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from monai_dgm.utils.sqlite import SqliteFile
 __all__ = ["Reservations"]
 
 _FORMAT = 1
-_TABLES = {
-    "reserved": "image_id TEXT NOT NULL, reader TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (image_id, reader)"
-}
+_COLUMNS = "image_id TEXT NOT NULL, reader TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (image_id, reader)"
 
 
 class Reservations:
@@ -29,7 +27,7 @@ class Reservations:
         self, path: str | os.PathLike[str], minutes: float = 30.0, now: Callable[[], float] = time.time
     ) -> None:
         advice = "delete it, and cases are reserved anew"
-        self._file = SqliteFile(path, _TABLES, _FORMAT, "reservations", advice, renewable=True)
+        self._file = SqliteFile(path, {"reserved": _COLUMNS}, _FORMAT, "reservations", advice, renewable=True)
         self.minutes = minutes
         self.now = now
 

@@ -29,7 +29,7 @@ from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.studies import Studies
 from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
-from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_text
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_share, progress_text
 from monai_dgm.labelling.training.model_versions import ModelVersion, ModelVersions
 from monai_dgm.labelling.training.training_data import write_copy
 from monai_dgm.labelling.training.validation_set import MIN_LABELLED
@@ -168,7 +168,8 @@ class DetectorTraining:
     def status(self) -> dict[str, Any] | None:
         """Status as MONAI Label's clients read it: "status" is RUNNING, DONE, STOPPED or ERROR. None before the first.
 
-        "details" are lines for users; "version", "promoted" and "reason" are the result.
+        "details" are lines for users; "share" of the steps that are done and "seconds_left" are null where not known;
+        "version", "promoted" and "reason" are the result.
         """
         folder, job = self.job_folder, self.job_folder.job()
         if job is None:
@@ -180,6 +181,7 @@ class DetectorTraining:
             lines = progress_text(progress, job.options)
             if not running:
                 lines.append("interrupted; start it again with the same options to continue")
+            values |= {"share": progress_share(progress, job.options), "seconds_left": progress.get("seconds_left")}
             return {**values, "status": "RUNNING" if running else "STOPPED", "details": lines}
         values |= {"status": result["status"], "end_ts": local_time(result["time"]), "reason": result["reason"]}
         if result["status"] == "DONE":

@@ -21,7 +21,7 @@ from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["JobFolder", "TrainingJob", "local_time", "progress_text"]
+__all__ = ["JobFolder", "TrainingJob", "local_time", "progress_share", "progress_text"]
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of MONAI Label's tasks
 
@@ -156,6 +156,13 @@ def progress_text(progress: Mapping[str, Any], options: FineTuneOptions) -> list
     steps = options.max_epochs * options.epoch_length
     words = f"epoch {progress['epoch']} of {options.max_epochs}, step {progress['iteration']} of {steps}"
     return [f"{words}, loss {progress['loss']:.3f}"]
+
+
+def progress_share(progress: Mapping[str, Any], options: FineTuneOptions) -> float | None:
+    """Share of the training's steps that are done, in [0, 1]; None before the first one."""
+    if "iteration" not in progress:
+        return None
+    return min(1.0, float(progress["iteration"]) / (options.max_epochs * options.epoch_length))
 
 
 def local_time(moment: str) -> str:

@@ -97,15 +97,20 @@ def _prepare(folder: JobFolder, job: TrainingJob) -> None:
 
 
 def _train(folder: JobFolder, job: TrainingJob, parent: ModelVersion) -> Path:
-    last = 0.0
+    last, steps = 0.0, job.options.max_epochs * job.options.epoch_length
+    first: tuple[float, int] | None = None  # time and step of the first look; a continued training starts in the middle
 
     def watch(trainer: Engine, validator: Engine) -> None:
-        nonlocal last
+        nonlocal last, first
+        first = first or (time.monotonic(), trainer.state.iteration)
         end = trainer.state.iteration % job.options.epoch_length == 0
         if end or time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             output: Any = trainer.state.output
             values = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
+            done, took = trainer.state.iteration - first[1], last - first[0]
+            if done:
+                values["seconds_left"] = round((steps - trainer.state.iteration) * took / done)
             folder.write_progress({"phase": "training", **values, "loss": round(float(output[0]["loss"]), 4)})
 
     others = {"device": f"$torch.device({job.device!r})", "seed": job.seed, "cache_dir": folder.cache}

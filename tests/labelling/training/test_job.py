@@ -7,7 +7,7 @@ import pytest
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
-from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_text
+from monai_dgm.labelling.training.job import JobFolder, TrainingJob, local_time, progress_share, progress_text
 
 PATHS = {name: name for name in ("config_file", "weights", "decomposer", "labels", "models", "validation_file")}
 JOB = TrainingJob(options=FineTuneOptions(max_epochs=3), images={"an id": "/a/path"}, **PATHS)
@@ -46,5 +46,8 @@ def test_no_folder_to_write_in_is_told_in_one_line(tmp_path: Path) -> None:
 def test_progress_in_words() -> None:
     assert progress_text({}, JOB.options) == ["starting"]
     assert progress_text({"phase": "comparing", "epoch": 3}, JOB.options) == ["comparing"]
+    steps = JOB.options.max_epochs * JOB.options.epoch_length
+    assert progress_share({}, JOB.options) is None
+    assert progress_share({"iteration": steps // 2}, JOB.options) == pytest.approx(0.5, abs=1 / steps)
     told = progress_text({"phase": "training", "epoch": 2, "iteration": 60, "loss": 0.5}, JOB.options)
     assert told == ["epoch 2 of 3, step 60 of 150, loss 0.500"]

@@ -62,6 +62,11 @@
       }
     }
 
+    async function decide() {
+      const kept = await dgm.adjudication.decide();
+      say('success', `Decided: ${kept.status === 'boxes' ? boxes(kept.boxes.length) : 'no finding'}, ${kept.reader}`);
+    }
+
     const slide = (name, by) => dgm.layers.set({ [name]: dgm.layers.settings[name] + by });
 
     return {
@@ -76,6 +81,10 @@
       NextCase: () => dgm.next.go(),
       ToggleMap: toggleMap,
       NextMap: nextMap,
+      ShowWorklist: () => dgm.worklist.show(),
+      ShowTraining: () => dgm.training.show(),
+      Adjudicate: () => dgm.adjudication.toggle(),
+      Decide: decide,
       BesideNormal: () => dgm.compare.toggleNormal(),
       BesidePrior: () => dgm.compare.togglePrior(),
       LessOpacity: () => slide('opacity', -STEP),
