@@ -6,7 +6,7 @@
 
   // name: [key, label, tip]; a key with Shift is "Shift+..."
   const ACTIONS = {
-    ShowBoxes: ['m', "Model's boxes", "Draw the model's boxes, also those of a radiograph that may be no chest"],
+    ShowBoxes: ['m', "Model boxes", "Draw the model's boxes, also those of a radiograph that may be no chest"],
     ShowOwn: ['y', 'Your boxes', 'Draw your submitted label again'],
     DetectAgain: ['q', 'Detect again', 'Run the present model; boxes that you drew or moved stay'],
     AcceptAll: ['a', 'Accept all', "Submit the model's boxes as they are"],
@@ -21,8 +21,8 @@
     MoreOpacity: ['Shift+ArrowRight', 'Opacity up', 'Make the map denser'],
     LessThreshold: ['Shift+ArrowDown', 'Threshold down', 'Show weaker values of the map, too'],
     MoreThreshold: ['Shift+ArrowUp', 'Threshold up', 'Show stronger values of the map only'],
-    BesideNormal: ['g', 'Normal beside', 'The normal image beside the radiograph; zoom, pan and window are joined'],
-    BesidePrior: ['p', 'Prior beside', "The patient's earlier radiograph beside this one, with the change of burden"],
+    BesideNormal: ['g', 'Normal', 'The normal image beside the radiograph; zoom, pan and window are joined'],
+    BesidePrior: ['p', 'Prior', "The patient's earlier radiograph beside this one, with the change of burden"],
     ShowWorklist: ['w', 'Worklist', 'All cases with score, remark and readers; sort, filter, and let "next" follow it'],
     ShowTraining: ['t', 'Training', 'Train the detector on the labels; versions of the detector'],
     Adjudicate: ['j', 'Adjudicate', 'For reviewers: the boxes of both readers of this case'],
