@@ -56,6 +56,8 @@
     #monai-dgm-dialog th button { padding: 0; border: 0; background: none; color: #8fd3ff; font-weight: 600; }
     #monai-dgm-dialog tbody tr[data-study] { cursor: pointer; }
     #monai-dgm-dialog tbody tr[data-study]:hover { background: #1b2050; }
+    #monai-dgm-dialog [data-cy="monaiDgm-worklist"] { max-height: 60vh; overflow: auto; }
+    #monai-dgm-dialog th, #monai-dgm-dialog td:first-child { white-space: nowrap; }
     #monai-dgm-dialog .remark { color: #ffcf99; }
     #monai-dgm-dialog select, #monai-dgm-dialog input { padding: 3px 6px; border: 1px solid #3a4178; border-radius: 4px;
       background: #14183f; color: #eef1ff; font: inherit; }

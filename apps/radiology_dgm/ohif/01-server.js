@@ -50,18 +50,19 @@
     showBoxes: (image, fresh, despite) =>
       ask('/dgm/boxes', { image, fresh: fresh ? 'true' : '', despite_remark: despite ? 'true' : '', reader: reader() },
         { method: 'POST' }),
-    /** The studies of a patient in the archive: [{study, date, time, modalities}]. */
-    studiesOf: async patient => {
-      const found = await ask('/dicom-web/studies', { PatientID: patient, includefield: '00080061' });
+    /** Studies in the archive, of one patient or the first thousand: [{study, patient, date, time, modalities}]. */
+    studies: async patient => {
+      const found = await ask('/dicom-web/studies', { PatientID: patient, limit: 1000, includefield: '00080061' });
       const values = (study, tag) => study[tag]?.Value || [];
       return found
-        .filter(study => values(study, '00100020')[0] === patient)
         .map(study => ({
           study: values(study, '0020000D')[0],
+          patient: values(study, '00100020')[0],
           date: values(study, '00080020')[0],
           time: values(study, '00080030')[0],
           modalities: values(study, '00080061'),
-        }));
+        }))
+        .filter(study => !patient || study.patient === patient);
     },
     numbers: image => ask('/dgm/numbers', { image }),
     submit: (image, status, boxes) =>

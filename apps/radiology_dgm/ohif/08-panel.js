@@ -20,6 +20,9 @@
     return days === 0 ? `today, ${hour}` : days === 1 ? `yesterday, ${hour}` : moment.toLocaleDateString();
   }
 
+  /** A DICOM date as 2026-03-01; "" where there is none. */
+  const day = date => (date ? `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}` : '');
+
   function button(name, more = {}) {
     const { label, tip, key } = dgm.keyboard.action(name);
     const values = { 'data-cy': `monaiDgm-${name}`, title: tip, onclick: () => run(name), ...more };
@@ -120,7 +123,7 @@
       return null;
     }
     const { kind, prior } = dgm.compare.state;
-    const date = prior?.date ? `${prior.date.slice(0, 4)}-${prior.date.slice(4, 6)}-${prior.date.slice(6)}` : 'unknown date';
+    const date = day(prior?.date) || 'unknown date';
     return make('section', { 'data-cy': 'monaiDgm-compare' },
       make('h3', {}, 'Side by side'),
       make('div', { class: 'buttons' },
@@ -164,7 +167,7 @@
   });
 
   dgm.panel = {
-    render, component, button, percent, when,
+    render, component, button, percent, when, day,
     add: section => sections.push(section),
     connect: runner => {
       run = runner;

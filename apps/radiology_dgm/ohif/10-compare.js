@@ -108,7 +108,7 @@
       throw new Error('the radiograph names no patient, so there is no prior');
     }
     const moment = (date, time) => `${date || ''}${time || ''}`;
-    const found = (await dgm.server.studiesOf(PatientID))
+    const found = (await dgm.server.studies(PatientID))
       .filter(one => one.study !== StudyInstanceUID && one.modalities.some(name => RADIOGRAPHS.includes(name)))
       .filter(one => moment(one.date, one.time) < moment(StudyDate, StudyTime))
       .sort((a, b) => (moment(a.date, a.time) < moment(b.date, b.time) ? 1 : -1));

@@ -34,7 +34,14 @@
       row.open ? 'open at another reader' : '', row.disputed ? 'readers differ' : ''].filter(Boolean).join('; ');
   }
 
-  function table(rows, wanted, change, finish) {
+  /** "patient, date" of a row's study where the archive tells them, else the end of its id. */
+  function caseWords(row, studies) {
+    const known = studies.get(row.study);
+    const end = row.image.length > 18 ? `\u2026${row.image.slice(-14)}` : row.image;
+    return known?.patient ? [known.patient, dgm.panel.day(known.date)].filter(Boolean).join(', ') : end;
+  }
+
+  function table(rows, studies, wanted, change, finish) {
     const head = COLUMNS.map(([name, label]) => {
       const arrow = wanted.sort === name ? (wanted.descending ? ' \u2193' : ' \u2191') : '';
       const flip = () => change({ sort: name, descending: wanted.sort === name ? !wanted.descending : true });
@@ -43,7 +50,7 @@
     const body = rows.map(row =>
       make('tr', { 'data-study': row.study || '', 'data-image': row.image, tabindex: 0, onclick: () => finish(row),
         onkeydown: event => event.key === 'Enter' && finish(row) },
-      make('td', { title: row.image }, row.image.length > 18 ? `\u2026${row.image.slice(-14)}` : row.image),
+      make('td', { title: row.image }, caseWords(row, studies)),
       make('td', {}, number(row.score)), make('td', {}, number(row.uncertainty)),
       make('td', { class: 'remark' }, row.remark), make('td', {}, labelledBy(row))));
     return make('table', {}, make('thead', {}, make('tr', {}, head)), make('tbody', {}, body));
@@ -54,13 +61,15 @@
     const wanted = { ...(order() || FIRST) };
     const list = make('div', { 'data-cy': 'monaiDgm-worklist' });
     let finish = () => {};
+    const named = dgm.server.studies().catch(() => []); // of a folder there may be none
 
     async function fill(more) {
       Object.assign(wanted, more);
       try {
-        const { rows, total } = await dgm.server.worklist(wanted);
+        const [{ rows, total }, found] = await Promise.all([dgm.server.worklist(wanted), named]);
+        const studies = new Map(found.map(one => [one.study, one]));
         const words = total > rows.length ? `the first ${rows.length} of ${total} cases` : `${total} cases`;
-        list.replaceChildren(make('p', {}, words), table(rows, wanted, fill, finish));
+        list.replaceChildren(make('p', {}, words), table(rows, studies, wanted, fill, finish));
       } catch (error) {
         list.replaceChildren(make('p', { class: 'remark' }, error.message));
       }
