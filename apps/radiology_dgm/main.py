@@ -105,7 +105,7 @@ class RadiologyDGM(MONAILabelApp):
 
     def init_datastore(self) -> StudyDatastore:
         """The studies as MONAI Label lists them."""
-        return StudyDatastore(self.analysis, self.submissions)
+        return StudyDatastore(self.analysis, self.submissions, self.plan.blinded)
 
     def init_infers(self) -> dict[str, Any]:
         """The inference tasks."""

@@ -33,7 +33,7 @@ def test_boxes_are_shown_and_submitted(client: Any, studies: Path) -> None:
     looked = client.get("/dgm/boxes", params=seen).json()
     assert not list((studies / ".monai_dgm" / "predictions").rglob("*.json"))  # looking stores nothing
     shown = client.post("/dgm/boxes", params=seen).json()
-    assert shown == {**looked, "own": None}
+    assert shown == {**looked, "own": None, "reserved": True}
     assert (shown["rows"], shown["cols"], shown["box_source"]) == (90, 120, "saliency")
     assert shown["remark"] == "" and shown["boxes_withheld"] == 0
     again = client.post("/dgm/boxes", params={**seen, "fresh": "true"}).json()

@@ -24,9 +24,11 @@ class StudyDatastore(Datastore):
     Args:
         analysis: has the studies.
         submissions: have the labels.
+        blinded: whether readers do not see the labels of others; the clients of this class do not say who asks.
     """
 
-    def __init__(self, analysis: RadiographAnalysis, submissions: Submissions) -> None:
+    def __init__(self, analysis: RadiographAnalysis, submissions: Submissions, blinded: bool = False) -> None:
+        self.blinded = blinded
         self.analysis = analysis
         self.submissions = submissions
 
@@ -47,7 +49,7 @@ class StudyDatastore(Datastore):
 
     def datalist(self) -> list[dict[str, Any]]:
         """Image ids with the readers of each image; no paths."""
-        return [{"image": name, **self.submissions.describe(name)} for name in self.get_labeled_images()]
+        return [{"image": name, **self.get_label_info(name, TAG)} for name in self.get_labeled_images()]
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         return {TAG: image_id} if image_id in self.submissions.labelled() else {}
@@ -63,7 +65,9 @@ class StudyDatastore(Datastore):
         return self.analysis.studies.find(image_id).image_id
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO | None:
-        document = self.submissions.markups(label_id, self.analysis.placement(label_id)) if label_tag == TAG else None
+        if label_tag != TAG or self.blinded:
+            return None
+        document = self.submissions.markups(label_id, self.analysis.placement(label_id))
         return None if document is None else io.BytesIO(document)
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
@@ -75,7 +79,9 @@ class StudyDatastore(Datastore):
         return info if image.study is None else {**info, "study": image.study, "series": image.series}
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
-        return self.submissions.describe(label_id) if label_tag == TAG else {}
+        if label_tag != TAG:
+            return {}
+        return {"readers": []} if self.blinded else self.submissions.describe(label_id)
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         labelled = self.submissions.labelled()

@@ -35,7 +35,7 @@ def layers_of(result: AnalysisResult) -> dict[str, dict[str, Any]]:
     return {
         "residue": {"low": -scale, "high": scale, "unit": "residue, of the [-1, 1] scale"},
         "saliency": {"low": 0.0, "high": 1.0, "unit": "saliency"},
-        "uncertainty": {"low": 0.0, "high": scale, "unit": "standard deviation of the residue"},
+        "uncertainty": {"low": 0.0, "high": 1.0, "unit": "entropy of the residue, bits"},
     }
 
 
@@ -64,8 +64,8 @@ def layer(analysis: RadiographAnalysis, image_id: str, name: str) -> NDArray[np.
         return normal_picture(original, result.decomposition.geometry)
     rows, cols = result.source.display.shape
     if result.uncertainty is not None:
-        spread = result.decomposition.geometry.map_to_original(result.uncertainty.map) / _scale(result)
-        return np.clip(resize_antialiased(spread, rows, cols) * 255 + 0.5, 0, 255).astype(np.uint8)
+        entropy = result.decomposition.geometry.map_to_original(result.uncertainty.map)
+        return np.clip(resize_antialiased(entropy, rows, cols) * 255 + 0.5, 0, 255).astype(np.uint8)
     if name == "residue":
         return residue_levels(resize_antialiased(original.residue, rows, cols), _scale(result))
     return resize_antialiased(saliency_levels(original).astype(np.float32), rows, cols).round().astype(np.uint8)
