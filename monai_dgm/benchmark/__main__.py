@@ -18,7 +18,7 @@ from monai_dgm.benchmark.judging import judge_systems, make_bench
 from monai_dgm.benchmark.presets import PRESETS
 from monai_dgm.benchmark.report import Run, write_all
 from monai_dgm.benchmark.results import REALISM, collect
-from monai_dgm.benchmark.systems import find_systems
+from monai_dgm.benchmark.systems import find_systems, import_modules
 from monai_dgm.benchmark.training import find_weights, make_costs, split_settings, train
 from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.lungs.segmentor import load_lung_finder
@@ -46,6 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget", type=float, help="CPU minutes of one thread for each training; default: the preset's")
     add("--add", action="append", default=[], metavar="NAME=FILE", help="another system: overlay or weights")
     add("--train_images", type=int, help="at most that many training images of each label and source")
+    add(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="that registers a system of --add",
+    )
     add("--test_images", type=int, help="at most that many test images of each kind and source")
     add("--imagenet", type=Path, help="ImageNet's weights of EfficientNet-lite2; default: the installed package's")
     add("--downstream", metavar="PRESET", help="also the rows of Tables 5 to 7, by this preset of the reproduction")
@@ -84,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         preset = replace(preset, test_images=count, simulated_patients=min(count, preset.simulated_patients))
     root, here = arguments.output_dir.absolute(), Path("bundles")
     bundles = (arguments.bundles_dir or (here if (here / "dgm").is_dir() else _REPOSITORY / "bundles")).absolute()
+    import_modules(arguments.modules)
     systems = find_systems(bundles, arguments.systems, arguments.add)
     features, warnings = _features(arguments.imagenet)
     data = choose_sources(arguments.dataset_dir, preset.sources, root / "data", preset.fold, arguments.train_images)
@@ -94,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{len(systems)} systems on {info.name}, {budget:g} min of one thread each, seeds {seeds}.")
     print("Research software; not a medical device.", flush=True)
     root.mkdir(parents=True, exist_ok=True)
-    costs = make_costs(systems, preset, root, bundles, measure=not arguments.report_only)
+    costs = make_costs(systems, preset, root, bundles, arguments.modules, not arguments.report_only)
     jobs, outcome = train(systems, preset, seeds, costs, budget, runner, run=not arguments.report_only)
     weights = find_weights(systems, jobs, outcome, runner)
     torch.set_num_threads(1)

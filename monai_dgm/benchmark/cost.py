@@ -3,7 +3,9 @@
 All systems are measured in one process that takes turns between them, so that whatever else the machine does falls on
 all alike. Times are CPU times of one thread. The step times decide how many steps the budget pays for.
 
-    python -m monai_dgm.benchmark.cost SPEC.json RESULT.json    # run by the benchmark, from the bundles' parent folder
+    python -m monai_dgm.benchmark.cost SPEC.json RESULT.json [MODULE ...]
+
+is what the benchmark runs, in the parent folder of the bundles.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from monai_dgm.benchmark.systems import import_modules
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.engines.weights import load_residue_system, read_model_settings
 from monai_dgm.errors import InputError
@@ -37,7 +40,7 @@ _PATIENTS = 40  # of the simulated images that steps are timed on: the pixels do
 
 
 def measure_costs(
-    systems: Sequence[Mapping[str, Any]], folder: Path, working_dir: Path, threads: int = 1
+    systems: Sequence[Mapping[str, Any]], folder: Path, working_dir: Path, modules: Sequence[str] = (), threads: int = 1
 ) -> dict[str, dict[str, float]]:
     """Measure systems in a process of their own.
 
@@ -45,6 +48,7 @@ def measure_costs(
         systems: "name", and either "configs" (paths) with "overrides", or "weights" (a path).
         folder: gets the specification, the result and the images that steps are timed on.
         working_dir: that configurations expect, the parent of the bundles.
+        modules: to import before weights are loaded.
         threads: of the process.
 
     Returns:
@@ -59,7 +63,7 @@ def measure_costs(
     spec.write_text(json.dumps(list(systems), indent=1), encoding="utf-8")
     result.unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "monai_dgm.benchmark.cost", str(spec), str(result)]
+    command = [sys.executable, "-m", "monai_dgm.benchmark.cost", str(spec), str(result), *modules]
     done = subprocess.run(command, cwd=working_dir, env=environment, capture_output=True, text=True, check=False)
     if done.returncode or not result.is_file():
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -183,7 +187,8 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure what a specification names."""
-    spec, result = (Path(argument) for argument in arguments)
+    spec, result = (Path(argument) for argument in arguments[:2])
+    import_modules(arguments[2:])
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     found = _measure(json.loads(spec.read_text(encoding="utf-8")), spec.parent)
     with atomic_write(result) as partial:

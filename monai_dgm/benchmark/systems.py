@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from monai_dgm.errors import InputError
 
-__all__ = ["UNCHANGED", "System", "find_systems"]
+__all__ = ["UNCHANGED", "System", "find_systems", "import_modules"]
 
 UNCHANGED = "unchanged"
 """Name of the reference that gives the radiograph back: y' = z, a = 0."""
@@ -60,6 +61,19 @@ def find_systems(bundles: Path, asked: Sequence[str] | None = None, added: Seque
     if missing:
         raise InputError(f"systems: expected the files of {missing[0]} in {bundles.name}, they are not there")
     return found
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules whose residue systems are to be known by their architecture.
+
+    Raises:
+        InputError: a module that is not on the Python path.
+    """
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise InputError(f"import: expected a module on the Python path, got {name!r} ({error})") from error
 
 
 def _known(name: str, bundles: Path) -> System:

@@ -22,7 +22,14 @@ COSTS_FILE = "costs.json"
 Costs = dict[str, dict[str, float]]
 
 
-def make_costs(systems: Sequence[System], preset: Preset, root: Path, bundles: Path, measure: bool = True) -> Costs:
+def make_costs(
+    systems: Sequence[System],
+    preset: Preset,
+    root: Path,
+    bundles: Path,
+    modules: Sequence[str] = (),
+    measure: bool = True,
+) -> Costs:
     """Costs of the systems by name, from ``root/costs.json`` where it has all of them, else measured together.
 
     The step time that a system's budget was made from stays as it was first measured, so that its trainings stay those
@@ -33,13 +40,14 @@ def make_costs(systems: Sequence[System], preset: Preset, root: Path, bundles: P
         preset: sizes.
         root: output folder.
         bundles: folder of the bundles.
+        modules: to import before weights are loaded.
         measure: False takes only what is there.
     """
     file = root / COSTS_FILE
     known: dict[str, Costs] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     keys = {system.name: pace_key(system, preset) for system in systems}
     if measure and not all(key in known.get("systems", {}) for key in keys.values()):
-        measured = measure_costs([_spec(s, preset, bundles) for s in systems], root / "costs", bundles.parent)
+        measured = measure_costs([_spec(s, preset, bundles) for s in systems], root / "costs", bundles.parent, modules)
         paces = known.get("paces", {})
         for name, cost in measured.items():
             if "step_ms" in cost:
