@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 LABEL_VENV := .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
+LABEL_TEST_INSTALLED := $(LABEL_VENV)/.installed-test
 # The second version of pydicom that the readers are tested with; the environment has the one that MONAI Label takes.
 PYDICOM3 := 3.0.2
 PYDICOM3_FOLDER := .pydicom3
@@ -88,14 +89,20 @@ $(PYDICOM3_FOLDER)/.installed: $(INSTALLED) Makefile
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PYDICOM3_FOLDER) pydicom==$(PYDICOM3)
 	touch $@
 
-# MONAI Label requires some gigabytes that nothing else needs, so it has a separate environment.
-test-label: $(LABEL_INSTALLED)
+# MONAI Label needs older versions of some packages, so it has a separate environment.
+test-label: $(LABEL_TEST_INSTALLED)
 	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps $(ARGS)
 
 $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	test -x $(LABEL_VENV)/bin/python || $(PYTHON) -m venv $(LABEL_VENV)
-	PIP_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0 $(LABEL_VENV)/bin/python -m pip install --quiet --editable '.[label,test,browser]'
-	$(LABEL_VENV)/bin/python -m pip check
+	PIP_CONSTRAINT=constraints.txt $(LABEL_VENV)/bin/python -m pip install --quiet --no-compile --editable '.[label-server]'
+	PIP_CONSTRAINT=constraints.txt $(LABEL_VENV)/bin/python -m pip install --quiet --no-compile --no-deps monailabel
+	$(LABEL_VENV)/bin/python apps/radiology_dgm/check_requirements.py
+	touch $@
+
+$(LABEL_TEST_INSTALLED): $(LABEL_INSTALLED)
+	PIP_CONSTRAINT=constraints.txt $(LABEL_VENV)/bin/python -m pip install --quiet --editable '.[label-server,test,browser]'
+	$(LABEL_VENV)/bin/python apps/radiology_dgm/check_requirements.py
 	touch $@
 
 label: $(LABEL_INSTALLED)

@@ -28,7 +28,6 @@ from monai_dgm.labelling.reading.queue import ReadingQueue
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import Answer
 from monai_dgm.labelling.server.background import Batches
-from monai_dgm.labelling.server.http_errors import ArchiveAwayError
 from monai_dgm.labelling.server.models import BUNDLES
 from monai_dgm.labelling.server.request_options import checked_image_id, known_name
 from monai_dgm.labelling.server.selection import ImageSelection
@@ -145,14 +144,13 @@ class RadiologyDGM(MONAILabelApp):
 
     def on_init_complete(self) -> None:
         """Start to score images for active learning, and to watch the archive if there is one."""
-        try:
-            count, left_out = len(self.datastore().list_images()), self.analysis.studies.left_out
-            logger.info("%d radiographs, %d files left out", count, left_out)
-        except ArchiveAwayError as error:
-            logger.warning("%s", error)
-        self.selection.start()
-        if self.watcher is not None:
+        if self.watcher is not None:  # it lists the archive in the background, and then tells the selection
             self.watcher.start()
+            return
+        logger.info(
+            "%d radiographs, %d files left out", len(self.datastore().list_images()), self.analysis.studies.left_out
+        )
+        self.selection.start()
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
         """Do nothing: MONAI Label would log the image id, which may identify a patient."""

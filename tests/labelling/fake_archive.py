@@ -46,6 +46,7 @@ class FakeArchive:
         asked: "METHOD path" of each request.
         fail: status that every request gets; 0 for none.
         knows_offset, counts: whether it knows these two of QIDO-RS.
+        searches_all: whether it searches for instances of all studies.
         page: results that it answers with at most.
         cut_store_after: instances of a STOW after which it hangs up, as if its peer had been killed; None for none.
         refuse: SOP Instance UIDs' Modality that it does not take.
@@ -55,7 +56,7 @@ class FakeArchive:
         self.instances: dict[str, tuple[bytes, pydicom.Dataset]] = {}
         self.asked: list[str] = []
         self.fail = 0
-        self.knows_offset = self.counts = True
+        self.knows_offset = self.counts = self.searches_all = True
         self.page = 1000
         self.cut_store_after: int | None = None
         self.refuse = ""
@@ -83,10 +84,13 @@ class FakeArchive:
         study, series, level = found.groups()
         results: dict[str, dict[str, Any]] = {}
         wanted = query.get("Modality", [None])[0]
+        first_date = query.get("StudyDate", ["-"])[0].rstrip("-")
+        if level == "instances" and study is None and not self.searches_all:
+            return None
         for _, header in self.instances.values():
             if study not in (None, header.StudyInstanceUID) or series not in (None, header.SeriesInstanceUID):
                 continue
-            if wanted in (None, header.Modality):
+            if wanted in (None, header.Modality) and str(header.get("StudyDate", "")) >= first_date:
                 key = header.SeriesInstanceUID if level == "series" else header.SOPInstanceUID
                 known = results.get(key)
                 count = known["00201209"]["Value"][0] + 1 if known and self.counts else 1
@@ -97,7 +101,7 @@ class FakeArchive:
 
 def _described(header: pydicom.Dataset, level: str, count: int | None) -> dict[str, Any]:
     values = {"00080060": header.Modality, "0020000D": header.StudyInstanceUID, "0020000E": header.SeriesInstanceUID}
-    values["00080020"] = header.get("StudyDate", "")
+    values |= {"00080020": header.get("StudyDate", ""), "00180015": header.get("BodyPartExamined")}
     if level == "series" and count is not None:
         values["00201209"] = count
     if level == "instances":

@@ -114,6 +114,8 @@ RULES: dict[str, Rule] = {
     "GET /dgm/maps/{name}": _VIEW,
     "GET /dgm/studies/{study}": _VIEW,
     "GET /dgm/archive": _READER,
+    "GET /dgm/failures": Rule(Role.ADMINISTRATOR, "view"),
+    "POST /dgm/failures": Rule(Role.ADMINISTRATOR, "change"),
     "DELETE /dgm/cache": Rule(Role.ADMINISTRATOR, "delete"),
     "GET /dgm/labels": Rule(Role.REVIEWER, "export"),
     "PUT /dgm/labels": _MANAGE,

@@ -60,6 +60,21 @@ def archive_status(app: App, archive: Archive) -> dict[str, Any]:
     return app.watcher.as_dict()
 
 
+@router.get("/dgm/failures")
+def list_failures(app: App, archive: Archive) -> list[dict[str, str]]:
+    """Images of the archive that could not be analysed, with reason and time, the latest first."""
+    return [
+        {"image": item.image_id, "reason": item.reason, "time": item.time}
+        for item in app.watcher.results.state.failures()
+    ]
+
+
+@router.post("/dgm/failures")
+def retry_failures(app: App, archive: Archive, image: str = "") -> dict[str, int]:
+    """Analyse an image again that failed, or all that failed."""
+    return {"retried": app.watcher.results.state.retry(image or None)}
+
+
 @router.delete("/dgm/cache")
 def purge_cache(app: App, archive: Archive) -> dict[str, int]:
     """Remove the instances that were fetched from the archive."""

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
         send_results: whether results are stored in the archive.
         public_url: address of the server for browsers, where a proxy is before it: https://labels.example.org
         auth_audience: value that the audience of a token must hold; MONAI_LABEL_AUTH_CLIENT_ID by default.
+        modalities, since, body_part, query: which radiographs of the archive are meant, see :meth:`WantedImages.of`.
     """
 
     model_config = SettingsConfigDict(env_prefix="MONAI_DGM_", env_ignore_empty=True, extra="forbid", frozen=True)
@@ -83,6 +84,10 @@ class Settings(BaseSettings):
     send_results: bool = True
     public_url: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:_\[\]-]+)?$")] = ""
     auth_audience: str = ""
+    modalities: str = ""
+    since: str = ""
+    body_part: str = ""
+    query: str = ""
 
     @classmethod
     def of(cls, studies: str, conf: dict[str, str]) -> Settings:
@@ -116,12 +121,14 @@ class Settings(BaseSettings):
         from monai_dgm.labelling.archive.archive_client import ArchiveClient
         from monai_dgm.labelling.archive.archive_studies import StudyArchive
         from monai_dgm.labelling.archive.instance_cache import DicomCache
+        from monai_dgm.labelling.archive.wanted_images import WantedImages
 
         user, password = monai_label.MONAI_LABEL_DICOMWEB_USERNAME, monai_label.MONAI_LABEL_DICOMWEB_PASSWORD
         client = ArchiveClient(self.studies, (user, password or "") if user else None)
         logger.info("studies of an archive; labels and scores are in %s", self.state_dir)
         cache = DicomCache(self.cache_dir or self.state_dir / "cache", int(self.cache_gigabytes * 1e9))
-        return StudyArchive(client, cache)
+        wanted = WantedImages.of(self.modalities, self.since, self.body_part, self.query)
+        return StudyArchive(client, cache, wanted=wanted)
 
     def make_models(self) -> LabellingModels:
         """The models that have weights."""

@@ -12,7 +12,7 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -118,14 +118,18 @@ class ArchiveClient:
         self._client = DICOMwebClient(self.url, session=self._session, chunk_size=NOT_CHUNKED, permissive_uid=True)
         self._client.set_http_retry_params(False)
 
-    def series(self, modality: str | None = None, study: str | None = None) -> list[JSON]:
-        """Series of one study or of all studies, with one modality or with any.
+    def series(self, study: str | None = None, filters: Mapping[str, str] | None = None) -> list[JSON]:
+        """Series of one study or of all studies that match, with study date, modality and body part.
+
+        Args:
+            study: Study Instance UID; None for all studies.
+            filters: values by keyword or tag, as QIDO-RS takes them (PS3.18 8.3.4), of the series and of the study.
 
         Raises:
             ArchiveAwayError: no answer, or an answer that is not DICOM JSON.
         """
-        filters = {} if modality is None else {"Modality": modality}
-        fields = ["NumberOfSeriesRelatedInstances"]
+        fields = ["NumberOfSeriesRelatedInstances", "StudyDate", "StudyTime", "BodyPartExamined"]
+        filters = dict(filters or {})
         return self._pages(
             lambda **page: self._client.search_for_series(study, search_filters=filters, fields=fields, **page),
             (_STUDY, _SERIES),
@@ -140,6 +144,31 @@ class ArchiveClient:
             (_INSTANCE,),
             {_STUDY: study, _SERIES: series},
         )
+
+    def all_instances(self, filters: Mapping[str, str]) -> list[JSON]:
+        """Instances of all studies that match, with Rows, Columns and what :meth:`series` gives; errors as there.
+
+        Raises:
+            InputError: the archive has no search over all studies.
+        """
+        fields = ["Rows", "Columns", "SOPClassUID", "StudyDate", "StudyTime", "BodyPartExamined"]
+        return self._pages(
+            lambda **page: self._client.search_for_instances(search_filters=dict(filters), fields=fields, **page),
+            (_STUDY, _SERIES, _INSTANCE),
+            {},
+        )
+
+    def json(self, address: str) -> Any:
+        """The JSON at an address of the archive's server outside of DICOMweb; for archives that offer more.
+
+        Raises:
+            UnknownError: there is none.
+            ArchiveAwayError: no answer, or no JSON.
+        """
+        with _one_line():
+            response = self._session.request("GET", address, headers={"Accept": "application/json"})
+            response.raise_for_status()
+            return response.json()
 
     def retrieve(self, uids: StudyUIDs, max_bytes: int | None = None) -> bytes:
         """One instance as the archive holds it, a DICOM file (PS3.10).

@@ -7,15 +7,22 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.utils.sqlite import SqliteFile
 
-__all__ = ["ArchiveState", "ReadReport"]
+__all__ = ["FAILED", "ArchiveState", "Failure", "ReadReport"]
 
+FAILED = "failed"  # outcome
 _FORMAT = 1  # change it with the meaning of the tables, and add a conversion: files of another format are refused
 _ADVICE = "restore it from a backup, or move it away: then all reports are read and all images analysed again"
-_TABLES = {
+_COUNTED = {
     "results": "image_id TEXT, version TEXT, outcome TEXT NOT NULL, PRIMARY KEY (image_id, version)",
     "reports": "uid TEXT PRIMARY KEY, study TEXT NOT NULL, reader TEXT, written TEXT NOT NULL, outcome TEXT NOT NULL",
+}
+_TABLES = {
+    **_COUNTED,
+    "failures": "image_id TEXT PRIMARY KEY, reason TEXT NOT NULL, time TEXT NOT NULL",
+    "replaced": "image_id TEXT PRIMARY KEY, number INTEGER NOT NULL",  # how often the instance was replaced
 }
 
 
@@ -38,6 +45,21 @@ class ReadReport:
     outcome: str
 
 
+@dataclass(frozen=True)
+class Failure:
+    """An image without results.
+
+    Attributes:
+        image_id: SOP Instance UID.
+        reason: one line without patient data.
+        time: UTC.
+    """
+
+    image_id: str
+    reason: str
+    time: str
+
+
 class ArchiveState:
     """The state of one archive, in an SQLite file.
 
@@ -53,18 +75,63 @@ class ArchiveState:
     def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
         self._file = SqliteFile(path, _TABLES, _FORMAT, "an archive's state", _ADVICE, timeout=timeout)
         self.path = self._file.path
+        self.revision = 0  # grows when an image is to be analysed again
 
     def pending(self, image_ids: Iterable[str], version: str) -> list[str]:
-        """Those of ``image_ids`` without a stored outcome for this version of the models, in the given order."""
+        """Those of ``image_ids`` without a stored outcome for this version of the models, in the given order.
+
+        An instance that was replaced is a new one.
+        """
         with self._file.reading() as connection:
-            rows = connection.execute("SELECT image_id FROM results WHERE version = ?", (version,)).fetchall()
-        done = {row[0] for row in rows}
+            replaced = dict(connection.execute("SELECT image_id, number FROM replaced").fetchall())
+            rows = connection.execute("SELECT image_id, version FROM results").fetchall()
+        done = {name for name, key in rows if key == _key(version, replaced.get(name, 0))}
         return [name for name in image_ids if name not in done]
 
-    def store_result(self, image_id: str, version: str, outcome: str) -> None:
-        """Store the outcome for an image: "sent", "left out" or "failed"."""
+    def key(self, image_id: str, version: str) -> str:
+        """What the results of an image are stored under: the version, and the number of times it was replaced."""
+        with self._file.reading() as connection:
+            row = connection.execute("SELECT number FROM replaced WHERE image_id = ?", (image_id,)).fetchone()
+        return _key(version, 0 if row is None else int(row[0]))
+
+    def store_result(self, image_id: str, version: str, outcome: str, reason: str = "") -> None:
+        """Store the outcome for an image: "sent", "left out" or "failed", the latter with its reason."""
+        key = self.key(image_id, version)
         with self._file.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (image_id, version, outcome))
+            connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (image_id, key, outcome))
+            connection.execute("DELETE FROM failures WHERE image_id = ?", (image_id,))
+            if outcome == FAILED:
+                connection.execute("INSERT INTO failures VALUES (?, ?, ?)", (image_id, reason, utc_now()))
+
+    def mark_replaced(self, image_ids: Iterable[str]) -> None:
+        """Store that instances were replaced: results of the earlier ones do not count any more."""
+        insert = "INSERT INTO replaced VALUES (?, 1) ON CONFLICT (image_id) DO UPDATE SET number = number + 1"
+        with self._file.writing() as connection:
+            connection.executemany(insert, [(name,) for name in image_ids])
+
+    def failures(self) -> list[Failure]:
+        """The images that could not be analysed, the latest first."""
+        query = "SELECT image_id, reason, time FROM failures ORDER BY time DESC, image_id"
+        with self._file.reading() as connection:
+            return [Failure(*map(str, row)) for row in connection.execute(query).fetchall()]
+
+    def retry(self, image_id: str | None = None) -> int:
+        """Forget the failure of an image, or of all images, so that it is tried again; returns their number."""
+        where, values = ("", ()) if image_id is None else (" AND image_id = ?", (image_id,))
+        self.revision += 1
+        with self._file.writing() as connection:
+            connection.execute(f"DELETE FROM results WHERE outcome = '{FAILED}'{where}", values)
+            return int(connection.execute(f"DELETE FROM failures WHERE 1{where}", values).rowcount)
+
+    def sent(self, image_ids: Iterable[str]) -> dict[str, list[str]]:
+        """:meth:`key` of all results that were sent, for each of some images."""
+        names = list(image_ids)
+        found: dict[str, list[str]] = {name: [] for name in names}
+        query = "SELECT version FROM results WHERE image_id = ? AND outcome = 'sent'"
+        with self._file.reading() as connection:
+            for name in names:
+                found[name] = [str(row[0]) for row in connection.execute(query, (name,)).fetchall()]
+        return found
 
     def unread(self, uids: Iterable[str]) -> list[str]:
         """Those of ``uids`` that have not been read, in the given order."""
@@ -90,5 +157,9 @@ class ArchiveState:
         with self._file.reading() as connection:
             return {
                 name: dict(Counter(row[0] for row in connection.execute(f"SELECT outcome FROM {name}").fetchall()))
-                for name in _TABLES
+                for name in _COUNTED
             }
+
+
+def _key(version: str, replaced: int) -> str:
+    return f"{version}@{replaced}" if replaced else version

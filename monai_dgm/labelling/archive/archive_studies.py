@@ -1,27 +1,32 @@
-"""Radiographs of a DICOMweb archive by SOP Instance UID. Each instance is one image: PA and lateral are two."""
+"""Radiographs of a DICOMweb archive by SOP Instance UID. Each instance is one image: PA and lateral are two.
+
+No request of a user waits for a listing: the index is what the last update found. :class:`ArchiveWatcher` updates it in
+the background.
+"""
 
 from __future__ import annotations
-
-import threading
 
 import pydicom
 
 from monai_dgm.errors import InputError, in_one_line
+from monai_dgm.labelling.archive.archive_changes import Changes
 from monai_dgm.labelling.archive.archive_client import ArchiveClient, StudyUIDs, is_uid
 from monai_dgm.labelling.archive.instance_cache import DicomCache
 from monai_dgm.labelling.archive.instance_index import ArchivedInstance, ArchiveIndex
+from monai_dgm.labelling.archive.wanted_images import WantedImages
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, ForbiddenError, UnknownError
 from monai_dgm.labelling.server.request_options import checked_image_id
-from monai_dgm.labelling.server.studies import Rescan, StudyImage, read_checked
+from monai_dgm.labelling.server.studies import StudyImage, read_checked
 from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
 from monai_dgm.transforms.placement import Placement
 
-__all__ = ["MODALITIES", "StudyArchive"]
+__all__ = ["StudyArchive"]
 
-MODALITIES = ("CR", "DX", "RG")
 MAX_HEADER_BYTES = 20_000_000  # size limit of an object without pixels
-_STAMP = (0, 0)  # instances do not change
+# Radiographs that are analysed without being asked for one by one, where no condition but the modality was given:
+# whoever names the archive of a hospital does not mean all that it holds.
+MAX_UNASKED = 1_000
 
 
 class StudyArchive:
@@ -31,7 +36,7 @@ class StudyArchive:
         client: of the archive.
         cache: of its instances.
         max_pixels: size limit of an image, checked before it is decoded.
-        modalities: of the series that are included.
+        wanted: conditions for the radiographs.
     """
 
     def __init__(
@@ -39,39 +44,85 @@ class StudyArchive:
         client: ArchiveClient,
         cache: DicomCache,
         max_pixels: float = MAX_PIXELS,
-        modalities: tuple[str, ...] = MODALITIES,
+        wanted: WantedImages = WantedImages(),  # noqa: B008, it cannot be changed
     ) -> None:
         self.client = client
         self.cache = cache
         self.max_bytes = client.max_bytes
         self.max_pixels = max_pixels
         self.left_out = 0
-        self._lock = threading.Lock()
-        self._index = ArchiveIndex(client, modalities)
-        self._rescan = Rescan()
+        self.wanted = wanted
+        self._index = ArchiveIndex(client, wanted)
+        self._sorted: tuple[int, list[str]] = (-1, [])
+        self._revisions: dict[str, int] = {}
         self._failure: InputError | None = None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the whole archive was listed once; before, the radiographs known so far are few."""
+        return self._index.listed
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with each change of the index, or of an instance in it."""
+        return self._index.changes + sum(self._revisions.values())
 
     def ids(self) -> list[str]:
         """The ids of all radiographs, sorted; new ones are found after a few seconds.
 
         Raises:
-            ArchiveAwayError: the archive does not answer.
+            ArchiveAwayError: the archive did not answer the last time.
         """
-        return sorted(item.uids.instance for item in self.instances())
+        if self._failure is not None:
+            raise ArchiveAwayError(str(self._failure))
+        changes, instances = self._index.changes, self._index.instances
+        if self._sorted[0] != changes:
+            self._sorted = changes, sorted(instances)
+        return list(self._sorted[1])
+
+    def asked_for(self) -> list[str]:
+        """Ids of the radiographs that are analysed without a request for each; errors as :meth:`ids`.
+
+        All of them, if the conditions say more than the modality, or if there are at most :data:`MAX_UNASKED`.
+        """
+        names = self.ids()
+        return names if self.wanted.narrowed or len(names) <= MAX_UNASKED else []
 
     def instances(self) -> list[ArchivedInstance]:
         """All radiographs; errors as :meth:`ids`."""
-        with self._lock:
-            if self._rescan.due:
-                self._scan()
-            elif self._failure is not None:
-                raise ArchiveAwayError(str(self._failure))
-            return list(self._index.instances.values())
+        if self._failure is not None:
+            raise ArchiveAwayError(str(self._failure))
+        return list(self._index.instances.values())
 
     def refresh(self) -> None:
-        """Update the list from the archive now; errors as :meth:`ids`."""
-        with self._lock:
-            self._scan()
+        """List the whole archive now; errors as :meth:`ids`."""
+        self.apply(Changes(everything=True))
+
+    def apply(self, changes: Changes) -> set[str]:
+        """Update the index after changes; returns the ids of radiographs whose instances were replaced.
+
+        Raises:
+            ArchiveAwayError: the archive does not answer; the index stays as it was, or is partly updated.
+        """
+        before = self._index.instances
+        try:
+            if changes.everything:
+                self._index.refresh()
+            else:
+                if changes.recent:
+                    self._index.refresh_recent(changes.recent)
+                for study in changes.studies | self._studies_of(changes.removed):
+                    self._index.refresh_study(study)
+            self._failure = None
+        except InputError as error:
+            self._failure = error  # kept, since an archive that is away may take seconds to fail again
+            raise
+        replaced = changes.replaced & before.keys()
+        for name in replaced | (before.keys() - self._index.instances.keys()):
+            self.cache.drop(before[name].uids.path)
+        for name in replaced:
+            self._revisions[name] = self._revisions.get(name, 0) + 1
+        return replaced
 
     def find(self, image_id: str) -> StudyImage:
         """A radiograph by its id.
@@ -82,14 +133,18 @@ class StudyArchive:
             ArchiveAwayError: it is not in the index, and the archive does not answer.
         """
         uids = self.study_of(image_id)
-        return StudyImage(uids.instance, _STAMP, None, uids.study, uids.series)
+        stamp = (self._revisions.get(uids.instance, 0), 0)
+        return StudyImage(uids.instance, stamp, None, uids.study, uids.series)
 
     def study_of(self, image_id: str) -> StudyUIDs:
         """The UIDs of a radiograph; errors as :meth:`find`."""
         name = checked_image_id(image_id)
-        found = self._index.instances.get(name)  # no request for a known image
+        found = self._index.instances.get(name)
         if found is None and is_uid(name):
-            found = next((item for item in self.instances() if item.uids.instance == name), None)
+            if self._failure is not None:
+                raise ArchiveAwayError(str(self._failure))
+            if not self._index.listed:
+                raise ArchiveAwayError("the archive is being listed; try again in a moment")
         if found is None:
             raise UnknownError("image: there is none of that id")
         return found.uids
@@ -103,12 +158,15 @@ class StudyArchive:
         """
         if not is_uid(study):
             raise UnknownError("study: expected a Study Instance UID, got another value")
-        with self._lock:
-            self._index.refresh_study(study)
-            found = self._index.of_study(study)
+        self._index.refresh_study(study)
+        found = self._index.of_study(study)
         if not found:
             raise UnknownError("study: there is no study of that UID with a radiograph")
         return sorted(found, key=lambda item: (item.uids.series, item.uids.instance))
+
+    def known_in_study(self, study: str) -> list[ArchivedInstance]:
+        """The radiographs of a study that are in the index, without a request."""
+        return self._index.of_study(study)
 
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
         """A radiograph, and the position of its plane in the patient.
@@ -156,12 +214,8 @@ class StudyArchive:
         """
         raise ForbiddenError("expected images to be sent to the archive, not to this server")
 
-    def _scan(self) -> None:
-        try:
-            self._index.refresh()
-            self._failure = None
-        except InputError as error:
-            self._failure = error  # kept, since an archive that is away may take seconds to fail again
-            raise
-        finally:
-            self._rescan.done()
+    def _studies_of(self, orthanc_ids: set[str]) -> set[str]:
+        """Studies of instances by Orthanc's identifiers."""
+        if not orthanc_ids:
+            return set()
+        return {item.uids.study for item in self._index.instances.values() if item.orthanc_id in orthanc_ids}

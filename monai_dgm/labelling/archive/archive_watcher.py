@@ -1,4 +1,7 @@
-"""Background work on an archive: read new reports and analyse new radiographs, every few seconds."""
+"""Background work on an archive: follow its changes, read new reports and analyse new radiographs, every few seconds.
+
+A round without changes asks the archive for them and does nothing else, whatever the number of studies.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.archive.archive_changes import ChangeFeed, Changes, find_feed
 from monai_dgm.labelling.archive.reports import ArchiveReports
 from monai_dgm.labelling.archive.sent_results import ArchiveResults
 from monai_dgm.labelling.server.background import Background, errors_in_one_line
@@ -43,6 +47,9 @@ class ArchiveWatcher:
         self.send = send
         self.after = after
         self.waiting = 0
+        self._feed: ChangeFeed | None = None
+        self._left = Changes()  # changes that were not dealt with, since the archive or a report failed
+        self._done_with: tuple[object, ...] = ()
         self.away = False
         self._last_error = ""
         self._background = Background("archive", self._run)
@@ -62,9 +69,8 @@ class ArchiveWatcher:
             ArchiveAwayError: the archive does not answer.
             UnavailableError: the models cannot be used.
         """
-        self.results.archive.refresh()
-        labels = self.reports.update()
-        pending = self.results.pending() if self.send else []
+        more, labels = self._follow()
+        pending = self._pending()
         deadline, done = time.monotonic() + self.seconds, 0
         for image_id in self._background.each(pending):
             if done and time.monotonic() > deadline:
@@ -76,11 +82,61 @@ class ArchiveWatcher:
         if labels or done:
             logger.info("archive: %d labels from reports, %d images analysed", labels, done)
             self.after()
-        return self.waiting > 0
+        return self.waiting > 0 or more
+
+    def _follow(self) -> tuple[bool, int]:
+        """Update index and labels; returns whether there are more changes, and the number of new labels."""
+        archive, state = self.results.archive, self.results.state
+        if self._feed is None:
+            self._feed = find_feed(archive.client)
+        self._left.add(self._feed.look())
+        changes = self._left
+        if not changes.any and not self.reports.more:
+            return changes.more, 0
+        before, start, first = archive.changes, time.monotonic(), not archive.listed
+        replaced = archive.apply(changes)
+        if replaced:
+            state.mark_replaced(replaced)
+        changes.replaced.clear()  # they are dealt with, even if the reports fail
+        labels = self.reports.update(changes)
+        self._left = Changes()
+        if changes.everything:
+            self._feed.listed(time.monotonic() - start)
+        if first:
+            self._tell_what_is_there()
+        if archive.changes != before:
+            self.after()
+        return changes.more or self.reports.more, labels
+
+    def _pending(self) -> list[str]:
+        """Images to analyse; they are looked for only after something has changed."""
+        if not self.send:
+            return []
+        results = self.results
+        now = results.archive.changes, results.version(), len(results.submissions.labelled()), results.state.revision
+        if now == self._done_with:
+            return []
+        pending = results.pending()
+        if not pending:
+            self._done_with = now
+        return pending
+
+    def _tell_what_is_there(self) -> None:
+        archive = self.results.archive
+        count, asked_for = len(archive.ids()), len(archive.asked_for())
+        logger.info("archive: %d radiographs", count)
+        if asked_for < count:
+            logger.warning(
+                "archive: none of the %d radiographs is analysed before it is opened; say which are by the settings "
+                "since, body_part or query (--conf since 30d; --conf since all for all of them)",
+                count,
+            )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: "away", "waiting" (number of images), and the counts of the state."""
-        return {"away": self.away, "waiting": self.waiting, **self.results.state.counts()}
+        """Plain values for JSON: "away", "listed" (whether the whole archive was), "waiting" (number of images), and
+        the counts of the state."""
+        archive = self.results.archive
+        return {"away": self.away, "listed": archive.listed, "waiting": self.waiting, **self.results.state.counts()}
 
     def _run(self) -> None:
         while not self._background.stopped:

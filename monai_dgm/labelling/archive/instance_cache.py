@@ -46,7 +46,7 @@ class DicomCache:
             fetch: returns its bytes; called if they are not in the cache.
         """
         with self._lock:
-            path = self.folder / (hashlib.sha256(key.encode("utf-8")).hexdigest() + SUFFIX)
+            path = self._path(key)
             if path.is_file():
                 os.utime(path)
             else:
@@ -57,6 +57,11 @@ class DicomCache:
                 yield path
             finally:
                 self._shrink()
+
+    def drop(self, key: str) -> None:
+        """Remove the file of an instance, if there is one: it was replaced or deleted."""
+        with self._lock:
+            self._path(key).unlink(missing_ok=True)
 
     def size(self) -> tuple[int, int]:
         """Number of files, and of their bytes together."""
@@ -71,6 +76,9 @@ class DicomCache:
             for path, _ in files:
                 path.unlink(missing_ok=True)
         return len(files)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / (hashlib.sha256(key.encode("utf-8")).hexdigest() + SUFFIX)
 
     def _files(self) -> list[tuple[Path, os.stat_result]]:
         return [(path, path.stat()) for path in self.folder.glob(f"*{SUFFIX}")]

@@ -13,10 +13,12 @@ import numpy as np
 import pydicom
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.archive.archive_changes import Changes
 from monai_dgm.labelling.archive.archive_client import StudyUIDs
 from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.instance_index import ArchiveIndex
+from monai_dgm.labelling.archive.wanted_images import WantedImages
 from monai_dgm.labelling.dicom_objects.opacity_report import OpacityReport
 from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
 from monai_dgm.labelling.labels.image_label import OPACITY, ImageLabel, checked_reader, make_boxes
@@ -58,18 +60,29 @@ class ArchiveReports:
         self.archive = archive
         self.submissions = submissions
         self.state = state
-        self._index = ArchiveIndex(archive.client, ["SR"])
+        self.more = False  # whether the last update left reports unread
+        self._index = ArchiveIndex(archive.client, WantedImages(("SR",)))
 
-    def update(self) -> int:
+    def update(self, changes: Changes = Changes(everything=True)) -> int:  # noqa: B008, it is not changed
         """Read new reports in studies with radiographs; returns the number of stored labels.
+
+        Args:
+            changes: since the last update; the whole archive by default.
 
         Raises:
             ArchiveAwayError: the archive does not answer; reports that were read before stay read.
         """
         studies = {item.uids.study for item in self.archive.instances()}
-        self._index.refresh(studies.__contains__)
+        if changes.everything:
+            self._index.refresh(studies.__contains__)
+        elif changes.recent:
+            self._index.refresh_recent(changes.recent)
+        for study in changes.studies & studies:
+            self._index.refresh_study(study)
         instances = self._index.instances
-        read = [self._read(instances[uid].uids) for uid in self.state.unread(instances)[:AT_ONCE]]
+        unread = [uid for uid in self.state.unread(instances) if instances[uid].uids.study in studies]
+        self.more = len(unread) > AT_ONCE
+        read = [self._read(instances[uid].uids) for uid in unread[:AT_ONCE]]
         newest: dict[tuple[str, str], _Read] = {}
         for item in filter(None, read):
             key = item.report.study_uid, item.reader

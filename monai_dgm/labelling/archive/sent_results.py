@@ -1,14 +1,16 @@
 """Results of a radiograph as DICOM objects in its study: boxes (SR), normal image, overlay (SC), saliency (SEG).
 
 The UIDs of series and instances are computed from the image, the models and the kind of object. So even if the server
-is killed at any moment, no object is stored twice, and missing ones are sent again.
+is killed at any moment, no object is stored twice, and missing ones are sent again. Objects of an archive are never
+changed: those of earlier models stay, the new report names the ones that it replaces, and :meth:`ArchiveResults.
+superseded` tells a viewer which series are not of the present models.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pydicom
@@ -17,9 +19,9 @@ from pydicom.uid import UID
 
 from monai_dgm.engines.overlay import draw_overlay
 from monai_dgm.engines.residues.decomposed_radiograph import OriginalDecomposition, to_original
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.archive.archive_client import value_of
-from monai_dgm.labelling.archive.archive_state import ArchiveState, ReadReport
+from monai_dgm.labelling.archive.archive_state import FAILED, ArchiveState, ReadReport
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.dicom_objects.derived import Algorithm
 from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, RESIDUE, write_secondary_capture
@@ -37,12 +39,23 @@ __all__ = ["ArchiveResults", "ResultObjects", "derived_uid"]
 logger = logging.getLogger(__name__)
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.monai-dgm")
+KINDS = ("boxes", "normal", "residue", "saliency")
 _MODELS = ("decomposer", "detector", "lungs")  # the models that the objects depend on
 
 
 def derived_uid(*parts: str) -> str:
     """A UID below 2.25 (PS3.5 B.2) that is computed from ``parts`` alone."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(parts)).int}"
+
+
+def series_uid(image_id: str, key: str, kind: str) -> str:
+    """Series Instance UID of the results of one kind (:data:`KINDS`)."""
+    return derived_uid(image_id, key, kind, "series")
+
+
+def instance_uid(image_id: str, key: str, kind: str) -> str:
+    """SOP Instance UID of the results of one kind (:data:`KINDS`)."""
+    return derived_uid(image_id, key, kind, "instance")
 
 
 class ArchiveResults:
@@ -79,8 +92,10 @@ class ArchiveResults:
         if not self.analysis.models.has("decomposer"):
             return []
         labelled = self.submissions.labelled()
+        asked_for = set(self.archive.asked_for())
         found = sorted(self.archive.instances(), key=lambda item: item.study_time, reverse=True)
-        ids = [item.uids.instance for item in found if item.uids.instance not in labelled]
+        names = [item.uids.instance for item in found]
+        ids = [name for name in names if name in asked_for and name not in labelled]
         return self.state.pending(ids, self.version())
 
     def send_results(self, image_id: str) -> int:
@@ -93,6 +108,7 @@ class ArchiveResults:
             InputError: an image that cannot be read, or objects that the archive refuses.
         """
         version, uids = self.version(), self.archive.study_of(image_id)
+        key, earlier = self.state.key(image_id, version), self.state.sent([image_id])[image_id]
         if self.analysis.examine(image_id).remarks:
             self.state.store_result(image_id, version, "left out")
             return 0
@@ -101,7 +117,8 @@ class ArchiveResults:
         self.submissions.remember(boxes, image_id, found.placement, MODEL_READER, found.version)
         present = {str(value_of(item, "0020000E")) for item in self.archive.client.series(study=uids.study)}
         header = self.archive.header(uids)
-        objects = ResultObjects(self.analysis, header, found, boxes, version).all()
+        replaces = [name for name in earlier if name != key]
+        objects = ResultObjects(self.analysis, header, found, boxes, key, replaces).all()
         missing = [item for item in objects if item.SeriesInstanceUID not in present]
         if missing:
             self.archive.client.store(missing, uids.study)
@@ -121,11 +138,27 @@ class ArchiveResults:
             self.send_results(image_id)
         except UnavailableError:
             raise
-        except InputError:
-            self.state.store_result(image_id, self.version(), "failed")
+        except InputError as error:
+            self.state.store_result(image_id, self.version(), FAILED, in_one_line(error))
         except Exception as error:  # of any kind; its message may contain patient data
             logger.error("results of an image: %s", type(error).__name__)
-            self.state.store_result(image_id, self.version(), "failed")
+            self.state.store_result(image_id, self.version(), FAILED, type(error).__name__)
+
+    def failures(self) -> dict[str, str]:
+        """Reason why an image has no results, by its id."""
+        return {item.image_id: item.reason for item in self.state.failures()}
+
+    def superseded(self, study: str) -> set[str]:
+        """Series Instance UIDs of the results in a study that are not of the present models, of each image that has
+        results of the present ones."""
+        version, found = self.version(), set[str]()
+        images = [item.uids.instance for item in self.archive.known_in_study(study)]
+        for image_id, keys in self.state.sent(images).items():
+            current = self.state.key(image_id, version)
+            if current in keys:
+                others = [key for key in keys if key != current]
+                found |= {series_uid(image_id, key, kind) for key in others for kind in KINDS}
+        return found
 
 
 class ResultObjects:
@@ -136,7 +169,8 @@ class ResultObjects:
         header: its DICOM header.
         found: its detections.
         boxes: those of them that readers see.
-        version: of all models.
+        key: :meth:`ArchiveState.key` of the image and the version of all models.
+        replaces: keys of results that these replace.
 
     Raises:
         InputError: as :meth:`RadiographAnalysis.examine`.
@@ -148,12 +182,16 @@ class ResultObjects:
         header: pydicom.Dataset,
         found: Detections,
         boxes: tuple[LabelledBox, ...],
-        version: str,
+        key: str,
+        replaces: Sequence[str] = (),
     ) -> None:
         image_id = str(header.SOPInstanceUID)
         self.header = header
         self.boxes = boxes
-        self.key = (image_id, version)
+        self.key = (image_id, key)
+        self.replaces = [
+            (series_uid(image_id, name, "boxes"), instance_uid(image_id, name, "boxes")) for name in replaces
+        ]
         self.analysis_result = analysis.examine(image_id)
         self.decomposition = self.analysis_result.decomposition
         self.original = to_original(self.decomposition)
@@ -182,6 +220,7 @@ class ResultObjects:
             algorithm=self.detector,
             tracking_uids=tracking,
             series_uid=series,
+            replaces=self.replaces,
         )
 
     def normal(self, series: str) -> pydicom.Dataset:
@@ -200,8 +239,8 @@ class ResultObjects:
         return write_saliency_segmentation(self.header, mask, algorithm=self.decomposer, series_uid=series)
 
     def _named(self, kind: str, write: Callable[[str], pydicom.Dataset]) -> pydicom.Dataset:
-        dataset = write(derived_uid(*self.key, kind, "series"))
-        uid = UID(derived_uid(*self.key, kind, "instance"))
+        dataset = write(series_uid(*self.key, kind))
+        uid = UID(instance_uid(*self.key, kind))
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
         return dataset
 

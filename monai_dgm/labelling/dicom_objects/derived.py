@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pydicom
@@ -118,7 +119,7 @@ def new_object(algorithm: Algorithm, series_number: int, content: str, series_ui
     return {
         "series_instance_uid": series_uid or new_uid(),
         "series_number": series_number,
-        "series_description": f"{SOFTWARE} {content}, not for diagnosis",
+        "series_description": series_description(content, algorithm),
         "sop_instance_uid": new_uid(),
         "instance_number": 1,
         "manufacturer": SOFTWARE,
@@ -126,6 +127,16 @@ def new_object(algorithm: Algorithm, series_number: int, content: str, series_ui
         "software_versions": algorithm.version,
         "device_serial_number": "none",
     }
+
+
+def series_description(content: str, algorithm: Algorithm) -> str:
+    """What is in a series, by which version, made when: "opacity boxes feaa9f4c 2026-11-27 18:31, not for diagnosis".
+
+    The version is shortened to 8 characters after its last hyphen, the first digits of the weights' SHA-256 in this
+    package's versions; Software Versions (0018,1020) has all of it. The time is local. At most 64 characters (LO).
+    """
+    version = algorithm.version.rsplit("-", 1)[-1][:8]
+    return f"{content} {version} {datetime.now():%Y-%m-%d %H:%M}, not for diagnosis"
 
 
 def source_header(source: pydicom.Dataset) -> pydicom.Dataset:

@@ -40,7 +40,7 @@ class CaptureKind:
     """The kind of a picture.
 
     Args:
-        title: series description, at most 64 characters.
+        title: start of the series description, at most 20 characters.
         derivation: how it was made from the source, for the Derivation Description (ST).
     """
 
@@ -48,15 +48,15 @@ class CaptureKind:
     derivation: str
 
     def __post_init__(self) -> None:
-        check_text("title of a capture", self.title)
+        check_text("title of a capture", self.title, longest=20)
 
 
 NORMAL = CaptureKind(
-    "Synthetic normal image, not for diagnosis",
+    "synthetic normal",
     "Normal image synthesised from the source by a generative model: no structure in it was seen.",
 )
 RESIDUE = CaptureKind(
-    "Residue overlay, not for diagnosis",
+    "residue overlay",
     "Source with the residue of a generative model over it: where it differs from its synthesised normal image.",
 )
 
@@ -88,7 +88,7 @@ def write_secondary_capture(
     hd = load_highdicom("DICOM secondary captures")
     header = source_header(source)
     pixels = burn_in(picture)
-    series = {**new_object(algorithm, SERIES_NUMBER, "picture", series_uid), "series_description": kind.title}
+    series = new_object(algorithm, SERIES_NUMBER, kind.title, series_uid)
     del series["device_serial_number"]  # of a scanner that captured film
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # highdicom advises against values that copy_identity replaces

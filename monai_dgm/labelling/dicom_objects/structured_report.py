@@ -22,7 +22,7 @@ import numpy as np
 import pydicom
 from numpy.typing import ArrayLike, NDArray
 from pydicom.sr.coding import Code
-from pydicom.uid import UID
+from pydicom.uid import UID, ComprehensiveSRStorage
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import (
@@ -61,6 +61,7 @@ def write_opacity_report(
     label: str = "opacity",
     tracking_uids: Sequence[str] | None = None,
     series_uid: str | None = None,
+    replaces: Sequence[tuple[str, str]] = (),
 ) -> pydicom.Dataset:
     """A Comprehensive SR (88.33) of the opacity boxes of one radiograph, in the study of the radiograph.
 
@@ -73,6 +74,7 @@ def write_opacity_report(
         label: text before each score.
         tracking_uids: (N,) one per box, if they are boxes of an earlier report.
         series_uid: UID of the series to add to; a new one by default.
+        replaces: Series and SOP Instance UIDs of earlier reports in the same study, which this one replaces.
 
     Returns:
         Data set with file meta information, for saving or sending.
@@ -102,7 +104,23 @@ def write_opacity_report(
         )
         report = _document(hd, header, content, algorithm, series_uid)
     copy_identity(source, report)
+    if replaces:
+        report.PredecessorDocumentsSequence = [_predecessors(header, replaces)]
     return report
+
+
+def _predecessors(header: pydicom.Dataset, reports: Sequence[tuple[str, str]]) -> pydicom.Dataset:
+    """Item of the Predecessor Documents Sequence (PS3.3 C.17.2)."""
+    item = pydicom.Dataset()
+    item.StudyInstanceUID = header.StudyInstanceUID
+    item.ReferencedSeriesSequence = []
+    for series_uid, instance_uid in reports:
+        series, reference = pydicom.Dataset(), pydicom.Dataset()
+        reference.ReferencedSOPClassUID = ComprehensiveSRStorage
+        reference.ReferencedSOPInstanceUID = instance_uid
+        series.SeriesInstanceUID, series.ReferencedSOPSequence = series_uid, [reference]
+        item.ReferencedSeriesSequence.append(series)
+    return item
 
 
 def format_comment(label: str, score: float) -> str:

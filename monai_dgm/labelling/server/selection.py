@@ -83,7 +83,7 @@ class ImageSelection:
         Raises:
             UnavailableError: no trained decomposer.
         """
-        missing = self.scores.missing(self.analysis.studies.ids(), self.model_version())
+        missing = self.scores.missing(self.analysis.studies.asked_for(), self.model_version())
         done = 0
         for image_id in self._background.each(missing[:limit]):
             self.scores.put(self.score(image_id))

@@ -49,8 +49,8 @@ class StudyImage:
 
     Attributes:
         image_id: see :func:`image_id_of`; the SOP Instance UID in an archive.
-        stamp: size in bytes and time of change in ns, which change with the image; (0, 0) in an archive, whose
-            instances do not change.
+        stamp: size in bytes and time of change in ns, which change with the image; in an archive the number of times
+            that the instance was replaced, and 0.
         path: of the file in the folder; None in an archive.
         study, series: UIDs in an archive, None in a folder.
     """
@@ -70,6 +70,9 @@ class Studies(Protocol):
 
     def ids(self) -> list[str]:
         """The ids of all radiographs, sorted."""
+
+    def asked_for(self) -> list[str]:
+        """The ids of the radiographs that are analysed without a request for each."""
 
     def refresh(self) -> None:
         """Update the list now."""
@@ -142,6 +145,10 @@ class StudyFolder:
             if self._rescan.due:
                 self._scan()
             return sorted(self._index)
+
+    def asked_for(self) -> list[str]:
+        """All: :meth:`ids`."""
+        return self.ids()
 
     def refresh(self) -> None:
         """List the folder now."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from monai_dgm.labelling.archive.archive_changes import Changes
 from monai_dgm.labelling.archive.archive_state import ArchiveState
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.archive.archive_watcher import ArchiveWatcher
@@ -45,9 +46,9 @@ def test_a_study_that_arrives_gets_its_results(
         watch.start()
         image = radiograph()
         fake_archive.add(image)
-        until(lambda: bool(told))
+        until(lambda: watch.as_dict()["results"] == {"sent": 1})
         watch.stop()
-    assert len(fake_archive.of("SR")) == 1 and watch.as_dict()["results"] == {"sent": 1}
+    assert len(fake_archive.of("SR")) == 1 and told
     assert PATIENT not in caplog.text and image.SOPInstanceUID not in caplog.text
 
 
@@ -103,7 +104,7 @@ def test_an_error_in_a_look_is_one_line_and_the_next_look_comes(
 ) -> None:
     looks: list[int] = []
 
-    def fail() -> int:
+    def fail(*_: object) -> int:
         looks.append(1)
         raise RuntimeError(PATIENT)
 
@@ -142,3 +143,83 @@ def test_models_that_cannot_be_used_are_told_of_once(
         watch.stop()
     assert sum("cannot be used" in record.getMessage() for record in caplog.records) == 1
     assert watch.as_dict()["results"] == {}  # the image waits for better days
+
+
+def test_a_round_without_changes_asks_for_nothing_but_recent_studies(
+    fake_archive: FakeArchive, watch: ArchiveWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_archive.add(*(radiograph(str(i), StudyDate="20260101") for i in range(3)))
+    watch.send = False
+    assert watch.run_round() is False
+    monkeypatch.setattr("monai_dgm.labelling.archive.archive_changes.SHARE", 1e-6)  # the next listing is far away
+    watch._feed.listed(1.0)
+    fake_archive.asked.clear()
+    assert watch.run_round() is False
+    series = [asked for asked in fake_archive.asked if "/series" in asked]
+    assert (
+        series
+        and all("StudyDate=" in asked for asked in series)
+        and not [a for a in fake_archive.asked if "/instances" in a]
+    )
+    today = radiograph("today", StudyDate=time.strftime("%Y%m%d"))
+    fake_archive.add(today)
+    watch.run_round()
+    assert today.SOPInstanceUID in watch.results.archive.ids()
+
+
+def test_failures_have_reasons_and_are_tried_again_on_demand(fake_archive: FakeArchive, watch: ArchiveWatcher) -> None:
+    image = radiograph(PixelData=b"\0" * 10)
+    fake_archive.add(image)
+    watch.run_round()
+    state = watch.results.state
+    (failure,) = state.failures()
+    assert failure.image_id == image.SOPInstanceUID and failure.reason.startswith("image: ")
+    assert PATIENT not in failure.reason and watch._pending() == []
+    assert state.retry("1.2.3") == 0 and watch._pending() == []
+    assert state.retry(image.SOPInstanceUID) == 1 and state.failures() == []
+    assert watch._pending() == [image.SOPInstanceUID]
+
+
+def test_a_replaced_instance_is_read_and_analysed_again(fake_archive: FakeArchive, watch: ArchiveWatcher) -> None:
+    image = radiograph(PixelData=b"\0" * 10)
+    fake_archive.add(image)
+    watch.run_round()
+    archive, state = watch.results.archive, watch.results.state
+    before = archive.find(image.SOPInstanceUID).stamp
+    del fake_archive.instances[image.SOPInstanceUID]
+    fake_archive.add(radiograph())  # the same UIDs, readable
+    changes = Changes(studies={image.StudyInstanceUID}, replaced={image.SOPInstanceUID})
+    watch._left.add(changes)
+    watch.run_round()
+    assert archive.find(image.SOPInstanceUID).stamp != before and state.failures() == []
+    assert len(fake_archive.of("SR")) == 1 and watch._pending() == []
+    state.mark_replaced([image.SOPInstanceUID])
+    assert watch.results.pending() == [image.SOPInstanceUID]
+    watch.results.send_results(image.SOPInstanceUID)
+    assert len(fake_archive.of("SR")) == 2  # the earlier objects are not changed
+
+
+def test_objects_of_earlier_models_are_named_as_replaced(
+    fake_archive: FakeArchive, watch: ArchiveWatcher, bundles: Path, detector_weights: Path
+) -> None:
+    image = radiograph()
+    fake_archive.add(image)
+    watch.run_round()
+    results, study = watch.results, image.StudyInstanceUID
+    (first,) = fake_archive.of("SR")
+    earlier = {header.SeriesInstanceUID for header in (*fake_archive.of("SR"), *fake_archive.of("OT"))}
+    assert results.superseded(study) == set()
+    without = results.analysis.models
+    results.analysis.models = LabellingModels(bundles, {"detector": detector_weights})
+    assert results.superseded(study) == set()  # nothing has replaced them yet
+    watch.run_round()
+    second = next(header for header in fake_archive.of("SR") if header.SOPInstanceUID != first.SOPInstanceUID)
+    assert earlier <= results.superseded(study) and second.SeriesInstanceUID not in results.superseded(study)
+    (predecessor,) = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    assert predecessor.SeriesInstanceUID == first.SeriesInstanceUID
+    assert predecessor.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
+    digits = results.analysis.models.versions()["detector"].rsplit("-", 1)[-1][:8]
+    assert digits in second.SeriesDescription and second.SeriesDescription.endswith("not for diagnosis")
+    results.analysis.models = without  # an administrator goes back to the earlier version
+    now = results.superseded(study)
+    assert second.SeriesInstanceUID in now and not earlier & now

@@ -24,9 +24,10 @@ BOX, MOVED, OTHER = (10.0, 10.0, 40.0, 50.0), (12.0, 11.0, 43.0, 52.0), (60.0, 2
 
 
 @pytest.fixture
-def image(fake_archive: FakeArchive) -> pydicom.Dataset:
+def image(fake_archive: FakeArchive, study_archive: StudyArchive) -> pydicom.Dataset:
     dataset = radiograph()
     fake_archive.add(dataset)
+    study_archive.refresh()
     return dataset
 
 
@@ -135,6 +136,7 @@ def test_of_two_images_only_the_ones_with_boxes_are_labelled_until_these_are_del
 ) -> None:
     second = radiograph("two", StudyInstanceUID=image.StudyInstanceUID)
     fake_archive.add(second)
+    reports.archive.refresh()
     fake_archive.add(drawn(image, BOX, ContentTime="100000"))
     assert reports.update() == 1 and reports.submissions.labelled() == {image.SOPInstanceUID}
     moved_over = drawn(image, ContentTime="110000")
@@ -148,7 +150,7 @@ def test_of_two_images_only_the_ones_with_boxes_are_labelled_until_these_are_del
 
 def test_reports_of_other_studies_are_not_fetched(fake_archive: FakeArchive, reports: ArchiveReports) -> None:
     fake_archive.add(drawn(radiograph("elsewhere"), BOX))
-    assert reports.update() == 0 and not [asked for asked in fake_archive.asked if "/instances" in asked]
+    assert reports.update() == 0 and not [asked for asked in fake_archive.asked if "/instances/" in asked]
 
 
 def test_an_archive_that_goes_away_loses_no_report(fake_archive: FakeArchive, image, reports: ArchiveReports) -> None:

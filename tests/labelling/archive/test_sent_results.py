@@ -23,6 +23,7 @@ def make_results(study_archive: StudyArchive, bundles: Path, tmp_path: Path):
     """A server's results; called again, it is that of the server after a restart."""
 
     def make() -> ArchiveResults:
+        study_archive.refresh()
         analysis = RadiographAnalysis(study_archive, LabellingModels(bundles))
         return ArchiveResults(
             analysis, study_archive, Submissions(tmp_path / "state"), ArchiveState(tmp_path / "state" / "a.sqlite")
