@@ -6,6 +6,7 @@ The viewer asks this server instead of the archive, so that both have one origin
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -13,10 +14,11 @@ import httpx
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 
 from lib.access import GuardedRoute
 from lib.dependencies import App, Body, own_address
-from monai_dgm.labelling.archive.dicomweb_paths import checked_path, own_addresses
+from monai_dgm.labelling.archive.dicomweb_paths import checked_path, mark_superseded, own_addresses
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
 
 PASSED_ON = ("accept", "content-type")
@@ -128,7 +130,12 @@ async def _whole(request: Request, archive: str, answer: httpx.Response) -> Resp
         await answer.aclose()
     own = f"{own_address(request, request.app.state.label_app)}/dicom-web"
     headers = {"content-type": answer.headers["content-type"]}
-    return Response(own_addresses(b"".join(chunks), archive, own), answer.status_code, headers)
+    body = own_addresses(b"".join(chunks), archive, own)
+    study = re.search(r"/studies/([0-9.]+)/", request.url.path)
+    if study is not None:
+        superseded = await run_in_threadpool(request.app.state.label_app.watcher.results.superseded, study[1])
+        body = mark_superseded(body, superseded)
+    return Response(body, answer.status_code, headers)
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:

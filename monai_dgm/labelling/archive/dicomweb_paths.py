@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Collection
 
 from monai_dgm.labelling.server.http_errors import UnknownError
 
-__all__ = ["checked_path", "own_addresses"]
+__all__ = ["checked_path", "mark_superseded", "own_addresses"]
 
 _UID = r"[0-9]{1,64}(?:\.[0-9]{1,64}){0,31}"
 _STUDY = f"studies/{_UID}"
@@ -49,3 +51,23 @@ def own_addresses(body: bytes, archive: str, own: str) -> bytes:
     for slash in ("/", r"\/"):
         body = body.replace(archive.replace("/", slash).encode(), own.replace("/", slash).encode())
     return body
+
+
+def mark_superseded(body: bytes, series: Collection[str]) -> bytes:
+    """Write "SUPERSEDED" before the description of some series in DICOM JSON, for viewers that list them.
+
+    Args:
+        body: of an answer of the archive.
+        series: Series Instance UIDs.
+    """
+    if not any(uid.encode() in body for uid in series):
+        return body
+    try:
+        items = json.loads(body)
+        for item in items:
+            if (item.get("0020000E") or {}).get("Value") in [[uid] for uid in series]:
+                known = ((item.get("0008103E") or {}).get("Value") or [""])[0]
+                item["0008103E"] = {"vr": "LO", "Value": [f"SUPERSEDED {known}"[:64].strip()]}
+        return json.dumps(items).encode()
+    except (ValueError, AttributeError, TypeError):  # another form of JSON
+        return body

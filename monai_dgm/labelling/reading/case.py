@@ -68,6 +68,8 @@ class Cases:
     def model_boxes(self, image_id: str, reader: str, fresh: bool = False, despite_remark: bool = False) -> ModelBoxes:
         """The model's boxes: those that the reader saw last, else those that were computed in advance, else new ones.
 
+        Boxes of another version than the one that is served now are replaced by new ones.
+
         Args:
             image_id: the radiograph.
             reader: who sees them.
@@ -81,13 +83,22 @@ class Cases:
         placement = self.analysis.placement(image_id)
         remark = self.selection.remark(image_id)
         stored = None if fresh or remark else self.submissions.shown(image_id, reader)
-        if stored is not None and stored.size == (placement.rows, placement.cols):
+        if (
+            stored is not None
+            and stored.size == (placement.rows, placement.cols)
+            and stored.model_version == (self._served_version() or stored.model_version)
+        ):
             return ModelBoxes(stored.boxes, 0, remark, stored.model_version or "", placement)
         found = self.analysis.detections(image_id)
         boxes = shown_boxes(found, found.score_threshold)
         if remark and not despite_remark:
             return ModelBoxes((), len(boxes), remark, found.version, placement)
         return ModelBoxes(boxes, 0, remark, found.version, placement)
+
+    def _served_version(self) -> str | None:
+        """Version of the model that boxes come from now; None without one."""
+        versions = self.analysis.models.versions()
+        return versions["detector"] or versions["decomposer"]
 
     def show(self, image_id: str, reader: str, fresh: bool = False, despite_remark: bool = False) -> ModelBoxes:
         """As :meth:`model_boxes`, and store that the reader sees them."""
