@@ -157,7 +157,7 @@ def test_series_of_earlier_models_are_marked_for_the_viewer(
         results, "superseded", lambda study: {image.SeriesInstanceUID} if study == image.StudyInstanceUID else set()
     )
     (marked,) = client.get(address).json()
-    assert marked["0008103E"]["Value"][0].startswith("SUPERSEDED ")
+    assert marked["0008103E"]["Value"][0].startswith("SUPERSEDED")
     assert {**marked, "0008103E": None} == {**before[0], "0008103E": None}
 
 
