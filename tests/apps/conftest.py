@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 SIZE = 64
+DETECTOR_SIZE = 32
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,22 @@ def decomposer_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_weights(Decomposer(4, 1, True, True).state_dict(), path)
     skips = {"normal_skips": True, "residue_skips": True}
     settings = {"image_size": SIZE, "base_width": 4, "num_res_blocks": 1, **skips}
+    path.with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def detector_weights(decomposer_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small detector of images and residues, untrained."""
+    from monai_dgm.engines.files import describe_model
+    from monai_dgm.engines.weights import save_weights
+    from monai_dgm.networks.detector import OpacityDetector
+
+    path = tmp_path_factory.mktemp("detector") / "model.pt"
+    torch.manual_seed(0)
+    save_weights(OpacityDetector(2, "resnet18", DETECTOR_SIZE, 0.125, 16).state_dict(), path)
+    settings = {"image_size": DETECTOR_SIZE, "backbone": "resnet18", "width": 0.125, "fpn_channels": 16}
+    settings |= {"channels": ["image", "residue"], "decomposer_sha256": describe_model(decomposer_weights)["sha256"]}
     path.with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
     return path
 

@@ -12,29 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-SIZE = 32
 LABELLED = 12
 SHORT = {"max_epochs": 2, "epoch_length": 2, "batch_size": 4, "client_id": "reader one"}
 LONG = {**SHORT, "max_epochs": 200, "epoch_length": 100}
 EMPTY = b'{"markups": []}'
-
-
-@pytest.fixture(scope="session")
-def detector_weights(decomposer_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a small detector of images and residues, untrained."""
-    from monai_dgm.engines.files import describe_model
-    from monai_dgm.engines.weights import save_weights
-    from monai_dgm.networks.detector import OpacityDetector
-
-    path = tmp_path_factory.mktemp("detector") / "model.pt"
-    torch.manual_seed(0)
-    save_weights(OpacityDetector(2, "resnet18", SIZE, 0.125, 16).state_dict(), path)
-    settings = {"image_size": SIZE, "backbone": "resnet18", "width": 0.125, "fpn_channels": 16}
-    settings |= {"channels": ["image", "residue"], "decomposer_sha256": describe_model(decomposer_weights)["sha256"]}
-    path.with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
-    return path
 
 
 @pytest.fixture

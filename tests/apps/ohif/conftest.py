@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,9 @@ CASES = {
     "unsaved": Case("unsaved", "00027470_006"),
     "mapped": Case("mapped", "00000032_010"),
     "pattern": Case("pattern", ""),
+    "compared": Case("compared", "00016705_006"),
+    "prior": Case("compared", "00003490_012", date="20250110"),
+    **{f"more {i}": Case(f"more-{i}", file) for i, file in enumerate(("00002371_012", "00003412_000", "00016990_000"))},
 }
 
 
@@ -125,22 +129,53 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def address(app_dir: Path, ohif_dir: Path, orthanc: Any, studies: dict[str, Study], state: Path) -> Iterator[str]:
     """Of the label app, with the weights that ship, when it has sent its results of all chests."""
+    settings = {"state_dir": state, "ohif_dir": ohif_dir, "poll_seconds": 1}
+    with serving(app_dir, orthanc, settings) as (running, process):
+        wait_for(lambda: sum(ask(f"{running}/dgm/archive")["results"].values()) == len(studies), process)
+        yield running
+
+
+@contextmanager
+def serving(app_dir: Path, orthanc: Any, settings: dict[str, Any]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The label app in a process of its own: its address, when it answers, and the process."""
     import pacs
 
     port = pacs.free_port()
     words = [sys.executable, str(Path(__file__).with_name("server_with_boxes.py")), "start_server"]
     words += ["--app", str(app_dir), "--studies", orthanc.address, "--host", "127.0.0.1", "--port", str(port)]
-    settings = {"state_dir": state, "ohif_dir": ohif_dir, "poll_seconds": 1}
     environment = {**os.environ, **{f"MONAI_DGM_{name.upper()}": str(value) for name, value in settings.items()}}
     environment |= {"OMP_NUM_THREADS": "1"}
-    with open(state / "server.log", "ab") as log:
-        process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, cwd=state)
+    with open(settings["state_dir"] / "server.log", "ab") as log:
+        process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, cwd=settings["state_dir"])
     try:
-        wait_for(lambda: sum(ask(f"http://127.0.0.1:{port}/dgm/archive")["results"].values()) == len(studies), process)
-        yield f"http://127.0.0.1:{port}"
+        wait_for(lambda: ask(f"http://127.0.0.1:{port}/dgm/state"), process)
+        yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def double_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("double")
+
+
+@pytest.fixture(scope="session")
+def double_address(
+    app_dir: Path,
+    ohif_dir: Path,
+    orthanc: Any,
+    studies: dict[str, Study],
+    double_state: Path,
+    decomposer_weights: Path,
+    detector_weights: Path,
+) -> Iterator[str]:
+    """Of another label app on the same archive: two readers a case, and small models that can be trained quickly."""
+    settings = {"state_dir": double_state, "ohif_dir": ohif_dir, "readers_per_case": 2, "send_results": "false"}
+    settings |= {"decomposer": decomposer_weights, "detector": detector_weights, "bundles": double_state}
+    with serving(app_dir, orthanc, settings) as (running, process):
+        wait_for(lambda: ask(f"{running}/dgm/state")["images"] == len(studies), process)
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -156,15 +191,32 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def context(browser: Any, address: str) -> Any:
+def context(browser: Any) -> Any:
     """The tabs of one user, which keep the viewer's files."""
     return browser.new_context(viewport={"width": 1400, "height": 840})
 
 
 @pytest.fixture
-def viewer(context: Any, address: str, tmp_path: Path) -> Iterator[Viewer]:
-    page = context.new_page()
-    shown = Viewer(page, address, screenshots_folder(tmp_path))
-    yield shown
-    page.close()
-    assert shown.failures == []
+def new_viewer(context: Any, tmp_path: Path) -> Iterator[Callable[[str], Viewer]]:
+    """Opens a tab on a server."""
+    opened: list[Viewer] = []
+
+    def open_tab(address: str) -> Viewer:
+        opened.append(Viewer(context.new_page(), address, screenshots_folder(tmp_path)))
+        return opened[-1]
+
+    yield open_tab
+    for shown in opened:
+        shown.page.close()
+        assert shown.failures == []
+
+
+@pytest.fixture
+def viewer(new_viewer: Callable[[str], Viewer], address: str) -> Viewer:
+    return new_viewer(address)
+
+
+@pytest.fixture
+def second_viewer(new_viewer: Callable[[str], Viewer], double_address: str) -> Viewer:
+    """A tab on the server with two readers a case."""
+    return new_viewer(double_address)
