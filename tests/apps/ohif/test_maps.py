@@ -1,4 +1,4 @@
-"""What is laid over the radiograph or shown beside it: maps with their sliders, the normal image, the patient's prior."""
+"""What is laid over the radiograph or shown beside it: maps with their sliders, the normal image, the prior."""
 
 from __future__ import annotations
 

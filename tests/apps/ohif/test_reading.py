@@ -1,4 +1,4 @@
-"""Reading with two readers a case: the keyboard alone, the worklist, a second read and its adjudication, the training."""
+"""Reading with two readers a case: the keyboard alone, the worklist, a second read, its adjudication, the training."""
 
 from __future__ import annotations
 
@@ -77,9 +77,10 @@ def test_next_follows_the_worklist(second_viewer: Viewer, studies: dict[str, Stu
     viewer.key("n")
     viewer.page.wait_for_url(lambda url: studies["pattern"].uid not in url)
     assert shown_study(viewer, studies).image == waiting[0]
-    viewer.wait_for_radiograph(shown_study(viewer, studies))
+    first = shown_study(viewer, studies)
+    viewer.wait_for_radiograph(first)
     viewer.key("k")
-    viewer.page.wait_for_url(lambda url, uid=shown_study(viewer, studies).uid: uid not in url)
+    viewer.page.wait_for_url(lambda url: first.uid not in url)
     assert shown_study(viewer, studies).image == waiting[1]
 
 
