@@ -6,10 +6,12 @@ python tests/apps/ohif/server_with_boxes.py start_server --app apps/radiology_dg
 from __future__ import annotations
 
 import runpy
+from typing import Any
 
 import numpy as np
 
 from monai_dgm.labelling.server.analysis import Detections, RadiographAnalysis
+from monai_dgm.labelling.server.models import LabellingModels
 
 VERSION = "detector-of-the-test"
 # two boxes of every radiograph as shares of its width and height, and their scores
@@ -29,6 +31,12 @@ def detections(self: RadiographAnalysis, image_id: str) -> Detections:
     return Detections(boxes, SCORES, "detector", VERSION, placement, 0.0)
 
 
+def versions(self: LabellingModels, known: Any = LabellingModels.versions) -> dict[str, str | None]:
+    """As the models', but for the detector, whose boxes are known."""
+    return {**known(self), "detector": VERSION}
+
+
 if __name__ == "__main__":
+    LabellingModels.versions = versions  # type: ignore[method-assign]
     RadiographAnalysis.detections = detections  # type: ignore[method-assign]
     runpy.run_module("monailabel.main", run_name="__main__", alter_sys=True)
