@@ -32,7 +32,7 @@ __all__ = ["cache_folder", "cached_export", "kept_export"]
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # raise it when the graphs change: older exports are then not used
+FORMAT = 2  # raise it when the graphs change: older exports are then not used
 NOTE = "export.json"
 VARIABLE = "MONAI_DGM_CACHE"
 

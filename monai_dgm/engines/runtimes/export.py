@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -97,16 +98,12 @@ def write_graph(graph: nn.Module, example: tuple[Tensor, ...], target: Path, axe
         if target.suffix == ".onnx":
             _write_onnx(graph, example, target, inputs, outputs, axes)
             return
+        # by ONNX, and not by OpenVINO's own converter for PyTorch: that one is slower, and tells its makers of its use
         openvino = import_runtime("openvino")
-        shapes = [
-            openvino.PartialShape([-1 if i in axes.get(name, {}) else side for i, side in enumerate(tensor.shape)])
-            for name, tensor in zip(inputs, example, strict=True)
-        ]
-        traced = torch.jit.trace(graph, example, check_trace=False)
-        model = openvino.convert_model(traced, example_input=example, input=shapes)
-        for name, port in (*zip(inputs, model.inputs, strict=True), *zip(outputs, model.outputs, strict=True)):
-            port.get_tensor().set_names({name})
-        openvino.save_model(model, target, compress_to_fp16=False)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "graph.onnx"
+            _write_onnx(graph, example, file, inputs, outputs, axes)
+            openvino.save_model(openvino.Core().read_model(file), target, compress_to_fp16=False)
 
 
 def _write_onnx(

@@ -29,11 +29,11 @@ AUTO = "auto"
 INT8 = "openvino-int8"
 BF16 = "openvino-bf16"
 RUNTIMES: dict[str, tuple[str, ...]] = {
-    "openvino": ("openvino",),
-    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+    "openvino": ("openvino", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
     "torch": ("torch",),
-    BF16: ("openvino",),
-    INT8: ("openvino",),
+    BF16: ("openvino", "onnx"),
+    INT8: ("openvino", "onnx"),
 }
 """Names of the runtimes, fastest first (docs/performance.md), and the packages that each needs. The last two are taken
 only where they are asked for: their results differ."""
