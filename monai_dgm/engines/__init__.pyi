@@ -13,6 +13,12 @@ from .training.checkpoint import TrainingCheckpoint as TrainingCheckpoint
 from .training.steps import AdversarialStep as AdversarialStep
 from .training.steps import ResidueWarmUp as ResidueWarmUp
 from .training.steps import TrainingStep as TrainingStep
+from .training.systems.aeu import AEUStep as AEUStep
+from .training.systems.cyclegan import CycleGANStep as CycleGANStep
+from .training.systems.ddad import DDADStep as DDADStep
+from .training.systems.drit import DRITStep as DRITStep
+from .training.systems.munit import MUNITStep as MUNITStep
+from .training.systems.vagan import VAGANStep as VAGANStep
 from .training.trainer import StepTrainer as StepTrainer
 from .weights import load_residue_system as load_residue_system
 from .weights import load_weights as load_weights
@@ -20,17 +26,23 @@ from .weights import read_model_settings as read_model_settings
 from .weights import save_weights as save_weights
 
 __all__ = [
+    "AEUStep",
     "AdversarialStep",
+    "CycleGANStep",
+    "DDADStep",
+    "DRITStep",
     "Decomposition",
     "DecompositionEvaluator",
     "DecompositionMetrics",
     "DetectionEvaluator",
+    "MUNITStep",
     "RadiographPipeline",
     "RadiographResult",
     "ResidueWarmUp",
     "StepTrainer",
     "TrainingCheckpoint",
     "TrainingStep",
+    "VAGANStep",
     "load_classifier",
     "load_detector",
     "load_lung_segmentor",

@@ -2,7 +2,7 @@
 
 Evaluation, inference, detectors and classifiers on residues, the label server and the reproduction know this file and
 no particular model. A new system is one file ``monai_dgm/networks/<architecture>.py`` (or any imported module) with a
-subclass of :class:`ResidueSystem`, one training step (:mod:`monai_dgm.engines.training.steps`) and one configuration.
+subclass of :class:`ResidueSystem`, one training step (:mod:`monai_dgm.engines.training.systems`) and one configuration.
 """
 
 from __future__ import annotations
