@@ -106,6 +106,7 @@ $(LABEL_TEST_INSTALLED): $(LABEL_INSTALLED)
 	touch $@
 
 label: $(LABEL_INSTALLED)
+	-$(MAKE) --no-print-directory ohif # may fail: other viewers work without it
 	$(LABEL_VENV)/bin/python apps/radiology_dgm/start.py --port $(PORT) $(if $(STUDIES),--studies '$(STUDIES)') $(ARGS)
 
 label-pacs: $(LABEL_INSTALLED)

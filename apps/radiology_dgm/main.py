@@ -28,6 +28,7 @@ from monai_dgm.labelling.reading.queue import ReadingQueue
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import Answer
 from monai_dgm.labelling.server.background import Batches
+from monai_dgm.labelling.server.folder_dicomweb import FolderDicomWeb
 from monai_dgm.labelling.server.models import BUNDLES
 from monai_dgm.labelling.server.request_options import checked_image_id, known_name
 from monai_dgm.labelling.server.selection import ImageSelection
@@ -57,6 +58,7 @@ class RadiologyDGM(MONAILabelApp):
             self.queue = ReadingQueue(self.selection, self.plan, self.settings.seed)
             self.batches = Batches()
             self.watcher = self.settings.make_watcher(self)
+            self.folder = FolderDicomWeb(self.analysis) if self.watcher is None else None
             self.training = self.settings.make_training(self)
             self.access = self.settings.make_access()
             self.hosts = self.settings.hosts

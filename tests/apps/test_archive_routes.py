@@ -172,7 +172,7 @@ def test_nothing_logged_tells_a_patient(client: Any, image: pydicom.Dataset, cap
 
 def test_a_folder_has_no_archive(start_client: Any, studies: Path) -> None:
     client = start_client(studies)
-    for method, path in (("GET", "/dicom-web/studies"), ("GET", "/dgm/studies/1.2"), ("DELETE", "/dgm/cache")):
+    for method, path in (("POST", "/dicom-web/studies"), ("GET", "/dgm/studies/1.2"), ("DELETE", "/dgm/cache")):
         assert client.request(method, path).status_code == 404
 
 

@@ -86,9 +86,13 @@ def purge_cache(app: App, archive: Archive) -> dict[str, int]:
 
 
 @router.get("/dicom-web/{path:path}")
-async def read_archive(request: Request, archive: Archive, path: str) -> Response:
-    """QIDO-RS and WADO-RS (PS3.18)."""
-    return await _pass_on(request, archive.client, path, b"")
+async def read_archive(request: Request, app: App, path: str) -> Response:
+    """QIDO-RS and WADO-RS (PS3.18): of the archive, or of the folder of radiographs."""
+    if app.folder is None:
+        return await _pass_on(request, app.analysis.studies.client, path, b"")
+    query = dict(request.query_params)
+    answer = await run_in_threadpool(app.folder.answer, checked_path("GET", path), query)
+    return Response(answer.content, media_type=answer.media_type)
 
 
 @router.post("/dicom-web/{path:path}")

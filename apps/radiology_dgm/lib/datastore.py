@@ -76,7 +76,7 @@ class StudyDatastore(Datastore):
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         image = self.analysis.studies.find(image_id)
         info = {"name": image.image_id + SERVED_SUFFIX, "ts": image.stamp[1] // 10**9}
-        return info if image.study is None else {**info, "study": image.study, "series": image.series}
+        return {**info, "study": image.study, "series": image.series}
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         if label_tag != TAG:

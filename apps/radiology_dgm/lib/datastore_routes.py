@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from lib.access import CurrentUser, GuardedRoute
 from lib.datastore import TAG
-from lib.dependencies import App, Body, ImageId, file_response, reader_who_asks
+from lib.dependencies import App, Body, ImageId, ImageName, file_response, reader_who_asks
 from monai_dgm.data.listing import SUFFIXES
 from monai_dgm.labelling.labels.markups import MAX_DOCUMENT_BYTES
 from monai_dgm.labelling.server.analysis_results import image_nifti
@@ -96,7 +96,7 @@ def get_label(app: App, label: str = "", image: str = "", tag: Tag = "") -> Resp
 
 
 @router.get("/datastore/label/info")
-def get_label_info(app: App, label: ImageId, tag: Tag = "") -> dict[str, Any]:
+def get_label_info(app: App, label: ImageName, tag: Tag = "") -> dict[str, Any]:
     """The readers who labelled an image."""
     return app.datastore().get_label_info(app.analysis.studies.find(label).image_id, TAG)
 

@@ -27,7 +27,15 @@ async def body_of(request: Request) -> bytes:
 
 App = Annotated[Any, Depends(current_app)]
 Body = Annotated[bytes, Depends(body_of)]
-ImageId = Annotated[str, Query(min_length=1, max_length=MAX_IMAGE_ID)]
+ImageName = Annotated[str, Query(min_length=1, max_length=MAX_IMAGE_ID)]
+
+
+def named_image(app: App, image: ImageName) -> str:
+    """Id of the radiograph that a request names, by id or by the SOP Instance UID that a viewer knows a file by."""
+    return image if app.folder is None else app.folder.image_of(image) or image
+
+
+ImageId = Annotated[str, Depends(named_image)]
 
 
 def own_address(request: Request, app: Any) -> str:

@@ -30,6 +30,7 @@ from monai_dgm.utils.atomic import atomic_write
 FIELD_MM = 360.0  # side of the square that a detector shows of a chest
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "radiographs.monai-dgm")
 _VIEWS = {"PA": ("272479007", "postero-anterior"), "AP": ("272460009", "antero-posterior")}  # CID 4010
+_LEVELS = ("Study", "Series", "SOP")
 _SEXES = ("M", "F", "O")
 
 
@@ -78,6 +79,12 @@ class ExaminedPatient:
             raise InputError("patient: expected a sex of M, F, O and an age of 0 to 999 years")
 
 
+def digital_xray_uids(key: str) -> tuple[str, str, str]:
+    """Study, Series and SOP Instance UID of :func:`write_digital_xray` for a key."""
+    study, series, instance = (f"2.25.{uuid.uuid5(_NAMESPACE, f'{key}/{level}').int}" for level in _LEVELS)
+    return study, series, instance
+
+
 def write_digital_xray(
     pixels: NDArray[np.uint16],
     patient: ExaminedPatient,
@@ -110,8 +117,8 @@ def write_digital_xray(
     image = pydicom.Dataset()
     image.SpecificCharacterSet = UTF8
     image.SOPClassUID = DigitalXRayImageStorageForPresentation
-    for level in ("Study", "Series", "SOP"):
-        setattr(image, f"{level}InstanceUID", UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{key}/{level}').int}"))
+    for level, uid in zip(_LEVELS, digital_xray_uids(key), strict=True):
+        setattr(image, f"{level}InstanceUID", UID(uid))
     _add_patient(image, patient, origin)
     _add_acquisition(image, view, pixel_spacing, origin)
     _add_pixels(image, pixels)

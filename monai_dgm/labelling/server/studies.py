@@ -13,6 +13,7 @@ from typing import Protocol
 
 from monai_dgm.data.listing import SUFFIXES, list_radiographs
 from monai_dgm.errors import InputError, in_one_line
+from monai_dgm.labelling.dicom_objects.digital_xray import digital_xray_uids
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
 from monai_dgm.labelling.server.request_options import checked_image_id, checked_new_id
@@ -52,14 +53,14 @@ class StudyImage:
         stamp: size in bytes and time of change in ns, which change with the image; in an archive the number of times
             that the instance was replaced, and 0.
         path: of the file in the folder; None in an archive.
-        study, series: UIDs in an archive, None in a folder.
+        study, series: UIDs in an archive, or those that :class:`FolderDicomWeb` shows a file under.
     """
 
     image_id: str
     stamp: tuple[int, int]
     path: Path | None = None
-    study: str | None = None
-    series: str | None = None
+    study: str = ""
+    series: str = ""
 
 
 class Studies(Protocol):
@@ -173,7 +174,8 @@ class StudyFolder:
             state = path.stat()
         except OSError:
             raise UnknownError("image: there is none of that id") from None
-        return StudyImage(name, (state.st_size, state.st_mtime_ns), path)
+        study, series, _ = digital_xray_uids(name)
+        return StudyImage(name, (state.st_size, state.st_mtime_ns), path, study, series)
 
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
         """A radiograph, and the position of its plane in the patient.

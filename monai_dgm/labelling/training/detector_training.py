@@ -226,7 +226,7 @@ class DetectorTraining:
                 continue
             name = hashlib.sha256(image_id.encode("utf-8", "surrogatepass")).hexdigest()
             images[image_id] = str(image.path or self.job_folder.images / f"{name}.png")
-            if image.study is not None:
+            if image.path is None:  # in a folder, each file would be a study
                 groups[image_id] = image.study
         needed = 1 if self.replay is not None else MIN_LABELLED
         if len(images) < needed:
