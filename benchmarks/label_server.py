@@ -31,7 +31,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -72,20 +72,20 @@ class Server:
 
 
 @contextmanager
-def serving(studies: Path, state: Path, threads: int) -> Iterator[Server]:
-    """The server as `make label` starts it."""
+def serving(studies: Path | str, state: Path, threads: int, conf: Sequence[list[str]] = ()) -> Iterator[Server]:
+    """The server as `make label` starts it; ``conf`` has more settings of the app."""
     sys.path.insert(0, str(ROOT / "apps" / "radiology_dgm"))
     import start
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    words = start.command(str(studies), port, [["state_dir", str(state)]])
+    words = start.command(str(studies), port, [["state_dir", str(state)], *conf])
     log = state.parent / "server.log"
     with open(log, "wb") as stream:
         environment = {**start.environment(), "OMP_NUM_THREADS": str(threads)}
         process = subprocess.Popen(words, env=environment, stdout=stream, stderr=stream, cwd=state.parent)
-    server = Server(port, process, studies)
+    server = Server(port, process, Path(studies))
     try:
         _wait(server, log)
         yield server

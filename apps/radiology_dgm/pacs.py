@@ -53,14 +53,29 @@ def install_orthanc() -> None:
     # otherwise the package starts a server that is open to the network
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     words = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-    for step in (["apt-get", "update", "-qq"], words):
-        if subprocess.run(step, env=quiet, check=False).returncode:
-            raise PacsError(advice)
+    try:
+        for step in (["apt-get", "update", "-qq"], words):
+            if subprocess.run(step, env=quiet, check=False).returncode:
+                raise PacsError(advice)
+    finally:  # also where the installation failed half way
+        disable_service()
     if not orthanc_program():
         raise PacsError(advice)
-    print(f"installed: {', '.join(PACKAGES)}", flush=True)
-    if shutil.which("systemctl"):  # the package's own server is not wanted
-        subprocess.run(["systemctl", "disable", "--now", "orthanc"], check=False, capture_output=True)
+    print(f"installed: the packages {', '.join(PACKAGES)}; their own service is disabled", flush=True)
+
+
+def disable_service() -> None:
+    """Stop and disable the service of the packages that were just installed: it would be open to the network.
+
+    Raises:
+        PacsError: it is still enabled.
+    """
+    if not shutil.which("systemctl"):
+        return
+    subprocess.run(["systemctl", "disable", "--now", "orthanc"], check=False, capture_output=True)
+    state = subprocess.run(["systemctl", "is-enabled", "orthanc"], check=False, capture_output=True, text=True)
+    if state.stdout.strip() == "enabled":
+        raise PacsError("the service orthanc of the packages is still enabled: systemctl disable --now orthanc")
 
 
 def configuration(folder: Path, port: int, name: str) -> dict[str, Any]:
@@ -148,7 +163,13 @@ class Orthanc:
         self.process = None
 
     def upload(self, content: bytes) -> None:
-        """Add a DICOM file; an instance that is stored already stays as it is."""
+        """Add a DICOM file; an instance that is stored already stays as it is.
+
+        Raises:
+            PacsError: this server has ended, so that the port may be another's.
+        """
+        if self.process is None or self.process.poll() is not None:
+            raise PacsError(f"Orthanc has ended; {self.folder / 'orthanc.log'} says why")
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/instances", data=content, method="POST")
         urllib.request.urlopen(request, timeout=60).read()
 

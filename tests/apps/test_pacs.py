@@ -126,3 +126,54 @@ def test_the_simulated_sample_is_an_option(pacs: Any, monkeypatch: pytest.Monkey
     assert not pacs.start.parse([]).simulated and pacs.start.parse(["--simulated"]).simulated
     folder = pacs.start.sample_folder(simulated=True)
     assert folder.name == "sample-2x32" and len(list((folder / "images").iterdir())) >= 2
+
+
+@pytest.fixture
+def commands(pacs: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is run, in the place of running it; the service is enabled until it is disabled."""
+    ran: list[list[str]] = []
+
+    def run(words: list[str], **_: Any) -> Any:
+        ran.append(words)
+        stays = "disable" not in [word for one in ran for word in one] or pacs.service_stays
+        text = "enabled\n" if stays else "disabled\n"
+        return pacs.subprocess.CompletedProcess(words, int(words[:2] == pacs.failing), text, "")
+
+    programs = iter([None, "/usr/sbin/Orthanc"])
+    monkeypatch.setattr(pacs, "orthanc_program", lambda: next(programs, "/usr/sbin/Orthanc"))
+    monkeypatch.setattr(pacs.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pacs.shutil, "which", lambda name, **_: f"/usr/bin/{name}")
+    monkeypatch.setattr(pacs.subprocess, "run", run)
+    monkeypatch.setattr(pacs, "service_stays", False, raising=False)
+    monkeypatch.setattr(pacs, "failing", [], raising=False)
+    return ran
+
+
+def test_the_service_of_the_packages_is_disabled_and_what_was_installed_is_said(
+    pacs: Any, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pacs.install_orthanc()
+    assert [words[0] for words in commands] == ["apt-get", "apt-get", "systemctl", "systemctl"]
+    said = capsys.readouterr().out
+    assert all(name in said for name in pacs.PACKAGES) and "disabled" in said
+
+
+def test_a_service_that_stays_enabled_is_an_error(pacs: Any, commands: list[list[str]]) -> None:
+    pacs.service_stays = True
+    with pytest.raises(pacs.PacsError, match="still enabled"):
+        pacs.install_orthanc()
+
+
+def test_an_installation_that_fails_leaves_no_service(pacs: Any, commands: list[list[str]]) -> None:
+    pacs.failing = ["apt-get", "install"]
+    with pytest.raises(pacs.PacsError, match="apt-get install"):
+        pacs.install_orthanc()
+    assert ["systemctl", "disable", "--now", "orthanc"] in commands
+
+
+def test_nothing_is_stored_after_the_server_has_ended(pacs: Any, foreign: Any, tmp_path: Path) -> None:
+    port, requests = foreign
+    orthanc = pacs.Orthanc(tmp_path / "orthanc", port)
+    with pytest.raises(pacs.PacsError, match="has ended"):
+        orthanc.upload(b"x")
+    assert requests == []
