@@ -29,10 +29,10 @@ from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import Answer
 from monai_dgm.labelling.server.background import Batches
 from monai_dgm.labelling.server.folder_dicomweb import FolderDicomWeb
-from monai_dgm.labelling.server.models import BUNDLES
 from monai_dgm.labelling.server.request_options import checked_image_id, known_name
 from monai_dgm.labelling.server.selection import ImageSelection
 from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
+from monai_dgm.utils.bundle_files import BUNDLES
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
+from monai_dgm.utils.bundle_files import in_wheel
+
 APP = Path(__file__).resolve().parent
-RUNS = APP.parent.parent / "runs" / "label"  # ignored by git
+# of a repository, ignored by git; of an installed package, in the working folder
+RUNS = Path("monai-dgm", "label").absolute() if in_wheel() else APP.parent.parent / "runs" / "label"
 SAMPLE_PATIENTS, SAMPLE_SIZE = 40, 512
 # nothing is downloaded at the start, and the app keeps the scores up to date itself
 ENVIRONMENT = {

@@ -14,7 +14,7 @@ from typing import Any
 
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.data.listing import list_folder, unique_ids
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, UsageError
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = [
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def input_items(
-    datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
+    datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None,
     target: str | os.PathLike[str],
     output_files: Collection[str],
     results_file: str,
@@ -47,7 +47,10 @@ def input_items(
 
     Raises:
         InputError: an empty datalist, no such path, equal image_ids, or one that is no name for a folder.
+        UsageError: None, as the inference bundles have it where no dataset_dir is given.
     """
+    if datalist is None:
+        raise UsageError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
     left_out: list[tuple[str, str]] = []
     items: list[Mapping[str, Any]]
     if isinstance(datalist, str | os.PathLike):

@@ -106,18 +106,15 @@ def prepare_inference(
     """Start logging and print what is done with which radiographs, and the output folder.
 
     Args:
-        dataset_dir: a radiograph or a folder of radiographs.
+        dataset_dir: a radiograph or a folder of radiographs; None where the configuration is only loaded, as
+            ``monai.bundle.load`` does for the network: nothing is printed.
         output_dir: folder of the results.
         doing: first words of the printed line, such as "decomposing".
-
-    Raises:
-        UsageError: ``dataset_dir`` is None.
     """
     _start()
     logging.getLogger("ignite").setLevel(logging.CRITICAL)  # an error is the command's own line
-    if dataset_dir is None:
-        raise UsageError("dataset_dir: expected a radiograph or a folder of them (DICOM, PNG, JPEG, NIfTI), got none")
-    print(f"{doing} {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
+    if dataset_dir is not None:
+        print(f"{doing} {dataset_dir} into {output_dir}. Research software; not a medical device.", flush=True)
 
 
 def _start() -> None:

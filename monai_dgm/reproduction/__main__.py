@@ -16,9 +16,8 @@ from monai_dgm.reproduction.pages import write_page
 from monai_dgm.reproduction.presets import PRESETS
 from monai_dgm.reproduction.result_tables import collect
 from monai_dgm.reproduction.table_files import write_csv, write_latex
+from monai_dgm.utils.bundle_files import bundles_folder
 from monai_dgm.utils.command import exit_status
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train on residues of the --decomposers that have not seen the image; needs those of all folds",
     )
-    parser.add_argument("--bundles_dir", type=Path, help="folder of the bundles; default: bundles of this repository")
+    parser.add_argument("--bundles_dir", type=Path, help="folder of the bundles; default: the package's")
     parser.add_argument("--report_only", action="store_true", help="train nothing, report the finished jobs")
     return parser
 
@@ -66,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("cross_fitted: expected --decomposers as well, which names a decomposer of every fold")
     preset, root = PRESETS[arguments.preset], arguments.output_dir.absolute()
     here = Path("bundles")
-    bundles = arguments.bundles_dir or (here if (here / "dgm").is_dir() else _REPOSITORY / "bundles")
+    bundles = arguments.bundles_dir or (here if (here / "dgm").is_dir() else bundles_folder())
     dataset_info = find_dataset_info(arguments.dataset_dir, root / "sample", preset.data)
     fingerprint = all_decomposers(arguments.decomposers, dataset_info.folds) if arguments.cross_fitted else None
     plan = make_plan(preset, choose_folds(dataset_info, arguments.folds, preset.folds), arguments.tables, fingerprint)

@@ -13,6 +13,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_dgm.data.sources import Splits
+from monai_dgm.engines.files import input_items
 from monai_dgm.engines.setup import (
     announce,
     mixed_precision,
@@ -21,7 +22,7 @@ from monai_dgm.engines.setup import (
     report_input_errors_in_one_line,
     select_defaults,
 )
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -138,8 +139,10 @@ def test_announces_data_sizes_and_what_to_expect(tmp_path: Path, capsys: pytest.
 
 
 def test_inference_wants_something_to_decompose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError, match=r"dataset_dir: expected a radiograph or a folder of them"):
-        prepare_inference(None, tmp_path)
+    with pytest.raises(UsageError, match=r"dataset_dir: expected a radiograph or a folder of them"):
+        input_items(None, tmp_path, (), "scores.json")
+    prepare_inference(None, tmp_path)  # a configuration that is only loaded
+    assert capsys.readouterr().out == ""
     prepare_inference(tmp_path / "a.png", tmp_path)
     assert "a.png" in capsys.readouterr().out
 

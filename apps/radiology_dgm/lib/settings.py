@@ -23,17 +23,18 @@ from lib.sessions import Sessions
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.reading.plan import ReadingPlan
 from monai_dgm.labelling.reading.reservations import Reservations
-from monai_dgm.labelling.server.models import BUNDLES, LabellingModels
+from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.ohif_files import OHIFFiles
 from monai_dgm.labelling.server.request_options import describe_errors
 from monai_dgm.labelling.server.studies import Studies, StudyFolder
 from monai_dgm.labelling.server.submissions import Submissions
 from monai_dgm.labelling.training.detector_training import DetectorTraining
+from monai_dgm.utils.bundle_files import BUNDLES, bundles_folder
 
 logger = logging.getLogger(__name__)
 
 APP_DIR = Path(__file__).resolve().parent.parent
-OWN_BUNDLES = APP_DIR.parent.parent / "bundles"
+OWN_BUNDLES = bundles_folder()
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 DETECTOR_TRAINING = Path("opacity_detection") / "configs" / "train.json"
 

@@ -24,20 +24,13 @@ from monai_dgm.engines.runtimes.use import in_runtime
 from monai_dgm.engines.weights import find_weights, read_model_settings
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.server.http_errors import UnavailableError
+from monai_dgm.utils.bundle_files import BUNDLES
 
-__all__ = ["BUNDLES", "LabellingModels", "Loaded"]
+__all__ = ["LabellingModels", "Loaded"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-# name of a model in this server -> the bundle that trains it
-BUNDLES: dict[str, str] = {
-    "decomposer": "dgm",
-    "detector": "opacity_detection",
-    "classifier": "opacity_classification",
-    "lungs": "lung_segmentation",
-}
 
 
 @dataclass(frozen=True)
