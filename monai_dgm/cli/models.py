@@ -21,6 +21,7 @@ __all__ = [
     "BundlesOption",
     "DeviceOption",
     "OutputOption",
+    "RuntimeOption",
     "SourceArgument",
     "WorkersOption",
     "load_models",
@@ -28,6 +29,7 @@ __all__ = [
     "weights_paths",
 ]
 
+READ_AHEAD = 4  # batches that wait to be run
 SourceArgument = Annotated[
     Path, typer.Argument(metavar="FILE_OR_FOLDER", help="Radiograph, or folder of them: DICOM, PNG, JPEG, NIfTI.")
 ]
@@ -42,6 +44,9 @@ DeviceOption = Annotated[
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Radiographs at a time.")]
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=0, help="Processes that read files; 0: none but this one.")
+]
+RuntimeOption = Annotated[
+    str, typer.Option("--runtime", help="auto, torch, openvino or onnxruntime; auto: the fastest that is installed.")
 ]
 
 
@@ -102,6 +107,7 @@ def run_over_files(
     pipeline: RadiographPipeline,
     batch_size: int = 4,
     num_workers: int = 0,
+    runtime: str = "auto",
     **options: Any,
 ) -> ResultSaver:
     """Read, prepare and run all files as the inference bundles do, and save the results.
@@ -111,7 +117,7 @@ def run_over_files(
         source: file or folder.
         output: folder of the results.
         pipeline: to run.
-        batch_size, num_workers: as the options say.
+        batch_size, num_workers, runtime: as the options say.
         options: of ``saver``.
 
     Returns:
@@ -120,17 +126,21 @@ def run_over_files(
     Raises:
         InputError: no file that could be used, or a folder that cannot be written.
     """
-    from torch.utils.data import DataLoader
+    from monai.data import ThreadDataLoader
 
     from monai_dgm.engines.file_run import FileDataset, collate_files
+    from monai_dgm.engines.runtimes.use import use_runtime
     from monai_dgm.transforms.load_radiograph import LoadRadiographd
 
     files = saver.list_files(source, output)
+    use_runtime(pipeline, runtime, len(files.items))
     transform = LoadRadiographd("image", pipeline.sides)
     if "preprocessing" in inspect.signature(saver).parameters:
         options["preprocessing"] = transform
     writer = saver(files, pipeline, **options)
     dataset = FileDataset(files.items, transform)
-    batches = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_files)
+    batches = ThreadDataLoader(
+        dataset, buffer_size=READ_AHEAD, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_files
+    )
     writer.save_all(batches)
     return writer

@@ -13,6 +13,7 @@ from monai_dgm.cli.models import (
     BundlesOption,
     DeviceOption,
     OutputOption,
+    RuntimeOption,
     SourceArgument,
     WorkersOption,
     load_models,
@@ -27,11 +28,13 @@ MOST_DETAILED = 3  # radiographs that are described each; more are listed in a t
 def decompose(
     source: SourceArgument,
     output: OutputOption = Path("decomposed"),
+    outputs: Annotated[str, typer.Option(help="Files for each radiograph: all, maps, or scores (none).")] = "all",
     panel: Annotated[bool, typer.Option(help="Draw panel.png, too; the slowest of the files.")] = False,
     threshold: Annotated[str, typer.Option(help="Of the saliency: otsu, li, quantile, or a number.")] = "otsu",
     model: Annotated[Path | None, typer.Option(help="Weights of a decomposer to use instead of the bundle's.")] = None,
     bundles: BundlesOption = None,
     device: DeviceOption = None,
+    runtime: RuntimeOption = "auto",
     batch_size: BatchOption = 4,
     workers: WorkersOption = 0,
     as_json: JsonOption = False,
@@ -49,8 +52,8 @@ def decompose(
 
     settings = read_model_settings(model or weights_paths(bundles)["decomposer"])
     burden_threshold = settings.get("burden_threshold", BURDEN_THRESHOLD)
-    options = {"panels": panel, "burden_threshold": burden_threshold}
-    saver = run_over_files(DecompositionSaver, source, output, pipeline, batch_size, workers, **options)
+    options = {"outputs": outputs, "panels": panel, "burden_threshold": burden_threshold}
+    saver = run_over_files(DecompositionSaver, source, output, pipeline, batch_size, workers, runtime, **options)
     if as_json:
         print_json(saver.report)
     else:

@@ -12,6 +12,7 @@ from monai_dgm.cli.models import (
     BundlesOption,
     DeviceOption,
     OutputOption,
+    RuntimeOption,
     SourceArgument,
     WorkersOption,
     load_models,
@@ -30,6 +31,7 @@ def detect(
     model: Annotated[Path | None, typer.Option(help="Weights of a detector to use instead of the bundle's.")] = None,
     bundles: BundlesOption = None,
     device: DeviceOption = None,
+    runtime: RuntimeOption = "auto",
     batch_size: BatchOption = 4,
     workers: WorkersOption = 0,
     as_json: JsonOption = False,
@@ -44,7 +46,7 @@ def detect(
     from monai_dgm.handlers.decomposition_saver import DetectionSaver
 
     options = {"score_threshold": score_threshold, "overlays": overlays}
-    saver = run_over_files(DetectionSaver, source, output, pipeline, batch_size, workers, **options)
+    saver = run_over_files(DetectionSaver, source, output, pipeline, batch_size, workers, runtime, **options)
     report = saver.report
     if as_json:
         print_json(report)
