@@ -91,7 +91,7 @@ $(PYDICOM3_FOLDER)/.installed: $(INSTALLED) Makefile
 
 # MONAI Label needs older versions of some packages, so it has a separate environment.
 test-label: $(LABEL_TEST_INSTALLED)
-	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps $(ARGS)
+	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps tests/deploy $(ARGS)
 
 $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	test -x $(LABEL_VENV)/bin/python || $(PYTHON) -m venv $(LABEL_VENV)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib import server
@@ -31,6 +32,7 @@ from monai_dgm.labelling.server.background import Batches
 from monai_dgm.labelling.server.folder_dicomweb import FolderDicomWeb
 from monai_dgm.labelling.server.request_options import checked_image_id, known_name
 from monai_dgm.labelling.server.selection import ImageSelection
+from monai_dgm.labelling.server.studies import StudyFolder
 from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
 from monai_dgm.utils.bundle_files import BUNDLES
 
@@ -48,7 +50,9 @@ class RadiologyDGM(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         try:
+            server.check_workers()
             server.check_address()
+            server.check_studies(studies)
             self.settings = Settings.of(studies, conf or {})
             self.analysis = RadiographAnalysis(self.settings.open_studies(), self.settings.make_models())
             self.submissions = Submissions(self.settings.state_dir)
@@ -57,11 +61,11 @@ class RadiologyDGM(MONAILabelApp):
             self.plan = self.settings.make_reading_plan(self.submissions)
             self.queue = ReadingQueue(self.selection, self.plan, self.settings.seed)
             self.batches = Batches()
+            self.access = self.settings.make_access()
+            self.hosts = self.settings.hosts
             self.watcher = self.settings.make_watcher(self)
             self.folder = FolderDicomWeb(self.analysis) if self.watcher is None else None
             self.training = self.settings.make_training(self)
-            self.access = self.settings.make_access()
-            self.hosts = self.settings.hosts
             self.viewer = self.settings.make_viewer(self.access)
             self._log_models()
         except (InputError, OSError) as error:
@@ -139,6 +143,45 @@ class RadiologyDGM(MONAILabelApp):
             placement, version = self.analysis.placement(image_id), answer.params["model_version"]
             self.submissions.remember(boxes, image_id, placement, reader, version)
         return answer
+
+    def answer_upload(self, request: Mapping[str, Any], content: bytes, suffix: str) -> Answer:
+        """Run a model on a radiograph that is not one of the studies; nothing of it is kept.
+
+        Args:
+            request: as of :meth:`answer`, without "image".
+            content: of the file.
+            suffix: of the file.
+
+        Raises:
+            UnknownError, InputError: as :meth:`answer`, and content that is not a radiograph.
+        """
+        name = known_name(request.get("model"), self.models, "a model")
+        with tempfile.TemporaryDirectory(prefix="monai-dgm-upload-") as folder:
+            studies = StudyFolder(folder)
+            studies.add("upload", content, suffix)
+            return make_infers(self.analysis.beside(studies))[name].run("upload", request)
+
+    def images_of_study(self, study: str) -> list[str]:
+        """The radiographs of a study of the archive; in a folder, a radiograph is its own study.
+
+        Raises:
+            UnknownError: there is none.
+        """
+        if self.watcher is None:
+            return [self.analysis.studies.find(study).image_id]
+        return [item.uids.instance for item in self.analysis.studies.in_study(study)]
+
+    def forget_results(self, images: Sequence[str]) -> dict[str, int]:
+        """Delete the models' results of images; returns numbers of files and objects.
+
+        Raises:
+            ArchiveAwayError: the archive does not answer.
+        """
+        sent = {} if self.watcher is None else self.watcher.results.delete(images)
+        boxes = sum(self.submissions.forget(name) for name in images)
+        self.selection.scores.forget(images)
+        self.analysis.forget()
+        return {"model_boxes": boxes, **sent}
 
     def infer(self, request: Mapping[str, Any], datastore: Any = None) -> dict[str, Any]:
         """MONAI Label's way to call :meth:`answer`: values only; the routes add files."""

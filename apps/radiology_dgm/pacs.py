@@ -226,7 +226,6 @@ def main() -> int:
         print(f"archive: {orthanc.address}, {load_sample(orthanc, given.simulated)} radiographs", flush=True)
         environment = {"MONAI_DGM_STATE_DIR": f"{folder}-labels", **start.environment()}
         server = subprocess.Popen(start.command(orthanc.address, given.port, given.conf), env=environment)
-        print(f"viewer:  http://127.0.0.1:{given.port}/ohif/", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         return 0

@@ -50,8 +50,8 @@ def _copy_examples(folder: Path) -> Path:
 
 
 def command(studies: str, port: int, conf: list[list[str]]) -> list[str]:
-    """MONAI Label's command that starts the server, on this machine's loopback address."""
-    words = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", studies]
+    """The command that starts the server, on this machine's loopback address."""
+    words = [sys.executable, str(APP / "serve.py"), "start_server", "--app", str(APP), "--studies", studies]
     words += ["--host", "127.0.0.1", "--port", str(port)]
     for name, value in conf:
         words += ["--conf", name, value]
@@ -78,7 +78,9 @@ def main() -> None:
     """Replace this process by the server."""
     given = parse()
     studies = given.studies or str(sample_folder(given.simulated) / "images")
-    print(f"studies: {studies}", f"server:  http://127.0.0.1:{given.port}", sep="\n", flush=True)
+    if not studies.startswith(("http://", "https://")) and not Path(studies).is_dir():
+        sys.exit(f"label: expected a folder of radiographs, or the address of an archive, got {studies}")
+    print(f"studies: {studies}", flush=True)
     os.execve(sys.executable, command(studies, given.port, given.conf), environment())
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -318,3 +319,14 @@ def running_realm(host: str = "127.0.0.1", port: int = 0) -> Iterator[Realm]:
     finally:
         server.shutdown()
         thread.join(10)
+
+
+def main(port: int, issuer: str, *redirects: str) -> None:
+    """The login server in a process of its own, behind a proxy that makes it ``issuer``."""
+    realm = Realm()
+    realm.issuer, realm.client.redirects = issuer, list(redirects)
+    make_server("127.0.0.1", port, realm.application(), threaded=True).serve_forever()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:])

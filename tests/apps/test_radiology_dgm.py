@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from monai_dgm.labelling.active_learning.strategies import STRATEGIES
+from tests.apps.hostile import bombs
 
 MODELS = ("detect_opacities", "decompose", "classify")
 EMPTY = b'{"markups": []}'
@@ -47,7 +48,7 @@ def test_the_app_says_what_it_has(client: Any) -> None:
     assert {name: model["type"] for name, model in info["models"].items()} == {
         "detect_opacities": "detection", "decompose": "segmentation", "classify": "classification"
     }  # fmt: skip
-    assert next(iter(info["strategies"])) == "combined" and len(info["strategies"]) == 6
+    assert next(iter(info["strategies"])) == "combined" and len(info["strategies"]) == len(STRATEGIES)
     assert info["datastore"] == {"total": 3, "completed": 0, "label_tags": {}}
     listed = client.get("/datastore/", params={"output": "all"}).json()
     assert sorted(listed["objects"]) == ["Doe_Jane", "Roe_Richard", "c"]
@@ -245,6 +246,62 @@ def test_what_the_platform_offers_beyond_is_closed(client: Any) -> None:
         check_refusal(client.request(method, path))
 
 
+def test_one_unreadable_image_ends_no_strategy(client: Any, studies: Path) -> None:
+    from monailabel.interfaces.utils.app import app_instance
+
+    for name in ("Doe_Jane.png", "Roe_Richard.jpg"):
+        (studies / name).write_bytes((studies / name).read_bytes()[:200])
+    app_instance().analysis.studies.refresh()
+    for strategy in STRATEGIES:
+        answer = client.post(f"/activelearning/{strategy}")
+        assert answer.status_code == 200 and answer.json()["id"] == "c", strategy
+    (studies / "c.png").write_bytes(b"x")
+    assert client.post("/activelearning/random").json() == {}
+
+
+def test_a_file_is_analysed_and_not_kept(client: Any, studies: Path) -> None:
+    content, before = (studies / "c.png").read_bytes(), kept_files(studies)
+    for model in MODELS:
+        files = {"file": ("anything.png", content)}
+        answer = client.post(f"/infer/{model}", files=files, params={"output": "json"}).json()
+        same = infer(client, model, "c", output="json").json()
+        assert {**answer, "latency": 0} == {**same, "latency": 0}
+    assert kept_files(studies) == before
+    for name, data in {**bombs(), "x.png": b"x", "x.sh": content}.items():
+        check_refusal(client.post("/infer/decompose", files={"file": (name, data)}))
+    check_refusal(client.post("/infer/decompose"))
+
+
+def test_a_full_disk_is_told_in_one_line(client: Any, studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    app = client.get("/dgm/state").json()
+    monkeypatch.setattr(os, "fsync", full)
+    for answer in (
+        submit(client, "c", EMPTY),
+        client.put("/dgm/boxes?image=c", content=b'{"status": "no_finding", "boxes": []}'),
+        client.put("/datastore/image", files={"file": ("new.png", (studies / "c.png").read_bytes())}),
+    ):
+        assert (answer.status_code, answer.json()["detail"]) == (507, "the server's disk is full; nothing was stored")
+    monkeypatch.undo()
+    assert client.get("/dgm/state").json()["labelled"] == app["labelled"] == 0
+    assert not (studies / "new.png").exists()
+
+
+def test_a_body_that_finds_no_place_on_the_disk_is_told_too(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "write", full)
+    answer = submit(client, "c", EMPTY)
+    assert (answer.status_code, answer.json()["detail"]) == (507, "the server's disk is full; nothing was stored")
+
+
 def test_files_beside_the_image_are_not_taken(client: Any) -> None:
     files = {"file": ("../../x.png", b"x")}
     check_refusal(client.post("/infer/decompose", params={"image": "c"}, files=files))
@@ -287,6 +344,11 @@ def check_refusal(answer: Any) -> None:
     detail = answer.json()["detail"]
     assert isinstance(detail, str) and "\n" not in detail and "Traceback" not in detail
     assert "/tmp" not in detail and "/etc/passwd" not in detail
+
+
+def kept_files(folder: Path) -> list[Path]:
+    """Files but the model's boxes, which each inference on an image of the studies keeps."""
+    return [path for path in files_of(folder) if "predictions" not in path.parts]
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -117,6 +117,53 @@ def test_it_does_not_start_open_to_others(command: list[str], environment: dict[
     assert not (studies / ".monai_dgm").exists()
 
 
+def test_beyond_this_machine_it_takes_a_login_and_tls(command: list[str], environment: dict[str, str]) -> None:
+    login = {**environment, "MONAI_LABEL_AUTH_ENABLE": "true"}
+    done = subprocess.run([*command, "--host", "0.0.0.0"], env=login, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "tokens would pass unencrypted" in done.stderr.strip().splitlines()[-1]
+
+
+def test_several_workers_are_refused(command: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+    words = [*command, "--port", str(free_port()), "--workers", "2"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=STARTING_SECONDS)
+    assert "radiology_dgm: expected one process (--workers 1)" in done.stderr
+
+
+def test_a_mistyped_folder_of_studies_is_an_error(
+    command: list[str], environment: dict[str, str], studies: Path
+) -> None:
+    wrong = studies.with_name("studeis")
+    words = [str(wrong) if word == str(studies) else word for word in command]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "--studies: expected a folder" in done.stderr.strip().splitlines()[-1]
+    assert not wrong.exists()
+
+
+def test_the_address_is_the_last_line_of_the_start(
+    repository: Path, environment: dict[str, str], studies: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    words = [sys.executable, str(repository / "apps" / "radiology_dgm" / "start.py")]
+    with open(tmp_path / "log", "wb") as log:
+        words += ["--studies", str(studies), "--port", str(port)]
+        process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + STARTING_SECONDS
+        while b"ready:" not in (tmp_path / "log").read_bytes() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.2)
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30).status == 200
+        lines = (tmp_path / "log").read_text().splitlines()
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert lines[-1].startswith(f"ready:   http://127.0.0.1:{port}/")
+    assert not [line for line in lines if "USING::" in line]
+    words = [word if word != str(studies) else str(studies) + "x" for word in words]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("label: expected a folder of radiographs")
+
+
 def test_no_label_is_lost_when_the_server_is_killed(
     command: list[str], environment: dict[str, str], studies: Path, tmp_path: Path
 ) -> None:

@@ -1,25 +1,35 @@
 """Who may do what: one table of all routes, the four roles, and the check of each request before its body is read.
 
+What concerns a radiograph or a label is written to the audit log before it is done.
+
 A route without a line in :data:`RULES` cannot be made. Where users log in, each request has a user with a role; where
 they do not, whoever reaches the server (this machine alone) is the administrator.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from monailabel.config import settings
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from lib.login import Account, LoginServer
+from lib.metrics import Metrics
 from lib.sessions import COOKIE_NAMES, Sessions
-from monai_dgm.labelling.server.http_errors import ForbiddenError, LoginError
+from monai_dgm.errors import InputError
+from monai_dgm.labelling.server.audit_log import AuditLog
+from monai_dgm.labelling.server.http_errors import ForbiddenError, LoginError, status_of
+
+logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD")
 
@@ -122,6 +132,15 @@ RULES: dict[str, Rule] = {
     "GET /dgm/versions": _READER,
     "GET /dgm/versions/": _READER,
     "POST /dgm/versions/{number}": Rule(Role.ADMINISTRATOR, "change"),
+    "GET /health": PUBLIC,
+    "GET /metrics": PUBLIC,  # to this machine; others have to be administrators
+    "GET /dgm/admin": Rule(Role.ADMINISTRATOR),
+    "POST /dgm/admin/retry": Rule(Role.ADMINISTRATOR, "change"),
+    "POST /dgm/admin/cache": Rule(Role.ADMINISTRATOR, "delete"),
+    "GET /dgm/audit": Rule(Role.ADMINISTRATOR, "view"),
+    "DELETE /datastore/label": Rule(Role.ANNOTATOR_ADMIN, "delete"),
+    "DELETE /datastore/image": Rule(Role.ADMINISTRATOR, "delete"),
+    "DELETE /dgm/studies/{study}/results": Rule(Role.ADMINISTRATOR, "delete"),
     "GET /dicom-web/{path:path}": _VIEW,
     "POST /dicom-web/{path:path}": _LABEL,
 }
@@ -167,10 +186,12 @@ class Access:
     Args:
         server: of the logins; None where users do not log in.
         sessions: of browsers that logged in on a page of ours.
+        audit: the log of who did what.
     """
 
-    def __init__(self, server: LoginServer | None, sessions: Sessions | None) -> None:
+    def __init__(self, server: LoginServer | None, sessions: Sessions | None, audit: AuditLog) -> None:
         self.server = server
+        self.audit = audit
         self.sessions = sessions
 
     def user_of(self, request: Request) -> User:
@@ -195,24 +216,38 @@ class Access:
         held = self.sessions.token(key)
         return NOBODY if held is None else self._user(held)
 
-    def allow(self, request: Request, rule: Rule) -> User:
-        """The user of a request that is allowed.
+    def admit(self, request: Request, rule: Rule, route: str) -> tuple[User, int | None]:
+        """The user of a request that is allowed, and the number of its line in the audit log, which awaits an outcome.
 
         Raises:
             LoginError: nobody has logged in.
             ForbiddenError: the user's role is too low.
+            OSError: the audit log cannot be written.
         """
-        if rule.role is Role.NOBODY:
-            try:
-                return self.user_of(request)
-            except LoginError:
-                return NOBODY
-        user = self.user_of(request)
-        if user is NOBODY:
+        try:
+            user = self.user_of(request)
+        except LoginError:
+            if rule.role is not Role.NOBODY:
+                raise
+            user = NOBODY
+        if rule.role is not Role.NOBODY and user is NOBODY:
             raise LoginError("log in first")
+        about = _about(request, self.audit)
         if user.role < rule.role:
+            self.audit.add_once("denied", user.name, route, about)
             raise ForbiddenError(f"expected a user with the role {rule.role.label} ({role_names()[rule.role]})")
-        return user
+        if rule.event in ("view", "export"):
+            self.audit.add_once(rule.event, user.name, route, about)
+        elif rule.event is not None:
+            return user, self.audit.add(rule.event, user.name, about, route=route)
+        return user, None
+
+    def tell_outcome(self, user: User, number: int, status: int) -> None:
+        """Write the answer's status behind a line; what was done is in the log already where this fails."""
+        try:
+            self.audit.add("outcome", user.name, of=number, status=status)
+        except OSError as error:
+            logger.error("audit log: %s", type(error).__name__)
 
     def _user(self, token: str) -> User:
         assert self.server is not None
@@ -240,11 +275,55 @@ class GuardedRoute(APIRoute):
         handle, rule = super().get_route_handler(), rules_of(self.path, set(self.methods or ()))
 
         async def guarded(request: Request) -> Response:
+            metrics: Metrics = request.app.state.metrics
+            with metrics.timed(f"{request.method} {self.path}") as timed:
+                timed.status = 500
+                try:
+                    answer = await checked(request)
+                    timed.status = answer.status_code
+                    return answer
+                except Exception as error:
+                    timed.status = _status_of(error)
+                    raise
+
+        async def checked(request: Request) -> Response:
             access: Access = request.app.state.access
-            request.state.user = await run_in_threadpool(access.allow, request, rule)
-            return await handle(request)
+            route = f"{request.method} {self.path}"
+            request.state.user, number = await run_in_threadpool(access.admit, request, rule, route)
+            if number is None:
+                return await handle(request)
+            status = 500
+            try:
+                answer = await handle(request)
+                status = answer.status_code
+                return answer
+            except Exception as error:
+                status = _status_of(error)
+                raise
+            finally:
+                await run_in_threadpool(access.tell_outcome, request.state.user, number, status)
 
         return guarded
+
+
+def _about(request: Request, audit: AuditLog) -> str | None:
+    """The radiograph or the study of a request, as the audit log writes it; None where it names none."""
+    image = request.query_params.get("image") or request.query_params.get("label")
+    if image:
+        return audit.code_of("image", image)
+    study = request.path_params.get("study")
+    path = str(request.path_params.get("path", "")).split("/")
+    if study is None and "dicom-web" in request.url.path and len(path) > 1 and path[0] == "studies":
+        study = path[1]
+    return None if not study else audit.code_of("study", str(study))
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, InputError):
+        return status_of(error)
+    if isinstance(error, RequestValidationError):
+        return 422
+    return error.status_code if isinstance(error, HTTPException) else 500
 
 
 def user_of_request(request: Request) -> User:

@@ -5,23 +5,34 @@ The viewer asks this server instead of the archive, so that both have one origin
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import httpx
+import pydicom
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from requests_toolbelt import MultipartDecoder
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from lib.access import GuardedRoute
+from lib.access import CurrentUser, GuardedRoute, Role, User
 from lib.dependencies import App, Body, own_address
+from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive.dicomweb_paths import checked_path, mark_superseded, own_addresses
-from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
+from monai_dgm.labelling.server.http_errors import (
+    ArchiveAwayError,
+    ConflictError,
+    ForbiddenError,
+    TooLargeError,
+    UnknownError,
+)
 
 PASSED_ON = ("accept", "content-type")
+REPORTS = "1.2.840.10008.5.1.4.1.1.88."  # classes of structured reports (PS3.4 B.5)
 MAX_JSON_BYTES = 100_000_000
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
@@ -96,9 +107,36 @@ async def read_archive(request: Request, app: App, path: str) -> Response:
 
 
 @router.post("/dicom-web/{path:path}")
-async def store_in_archive(request: Request, archive: Archive, path: str, document: Body) -> Response:
+async def store_in_archive(
+    request: Request, app: App, archive: Archive, path: str, document: Body, user: CurrentUser
+) -> Response:
     """STOW-RS (PS3.18); of as many bytes as other requests may have, which is enough for a report."""
+    if user.name is not None:
+        checked_path(request.method, path)
+        await run_in_threadpool(_note_sender, app, user, document, request.headers.get("content-type", ""))
     return await _pass_on(request, archive.client, path, document)
+
+
+def _note_sender(app: Any, user: User, document: bytes, content_type: str) -> None:
+    """Store who sends these objects: a report becomes the label of this user.
+
+    Raises:
+        InputError: no DICOM objects.
+        ForbiddenError: readers send reports alone.
+        ConflictError: another user sent an object of this UID.
+    """
+    try:
+        parts = MultipartDecoder(document, content_type).parts
+        tags = ["SOPInstanceUID", "SOPClassUID"]
+        found = [pydicom.dcmread(io.BytesIO(part.content), specific_tags=tags) for part in parts]
+        objects = [(str(item.SOPInstanceUID), str(item.SOPClassUID)) for item in found]
+    except Exception:  # whatever a document does that is none
+        raise InputError("expected DICOM objects as multipart/related") from None
+    for uid, kind in objects:
+        if user.role < Role.ANNOTATOR_ADMIN and not kind.startswith(REPORTS):
+            raise ForbiddenError("expected a structured report; readers store nothing else in the archive")
+        if app.watcher.reports.state.store_sender(uid, user.name) != user.name:
+            raise ConflictError("there is an object of this UID, of another user")
 
 
 async def _pass_on(request: Request, client: Any, path: str, body: bytes) -> Response:

@@ -11,15 +11,16 @@ from fastapi.responses import Response
 
 from lib.access import CurrentUser, GuardedRoute
 from lib.datastore import TAG
-from lib.dependencies import App, Body, ImageId, ImageName, file_response, reader_who_asks
-from monai_dgm.data.listing import SUFFIXES
+from lib.dependencies import App, Body, ImageId, ImageName, content_of, file_response, reader_who_asks, suffix_of
 from monai_dgm.labelling.labels.markups import MAX_DOCUMENT_BYTES
 from monai_dgm.labelling.server.analysis_results import image_nifti
-from monai_dgm.labelling.server.http_errors import TooLargeError, UnknownError
+from monai_dgm.labelling.server.http_errors import UnknownError
 from monai_dgm.labelling.server.label_transfer import export_labels, keep_all, parse_labels, size_in
 from monai_dgm.labelling.server.request_options import parse_params
 
-UPLOAD_PATHS = ("/datastore/image", "/datastore/", "/datastore")  # a request to these may hold a radiograph
+# a request to these may hold a radiograph
+UPLOAD_PATHS = ("/datastore/image", "/datastore/", "/datastore")
+UPLOAD_PATHS += tuple(f"/infer/{model}" for model in ("detect_opacities", "decompose", "classify"))
 Tag = Literal["", "final"]  # the one tag that there is
 
 router = APIRouter(route_class=GuardedRoute)
@@ -54,10 +55,9 @@ def put_image(
     """Add a radiograph to the studies; an id that exists already is refused."""
     parse_params(params)
     studies = app.analysis.studies
-    name = PurePath(file.filename or "").name
-    suffix = next((known for known in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(known)), "")
+    name, suffix = PurePath(file.filename or "").name, suffix_of(file.filename or "")
     image_id = image or name[: len(name) - len(suffix)]
-    studies.add(image_id, _content(file, studies.max_bytes, "file"), suffix)
+    studies.add(image_id, content_of(file, studies.max_bytes, "file"), suffix)
     return {"image": image_id}
 
 
@@ -73,7 +73,7 @@ def put_label(
     """Store a reader's markups as the label of an image. A document without boxes is a confirmed negative."""
     reader = reader_who_asks(parse_params(params), user)
     placement = app.analysis.placement(image)
-    kept = app.submissions.submit(_content(label, MAX_DOCUMENT_BYTES, "label"), image, placement, reader)
+    kept = app.submissions.submit(content_of(label, MAX_DOCUMENT_BYTES, "label"), image, placement, reader)
     app.on_save_label(image, image)
     return {
         "image": image,
@@ -120,10 +120,3 @@ def put_labels(app: App, form: Literal["coco", "rsna"], reader: str, document: B
     labels = parse_labels(document, form, reader, lambda image_id: size_in(app.analysis, image_id))
     done = keep_all(labels, app.submissions)
     return {"images": done.images, "added": done.added, "unchanged": done.unchanged, "reader": labels[0].reader}
-
-
-def _content(file: UploadFile, limit: int, name: str) -> bytes:
-    content = file.file.read(limit + 1)
-    if len(content) > limit:
-        raise TooLargeError(f"{name}: expected at most {limit} bytes, got more")
-    return content

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, UploadFile
 from fastapi.responses import Response
 
 from lib.access import User
+from monai_dgm.data.listing import SUFFIXES
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
+from monai_dgm.labelling.server.http_errors import TooLargeError
 from monai_dgm.labelling.server.request_options import reader_of
 
 MEDIA_TYPES = {".json": "application/json", ".png": "image/png", ".gz": "application/gzip"}
@@ -54,6 +56,23 @@ def reader_who_asks(params: dict[str, Any], user: User) -> str:
         InputError: a name that cannot be used.
     """
     return reader_of(params, user.name)
+
+
+def content_of(file: UploadFile, limit: int, name: str) -> bytes:
+    """The bytes of a file in a request.
+
+    Raises:
+        TooLargeError: more than ``limit``.
+    """
+    content = file.file.read(limit + 1)
+    if len(content) > limit:
+        raise TooLargeError(f"{name}: expected at most {limit} bytes, got more")
+    return content
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a radiograph's file name, such as ".nii.gz"; empty for another one."""
+    return next((known for known in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(known)), "")
 
 
 def media_type_of(name: str) -> str:

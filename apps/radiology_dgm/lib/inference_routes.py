@@ -11,15 +11,16 @@ import json
 import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import JSONResponse, Response
 from requests_toolbelt import MultipartEncoder
 
 from lib.access import CurrentUser, GuardedRoute
-from lib.dependencies import App, ImageId, file_response, media_type_of, reader_who_asks
+from lib.dependencies import App, ImageId, content_of, file_response, media_type_of, reader_who_asks, suffix_of
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.analysis_results import Answer, decompose, image_nifti
-from monai_dgm.labelling.server.http_errors import UnknownError
+from monai_dgm.labelling.server.http_errors import UnavailableError, UnknownError
 from monai_dgm.labelling.server.request_options import MAPS, known_name, parse_params
 
 router = APIRouter(route_class=GuardedRoute)
@@ -30,18 +31,23 @@ def infer(
     app: App,
     model: str,
     user: CurrentUser,
-    image: ImageId,
+    image: Annotated[str, Query(max_length=MAX_IMAGE_ID)] = "",
     session_id: str = "",
     output: Literal["all", "json", "image", ""] = "all",
     params: Annotated[str, Form()] = "{}",
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
-    """Run a model on an image of the studies."""
-    if session_id or file is not None:
-        raise InputError("expected an image of the studies; add others by PUT /datastore/image")
-    options = parse_params(params)
+    """Run a model on an image of the studies, or on a file of the request, of which nothing is kept."""
+    if session_id or bool(image) == (file is not None):
+        raise InputError("expected an image of the studies (image=ID), or a file")
+    options = {**parse_params(params), "model": model}
     start = time.perf_counter()
-    answer: Answer = app.answer({**options, "model": model, "image": image}, reader_who_asks(options, user))
+    if file is None:
+        answer: Answer = app.answer({**options, "image": image}, reader_who_asks(options, user))
+    else:
+        known_name(model, app.models, "a model")
+        content = content_of(file, app.analysis.studies.max_bytes, "file")
+        answer = app.answer_upload(options, content, suffix_of(file.filename or ""))
     answer.params["latency"] = round(time.perf_counter() - start, 4)
     return _response(answer, output or "all")
 
@@ -76,11 +82,16 @@ def get_map(app: App, name: str, image: ImageId, threshold: str = "otsu") -> Res
 def next_image(app: App, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """The image to read next; empty where all images are labelled."""
     known_name(strategy, app.strategies, "a strategy")
-    found = app.strategies[strategy](params or {}, app.datastore())
-    if found is None:
-        return {}
-    digest = hashlib.sha256(image_nifti(app.analysis, found["id"])).hexdigest()
-    return {**found, **app.datastore().get_image_info(found["id"]), "checksum": f"SHA256:{digest}"}
+    unusable: set[str] = set()
+    while (found := app.strategies[strategy].choose(unusable)) is not None:
+        try:
+            digest = hashlib.sha256(image_nifti(app.analysis, found)).hexdigest()
+            return {"id": found, **app.datastore().get_image_info(found), "checksum": f"SHA256:{digest}"}
+        except UnavailableError:
+            raise
+        except InputError:  # this one cannot be read; the others can
+            unusable.add(found)
+    return {}
 
 
 @router.post("/batch/infer/{model}")

@@ -27,9 +27,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), autoescape=True, trim_blocks=True)
 
 
 def page(request: Request, template: str, **values: Any) -> HTMLResponse:

@@ -8,19 +8,26 @@ our own. What else MONAI Label offers (it takes paths, weights and archives, and
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 
 from lib import (
+    admin_routes,
     archive_routes,
     datastore_routes,
     inference_routes,
@@ -30,16 +37,18 @@ from lib import (
     training_routes,
     viewer_routes,
 )
+from lib.metrics import Metrics
 from monai_dgm import __version__
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.server.http_errors import ForbiddenError, LoginError, answer_to, status_of
-from monai_dgm.labelling.server.request_guard import RequestGuard, is_loopback
+from monai_dgm.labelling.server.request_guard import DISK_FULL, FULL, RequestGuard, is_loopback
 from monai_dgm.labelling.server.request_options import describe_errors
 from monai_dgm.labelling.server.studies import MAX_FILE_BYTES
 
 ROUTES = (
     page_routes,
     login_routes,
+    admin_routes,
     archive_routes,
     datastore_routes,
     inference_routes,
@@ -81,6 +90,7 @@ def make_application(app: Any) -> FastAPI:
     )
     own.state.label_app = app
     own.state.access = app.access
+    own.state.metrics = Metrics(app)
     own.state.routers = [module.router for module in ROUTES]
     for router in own.state.routers:
         own.include_router(router)
@@ -96,6 +106,13 @@ async def _on_input_error(request: Request, error: InputError) -> JSONResponse:
     return JSONResponse({"detail": answer_to(error)}, status_code=status_of(error), headers=headers)
 
 
+async def _on_refusal(request: Request, error: StarletteHTTPException) -> Response:
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.errno in FULL:  # while FastAPI put a part of the body aside
+        return JSONResponse({"detail": DISK_FULL}, status_code=507)
+    return await http_exception_handler(request, error)
+
+
 async def _on_monai_label_error(request: Request, error: MONAILabelException) -> JSONResponse:
     return JSONResponse({"detail": f"MONAI Label refused it ({error.error.value})"}, status_code=400)
 
@@ -103,6 +120,7 @@ async def _on_monai_label_error(request: Request, error: MONAILabelException) ->
 ERROR_HANDLERS: dict[Any, Any] = {
     RequestValidationError: _on_invalid_request,
     InputError: _on_input_error,
+    StarletteHTTPException: _on_refusal,
     MONAILabelException: _on_monai_label_error,
 }
 
@@ -133,6 +151,37 @@ def check_address() -> None:
         )
 
 
+def check_workers() -> None:
+    """Check that the server is one process: several would each send results, train and keep labels in memory.
+
+    Raises:
+        ForbiddenError: --workers asks for several.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--workers", type=int, default=1)
+    if (parser.parse_known_args(sys.argv[1:])[0].workers or 1) > 1 and _started_by_monai_label():
+        raise ForbiddenError("expected one process (--workers 1); it serves many readers by threads")
+
+
+def check_studies(studies: str) -> None:
+    """Check that a folder of studies was there before the server: MONAI Label makes a new one of a mistyped name.
+
+    Raises:
+        InputError: it was not; it is removed again.
+    """
+    folder = Path(studies)
+    if not _started_by_monai_label() or not folder.is_dir() or any(folder.iterdir()):
+        return
+    started = psutil.Process(_main_process()).create_time()
+    if folder.stat().st_ctime > started + 0.5:  # it takes longer to get to where MONAI Label makes the folder
+        folder.rmdir()
+        raise InputError(f"--studies: expected a folder of radiographs, got one that does not exist: {folder}")
+
+
+def _main_process() -> int:
+    return os.getppid() if multiprocessing.parent_process() is not None else os.getpid()
+
+
 def refuse_to_start(error: Exception) -> None:
     """End the server with one line where MONAI Label's command runs it; else do nothing, and the caller raises."""
     if _started_by_monai_label():
@@ -141,9 +190,13 @@ def refuse_to_start(error: Exception) -> None:
 
 def _end(reason: str) -> NoReturn:
     print(f"radiology_dgm: {reason}", file=sys.stderr, flush=True)
+    if multiprocessing.parent_process() is not None:  # which would start this one again and again
+        os.kill(os.getppid(), signal.SIGTERM)
     os._exit(2)  # an exception would end as a traceback of the web server; nothing has begun yet
 
 
 def _started_by_monai_label() -> bool:
-    main = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return main is not None and main.name == "monailabel.main"
+    names = [
+        getattr(getattr(sys.modules.get(name), "__spec__", None), "name", "") for name in ("__main__", "__mp_main__")
+    ]
+    return "monailabel.main" in names

@@ -23,6 +23,7 @@ from lib.sessions import Sessions
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.reading.plan import ReadingPlan
 from monai_dgm.labelling.reading.reservations import Reservations
+from monai_dgm.labelling.server.audit_log import AuditLog
 from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.ohif_files import OHIFFiles
 from monai_dgm.labelling.server.request_options import describe_errors
@@ -140,13 +141,14 @@ class Settings(BaseSettings):
         """The check of requests: by login, if `MONAI_LABEL_AUTH_ENABLE` is set.
 
         Raises:
-            InputError: the login server's address is not safe.
+            InputError: the login server's address is not safe, or the audit log cannot be used.
         """
+        audit = AuditLog(self.state_dir / "audit")
         if not monai_label.MONAI_LABEL_AUTH_ENABLE:
-            return Access(None, None)
+            return Access(None, None, audit)
         client = monai_label.MONAI_LABEL_AUTH_CLIENT_ID
         server = LoginServer(monai_label.MONAI_LABEL_AUTH_REALM_URI, client, self.auth_audience or client)
-        return Access(server, Sessions(server))
+        return Access(server, Sessions(server), audit)
 
     @property
     def hosts(self) -> list[str]:
@@ -192,7 +194,7 @@ class Settings(BaseSettings):
 
         studies, state = app.analysis.studies, ArchiveState(self.state_dir / "archive.sqlite")
         results = ArchiveResults(app.analysis, studies, app.submissions, state)
-        reports = ArchiveReports(studies, app.submissions, state)
+        reports = ArchiveReports(studies, app.submissions, state, by_login=app.access.server is not None)
         return ArchiveWatcher(results, reports, self.poll_seconds, self.send_results, app.selection.start)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
@@ -105,9 +105,13 @@ class SelectionStrategy(Strategy):
         self.submissions = submissions
         self.seed = seed
 
+    def choose(self, unusable: Collection[str] = ()) -> str | None:
+        """Id of the image to read next, none of ``unusable``; None where all images are labelled."""
+        return self.selection.next_image(self.name, self.submissions.labelled().union(unusable), self.seed)
+
     def __call__(self, request: Any, datastore: Any) -> dict[str, str] | None:
-        """{"id": image id} of the image to read next; None where all images are labelled."""
-        chosen = self.selection.next_image(self.name, self.submissions.labelled(), self.seed)
+        """MONAI Label's way to call :meth:`choose`."""
+        chosen = self.choose()
         return None if chosen is None else {"id": chosen}
 
 

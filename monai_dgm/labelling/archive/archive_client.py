@@ -203,6 +203,29 @@ class ArchiveClient:
         if len(failed):
             raise InputError(f"the archive refused {len(failed)} of {len(objects)} objects")
 
+    def delete_series(self, study: str, series: str) -> bool:
+        """Delete a series, if the archive allows it: by DICOMweb, else by Orthanc's own addresses, as DICOM names none.
+
+        Returns:
+            Whether the archive says that it was deleted.
+
+        Raises:
+            ArchiveAwayError: no answer.
+        """
+        try:
+            answer = self._session.request("DELETE", f"{self.url}/studies/{study}/series/{series}")
+            if answer.ok:
+                return True
+            root = self.url.rsplit("/", 1)[0]
+            found = self._session.request("POST", f"{root}/tools/lookup", data=series)
+            known = found.json() if found.ok else []
+            ids = [str(one["ID"]) for one in known if one.get("Type") == "Series"]
+            return bool(ids) and all(self._session.request("DELETE", f"{root}/series/{one}").ok for one in ids)
+        except requests.ConnectionError as error:
+            raise ArchiveAwayError(f"the archive does not answer ({type(error).__name__})") from None
+        except (requests.RequestException, ValueError, LookupError, TypeError, AttributeError):
+            return False
+
     def _pages(self, search: Callable[..., list[JSON]], key: tuple[str, ...], known: JSON) -> list[JSON]:
         """All results of a search, page by page, since archives limit the number of results in one answer."""
         found: dict[tuple[Any, ...], JSON] = {}

@@ -22,6 +22,7 @@ _COUNTED = {
 _TABLES = {
     **_COUNTED,
     "failures": "image_id TEXT PRIMARY KEY, reason TEXT NOT NULL, time TEXT NOT NULL",
+    "senders": "uid TEXT PRIMARY KEY, user TEXT NOT NULL",  # of objects that came through this server
     "replaced": "image_id TEXT PRIMARY KEY, number INTEGER NOT NULL",  # how often the instance was replaced
 }
 
@@ -95,7 +96,7 @@ class ArchiveState:
         return _key(version, 0 if row is None else int(row[0]))
 
     def store_result(self, image_id: str, version: str, outcome: str, reason: str = "") -> None:
-        """Store the outcome for an image: "sent", "left out" or "failed", the latter with its reason."""
+        """Store the outcome for an image: "sent", "left out", "deleted" or "failed", the latter with its reason."""
         key = self.key(image_id, version)
         with self._file.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (image_id, key, outcome))
@@ -132,6 +133,23 @@ class ArchiveState:
             for name in names:
                 found[name] = [str(row[0]) for row in connection.execute(query, (name,)).fetchall()]
         return found
+
+    def mark_deleted(self, image_id: str) -> None:
+        """Store that an image's results were deleted."""
+        with self._file.writing() as connection:
+            connection.execute("UPDATE results SET outcome = 'deleted' WHERE image_id = ?", (image_id,))
+
+    def store_sender(self, uid: str, user: str) -> str:
+        """Store which user sends an object; returns the user who sent it first."""
+        with self._file.writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO senders VALUES (?, ?)", (uid, user))
+            return str(connection.execute("SELECT user FROM senders WHERE uid = ?", (uid,)).fetchone()[0])
+
+    def sender(self, uid: str) -> str | None:
+        """The user who sent an object through this server; None for one that came into the archive another way."""
+        with self._file.reading() as connection:
+            found = connection.execute("SELECT user FROM senders WHERE uid = ?", (uid,)).fetchone()
+        return None if found is None else str(found[0])
 
     def unread(self, uids: Iterable[str]) -> list[str]:
         """Those of ``uids`` that have not been read, in the given order."""

@@ -214,6 +214,14 @@ class StudyArchive:
         """
         raise ForbiddenError("expected images to be sent to the archive, not to this server")
 
+    def remove(self, image_id: str) -> None:
+        """Refuse it: radiographs of an archive are deleted there, by its own administrators.
+
+        Raises:
+            ForbiddenError: always.
+        """
+        raise ForbiddenError("radiographs of an archive are deleted in the archive")
+
     def _studies_of(self, orthanc_ids: set[str]) -> set[str]:
         """Studies of instances by Orthanc's identifiers."""
         if not orthanc_ids:

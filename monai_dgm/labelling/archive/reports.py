@@ -1,7 +1,10 @@
 """Labels from readers' reports in the archive: OHIF's *Create Report*, or TID 1500 of another viewer.
 
-Each report is complete, so the newest one of a reader in a study replaces the older ones, and a model's box that is
-missing in it was deleted by the reader. Reports of models are not labels. Each report is read once.
+Each report is complete, so the last one of a reader in a study replaces the earlier ones, and a model's box that is
+missing in it was deleted by the reader. The order is that of arrival, for clocks can be wrong; the time in a report
+counts among those that are found together alone. Reports of models are not labels. Each report is read once.
+
+Where users log in, a report is a label of the user who sent it through this server, whatever name is in it.
 """
 
 from __future__ import annotations
@@ -53,13 +56,17 @@ class ArchiveReports:
     Args:
         archive: has the radiographs and the reports.
         submissions: get the labels.
-        state: knows which reports were read.
+        state: knows which reports were read, and who sent them.
+        by_login: whether users log in.
     """
 
-    def __init__(self, archive: StudyArchive, submissions: Submissions, state: ArchiveState) -> None:
+    def __init__(
+        self, archive: StudyArchive, submissions: Submissions, state: ArchiveState, by_login: bool = False
+    ) -> None:
         self.archive = archive
         self.submissions = submissions
         self.state = state
+        self.by_login = by_login
         self.more = False  # whether the last update left reports unread
         self._index = ArchiveIndex(archive.client, WantedImages(("SR",)))
 
@@ -81,7 +88,7 @@ class ArchiveReports:
             self._index.refresh_study(study)
         instances = self._index.instances
         unread = [uid for uid in self.state.unread(instances) if instances[uid].uids.study in studies]
-        self.more = len(unread) > AT_ONCE
+        together, self.more = self.more, len(unread) > AT_ONCE  # those of one look have no order of arrival
         read = [self._read(instances[uid].uids) for uid in unread[:AT_ONCE]]
         newest: dict[tuple[str, str], _Read] = {}
         for item in filter(None, read):
@@ -91,7 +98,7 @@ class ArchiveReports:
         stored = 0
         for item in filter(None, read):
             if newest[(item.report.study_uid, item.reader)] is item:
-                stored += self._keep(item)
+                stored += self._keep(item, together)
             else:
                 self._store_outcome(item, "superseded")
         return stored
@@ -101,10 +108,13 @@ class ArchiveReports:
         try:
             header = self.archive.header(uids, with_pixels=False)
             report = read_opacity_report(header)
-            reason = _reason_to_skip(report, uids)
+            reason, reader = _reason_to_skip(report, uids), report.reader or anonymous_reader(None)
+            if self.by_login:
+                reader = self.state.sender(uids.instance) or ""
+                reason = reason or (None if reader else "of nobody who logged in")
             if reason is None:
                 report = read_opacity_report(header, self._sources(report))
-                return _Read(uids, report, checked_reader(report.reader or anonymous_reader(None)))
+                return _Read(uids, report, checked_reader(reader))
         except ArchiveAwayError:
             raise
         except UnknownError:  # removed after it was listed
@@ -125,9 +135,9 @@ class ArchiveReports:
             return False
         return True
 
-    def _keep(self, item: _Read) -> int:
+    def _keep(self, item: _Read, together: bool) -> int:
         latest = self.state.newest(item.report.study_uid, item.reader)
-        if latest is not None and item.written < latest:
+        if together and latest is not None and item.written < latest:
             self._store_outcome(item, "superseded")
             return 0
         labels: list[ImageLabel] = []

@@ -128,6 +128,26 @@ class ArchiveResults:
         self.state.store_result(image_id, version, "sent")
         return len(missing)
 
+    def delete(self, images: Sequence[str]) -> dict[str, int]:
+        """Delete the objects that were sent for images, and do not send those of the same models again.
+
+        Returns:
+            "deleted" and "left" series in the archive; it may refuse to delete.
+
+        Raises:
+            ArchiveAwayError: the archive does not answer.
+        """
+        counts = {"deleted": 0, "left": 0}
+        for image_id, keys in self.state.sent(images).items():
+            study = self.archive.study_of(image_id).study
+            present = {str(value_of(item, "0020000E")) for item in self.archive.client.series(study=study)}
+            ours = {series_uid(image_id, key, kind) for key in keys for kind in KINDS}
+            for series in sorted(ours & present):
+                counts["deleted" if self.archive.client.delete_series(study, series) else "left"] += 1
+            self.state.mark_deleted(image_id)
+            self.state.store_result(image_id, self.version(), "deleted")
+        return counts
+
     def try_to_send(self, image_id: str) -> None:
         """As :meth:`send_results`; an error of this image is stored, and the image is not tried again.
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,28 @@ class LabelStore:
             with atomic_write(folder / _file_name(number)) as partial:
                 partial.write_text(json.dumps(label.as_dict(), ensure_ascii=False, indent=1), encoding="utf-8")
         return number
+
+    def remove(self, image_id: str, reader: str | None = None) -> int:
+        """Delete the labels of a reader for an image, or of all its readers, with their history.
+
+        Returns:
+            The number of files.
+
+        Raises:
+            InputError: an invalid image id or reader.
+        """
+        image = self._image_folder(image_id)
+        readers = _folders(image) if reader is None else [self._folder_of(image_id, reader)]
+        removed = 0
+        with FileLock(self.folder / ".lock").acquire(timeout=LOCK_SECONDS, poll_interval=0.01):
+            for folder in readers:
+                for number in _numbers(folder):  # the newest last: after a kill, no older one is the current label
+                    (folder / _file_name(number)).unlink()
+                    removed += 1
+                shutil.rmtree(folder, ignore_errors=True)
+            if image.is_dir() and not _folders(image):
+                shutil.rmtree(image, ignore_errors=True)
+        return removed
 
     def get(self, image_id: str, reader: str) -> ImageLabel | None:
         """A reader's current label of an image; None if there is none.

@@ -155,6 +155,12 @@ class RadiographAnalysis:
         self._detections: _Recent[Detections] = _Recent(4 * KEPT_RESULTS)
         self._placements: _Recent[Placement] = _Recent(1024)
 
+    def beside(self, studies: Studies) -> RadiographAnalysis:
+        """The same models for other radiographs; both still run one computation at a time."""
+        other = RadiographAnalysis(studies, self.models)
+        other._lock = self._lock
+        return other
+
     def forget(self) -> None:
         """Let go of the pixels that are kept."""
         self._views.clear()

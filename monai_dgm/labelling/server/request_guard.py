@@ -8,6 +8,7 @@ The Host header is checked by Starlette's ``TrustedHostMiddleware``, which comes
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import json
 import logging
@@ -30,6 +31,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_QUERY_BYTES = 8_192
 MAX_BODY_BYTES = 4_000_000  # a label with its options
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = "the server's disk is full; nothing was stored"
 # of every answer that does not have its own
 HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
@@ -159,10 +162,20 @@ class _Exchange:
             await self.guard.app(self.scope, self.receive, self.send)
         except InputError as error:
             await self.refuse(status_of(error), answer_to(error))
-        except Exception as error:  # its message may hold input or patient data: only its type is shown
-            origin = traceback.extract_tb(error.__traceback__)[-1]
-            logger.error("%s in %s:%s", type(error).__name__, origin.filename, origin.lineno)
-            await self.refuse(500, f"the server failed ({type(error).__name__}); nothing was stored")
+        except OSError as error:
+            if error.errno not in FULL:
+                await self.fail(error)
+            else:
+                logger.error("the disk is full")
+                await self.refuse(507, DISK_FULL)
+        except Exception as error:  # its message may hold input or patient data
+            await self.fail(error)
+
+    async def fail(self, error: Exception) -> None:
+        """Answer to an error that is not the client's; its message is not shown."""
+        origin = traceback.extract_tb(error.__traceback__)[-1]
+        logger.error("%s in %s:%s", type(error).__name__, origin.filename, origin.lineno)
+        await self.refuse(500, f"the server failed ({type(error).__name__}); nothing was stored")
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from monai_dgm.errors import InputError
+from monai_dgm.errors import InputError, reason_of
 from monai_dgm.labelling.active_learning.image_scores import ImageScores, score_image
 from monai_dgm.labelling.active_learning.score_store import ScoreStore
 from monai_dgm.labelling.active_learning.strategies import STRATEGIES
@@ -33,6 +33,7 @@ class ImageSelection:
     def __init__(self, analysis: RadiographAnalysis, scores: ScoreStore) -> None:
         self.analysis = analysis
         self.scores = scores
+        self.failures: dict[str, str] = {}  # images that cannot be scored, with the reason, since the server's start
         self._background = Background("scoring of images", self._run)
 
     def model_version(self) -> str:
@@ -56,7 +57,9 @@ class ImageSelection:
         except Exception as error:  # whatever one image does, the others are scored
             if not isinstance(error, InputError):
                 logger.warning("an image cannot be scored (%s)", type(error).__name__)
+            self.failures[image_id] = reason_of(error, "image")
             return ImageScores(image_id, version)
+        self.failures.pop(image_id, None)
         detector, saliency = (found.boxes, found.scores), (salient.boxes, salient.scores)
         two_models = saliency if found.source == "detector" else None
         spread = None if analysis_result.uncertainty is None else analysis_result.uncertainty.score
@@ -94,6 +97,14 @@ class ImageSelection:
         """Update the scores in the background, unless that is under way or no decomposer is trained."""
         if self.analysis.models.has("decomposer"):
             self._background.start()
+
+    def retry(self) -> int:
+        """Try those that failed again; returns how many."""
+        failed = list(self.failures)
+        self.scores.forget(failed)
+        self.failures.clear()
+        self.start()
+        return len(failed)
 
     def stop(self) -> None:
         """End the work in the background after the current image."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from monai_dgm.data.listing import SUFFIXES, list_radiographs
-from monai_dgm.errors import InputError, in_one_line
+from monai_dgm.errors import InputError, StorageError, in_one_line
 from monai_dgm.labelling.dicom_objects.digital_xray import digital_xray_uids
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.http_errors import ConflictError, TooLargeError, UnknownError
@@ -87,6 +87,9 @@ class Studies(Protocol):
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph."""
 
+    def remove(self, image_id: str) -> None:
+        """Delete a radiograph."""
+
 
 def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
     """Read a radiograph. Messages of errors say "image" instead of the path.
@@ -123,16 +126,20 @@ class StudyFolder:
     id (``x.png`` and ``x.dcm``), since it is not known to which of them a label belongs.
 
     Args:
-        root: the folder; made if missing.
+        root: the folder.
         max_bytes: size limit of a file, checked before it is opened.
         max_pixels: size limit of an image, checked before it is decoded.
+
+    Raises:
+        InputError: there is no such folder.
     """
 
     def __init__(
         self, root: str | os.PathLike[str], max_bytes: int = MAX_FILE_BYTES, max_pixels: float = MAX_PIXELS
     ) -> None:
         self.root = Path(root).resolve()
-        self.root.mkdir(parents=True, exist_ok=True)
+        if not self.root.is_dir():
+            raise InputError(f"studies: expected a folder of radiographs, or the address of an archive, got {root}")
         self.max_bytes = max_bytes
         self.max_pixels = max_pixels
         self.left_out = 0
@@ -225,6 +232,21 @@ class StudyFolder:
             raise ConflictError("image: there is one of that id") from None
         finally:
             os.unlink(partial)
+
+    def remove(self, image_id: str) -> None:
+        """Delete the file of a radiograph.
+
+        Raises:
+            UnknownError: as :meth:`find`.
+            StorageError: the file cannot be deleted.
+        """
+        path = self.find(image_id).path
+        assert path is not None
+        try:
+            path.unlink()
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be deleted ({error.strerror})") from None
+        self.refresh()
 
     def _scan(self) -> None:
         try:

@@ -107,6 +107,25 @@ class Submissions:
             self._current.setdefault(label.image_id, {})[label.reader] = current
         return Submitted(current, number, tuple(ignored))
 
+    def remove(self, image_id: str, reader: str | None = None) -> int:
+        """Delete the labels of one reader for an image, or of all readers; returns the number of files.
+
+        Raises:
+            InputError: not an id, or not a name.
+        """
+        with self._lock:
+            removed = self.labels.remove(image_id, reader)
+            kept = self._current.get(image_id, {})
+            for name in list(kept) if reader is None else [reader]:
+                kept.pop(name, None)
+            if not kept:
+                self._current.pop(image_id, None)
+        return removed
+
+    def forget(self, image_id: str) -> int:
+        """Delete the model's boxes of an image; returns the number of files."""
+        return self.predictions.remove(image_id)
+
     def remember(
         self, boxes: Sequence[LabelledBox], image_id: str, placement: Placement, reader: str, version: str
     ) -> None:

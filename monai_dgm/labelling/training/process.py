@@ -196,7 +196,8 @@ def _guarded(folder: JobFolder, run: Callable[[], Any]) -> int:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1 << 16):  # not sys.stdin: Python aborts at its end if a thread waits for that
+        pass
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)  # with its worker processes; the training can continue later
     os._exit(3)

@@ -61,10 +61,12 @@ class Viewer:
         page: of Playwright.
         address: of the server.
         screenshots: folder for pictures of each step.
+        login: origin of the login server.
     """
 
-    def __init__(self, page: Any, address: str, screenshots: Path) -> None:
+    def __init__(self, page: Any, address: str, screenshots: Path, login: str = "data:") -> None:
         self.page = page
+        self.login = login
         self.address = address
         self.screenshots = screenshots
         self.failures: list[str] = []
@@ -73,7 +75,7 @@ class Viewer:
         page.on("request", lambda request: self._check_address(request.url))
 
     def _check_address(self, url: str) -> None:
-        if not url.startswith((self.address, "data:", "blob:")):
+        if not url.startswith((self.address, self.login, "data:", "blob:")):
             self.failures.append(f"a request to another server: {url}")
 
     def open(self, study: Study, reader: str = "") -> None:

@@ -143,3 +143,17 @@ def test_a_listing_is_due_at_first_and_then_after_some_seconds(monkeypatch: pyte
     assert again.due
     again.done()
     assert not again.due
+
+
+def test_a_mistyped_folder_is_an_error_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="studies: expected a folder"):
+        StudyFolder(tmp_path / "studeis")
+    assert not (tmp_path / "studeis").exists()
+
+
+def test_a_radiograph_is_deleted(folder: Path) -> None:
+    studies = StudyFolder(folder)
+    studies.remove("a")
+    assert studies.ids() == ["b", "sub__c"] and not (folder / "a.png").exists()
+    with pytest.raises(UnknownError):
+        studies.remove("a")

@@ -168,6 +168,7 @@ def test_the_new_version_is_served_and_every_one_can_be(make: Any, tmp_path: Pat
     training.start(SHORT)
     training.wait(300)
     status = training.status()
+    assert training._process.returncode == 0
     assert status["status"] == "DONE" and status["version"] == 2 and status["reason"] in status["details"][0]
     # untrained weights find nothing, before and after: the new ones do not lose
     assert status["promoted"] and told == [1]

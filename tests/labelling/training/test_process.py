@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -149,3 +150,11 @@ def test_a_kill_after_the_version_was_stored_stores_no_second_one(
     second = folder.result()
     assert first is not None and second is not None and second["number"] == first["number"] == 2
     assert len(ModelVersions(tmp_path / "models").all()) == 2
+
+
+def test_a_process_whose_parent_lives_ends_with_a_status_of_its_own(tmp_path: Path) -> None:
+    """Python aborted at the end while a thread waited for the end of standard input."""
+    words = [sys.executable, "-m", "monai_dgm.labelling.training.process", str(tmp_path), "--with-parent"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as ended:
+        assert ended.wait(120) == 2  # there is no job
+        assert ended.stderr is not None and b"Fatal" not in ended.stderr.read()
