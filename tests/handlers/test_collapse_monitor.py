@@ -104,6 +104,15 @@ def test_a_class_that_is_absent_leaves_its_figures_out_and_warns_of_nothing() ->
     assert collapse_warnings(metrics, {}) == []
 
 
+def test_a_system_without_a_head_is_watched_by_the_rest() -> None:
+    outputs = [output(), output(failure="normal")]
+    for one in outputs:
+        del one["abnormality_logit"]
+    assert "head_auc" not in collapse_metrics(window(outputs[0])) and warnings_of(outputs[0]) == []
+    (warning,) = warnings_of(outputs[1])
+    assert WORDS["normal"] in warning
+
+
 def test_superimposed_images_do_not_count_as_abnormal() -> None:
     each = output()
     plain = collapse_metrics(window(each))

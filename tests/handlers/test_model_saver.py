@@ -115,3 +115,16 @@ def test_another_network_is_saved_as_it_is(tmp_path: Path, history: TrainingHist
     Validator(ModelSaver(network, path, history))(1, 0.5)
     other = load_weights(torch.nn.Linear(2, 1), path)
     assert torch.equal(other.get_parameter("weight"), network.weight)
+
+
+def test_the_last_weights_are_kept_where_they_are_asked_for(tmp_path: Path, history: TrainingHistory) -> None:
+    dgm, path = make_dgm(), tmp_path / "model.pt"
+    validate = Validator(ModelSaver(dgm, path, history, SETTINGS, keep="last"))
+    validate(1, 0.9)
+    best = path.read_bytes()
+    with torch.no_grad():
+        dgm.abnormality_head.linear.bias.fill_(3.0)
+    validate(2, 0.1)
+    assert path.read_bytes() != best
+    with pytest.raises(ValueError, match="keep: expected 'best' or 'last', got 'first'"):
+        ModelSaver(dgm, path, history, keep="first")

@@ -45,3 +45,14 @@ def test_average_is_the_recursion_of_its_shares_and_goes_on_after_a_resume() -> 
             state, start = average.ema_model.state_dict(), stop
         assert state["weight"].item() == pytest.approx(expected, rel=1e-5)
         assert not average.ema_model.training
+
+
+def test_buffers_are_averaged_like_weights_where_asked_for() -> None:
+    """The statistics of batch norms belong to the weights."""
+    for handle_buffers, expected in (("copy", 1.0), ("update", 0.3)):
+        model = nn.BatchNorm2d(1)
+        average = MovingAverage(model, 0.05, 0.3, 8, handle_buffers)
+        engine = Engine(lambda *_, model=model: model.running_mean.fill_(1.0))
+        average.attach(engine)
+        engine.run([0], max_epochs=1)
+        assert average.ema_model.running_mean.item() == pytest.approx(expected)
