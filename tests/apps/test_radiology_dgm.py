@@ -96,9 +96,10 @@ def test_a_second_reader_is_kept_and_a_negative_is_a_label(client: Any, studies:
     assert json.loads(client.get("/datastore/label", params={"label": "c", "tag": "final"}).content)["markups"]
 
 
-def test_without_boxes_the_panel_gets_no_file(client: Any) -> None:
-    params, name, _ = parts(infer(client, "detect_opacities", "c", {"score_threshold": 1.0}))
-    assert name is None and params["boxes"] == []
+def test_without_boxes_the_panel_gets_a_note(client: Any) -> None:
+    params, name, content = parts(infer(client, "detect_opacities", "c", {"score_threshold": 1.0}))
+    assert name == "opacities.json" and params["boxes"] == []
+    assert "no opacity" in json.loads(content)["markups"][0]["controlPoints"][0]["label"]
 
 
 def test_classification_is_plain_json(client: Any) -> None:

@@ -69,7 +69,7 @@ def make_infers(analysis: RadiographAnalysis) -> dict[str, RadiographTask]:
             OPACITY,
             "Boxes of lung opacities; from the saliency map where no detector is trained",
             lambda image_id, params: detect(analysis, image_id, params),
-            {"score_threshold": ""},
+            {"score_threshold": "", "despite_remarks": False},
         ),
         "decompose": RadiographTask(
             InferType.SEGMENTATION,
