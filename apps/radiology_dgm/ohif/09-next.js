@@ -27,7 +27,7 @@
 
   /** Go to another case and do not come back to this one. */
   async function skip() {
-    const { image } = dgm.case.opened();
+    const { image } = dgm.case.opened().boxes; // the server's id, which of a file is not the viewer's
     if (await dgm.case.mayLeave()) {
       sessionStorage.setItem(SKIPPED, JSON.stringify([...skipped().filter(one => one !== image), image].slice(-500)));
       await go();
