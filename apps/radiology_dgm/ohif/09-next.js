@@ -18,7 +18,8 @@
     if (!(await dgm.case.mayLeave())) {
       return;
     }
-    const next = await dgm.status.during(() => dgm.server.next(skipped(), dgm.worklist.order()));
+    const openNow = dgm.case.state.boxes ? [dgm.case.state.boxes.image] : [];
+    const next = await dgm.status.during(() => dgm.server.next([...skipped(), ...openNow], dgm.worklist.order()));
     if (!next.study) {
       throw new Error(next.image ? 'the next radiograph has no study' : 'there is no other case to read');
     }
