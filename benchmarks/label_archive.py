@@ -83,6 +83,7 @@ def measure(archive: str, folder: Path, orthanc: int | None, idle: float) -> dic
         if orthanc:
             found["idle_orthanc_percent"] = 100 * (cpu_seconds(orthanc) - before[1]) / idle
         found["memory_mb"] = server.resident_megabytes()
+    print(json.dumps(found), file=sys.stderr, flush=True)  # the second start may fail
     with serving(archive, folder / "state", 1, [*quiet, ["since", "all"]]) as server:
         wait_until_listed(server)
         time.sleep(5)

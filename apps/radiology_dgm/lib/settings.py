@@ -195,7 +195,10 @@ class Settings(BaseSettings):
         studies, state = app.analysis.studies, ArchiveState(self.state_dir / "archive.sqlite")
         results = ArchiveResults(app.analysis, studies, app.submissions, state)
         reports = ArchiveReports(studies, app.submissions, state, by_login=app.access.server is not None)
-        return ArchiveWatcher(results, reports, self.poll_seconds, self.send_results, app.selection.start)
+        selection = app.selection
+        return ArchiveWatcher(
+            results, reports, self.poll_seconds, self.send_results, selection.start, selection.scores.forget
+        )
 
 
 def is_archive(studies: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from monai_dgm.errors import InputError
@@ -31,6 +31,7 @@ class ArchiveWatcher:
         seconds: time between two rounds, and time limit for images in one round.
         send: send results to the archive; if not, only reports are read.
         after: called after a round with new labels or images.
+        forget: called with the ids of images that were replaced, whose scores do not hold any more.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class ArchiveWatcher:
         seconds: float = 5.0,
         send: bool = True,
         after: Callable[[], None] = lambda: None,
+        forget: Callable[[Iterable[str]], None] = lambda image_ids: None,
     ) -> None:
         self.results = results
         self.reports = reports
         self.seconds = seconds
         self.send = send
         self.after = after
+        self.forget = forget
         self.waiting = 0
         self._feed: ChangeFeed | None = None
         self._left = Changes()  # changes that were not dealt with, since the archive or a report failed
@@ -97,6 +100,7 @@ class ArchiveWatcher:
         replaced = archive.apply(changes)
         if replaced:
             state.mark_replaced(replaced)
+            self.forget(replaced)
         changes.replaced.clear()  # they are dealt with, even if the reports fail
         labels = self.reports.update(changes)
         self._left = Changes()

@@ -20,6 +20,7 @@ __all__ = ["ImageSelection"]
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
+WORTH_WAITING = 4  # images without scores
 
 
 class ImageSelection:
@@ -119,16 +120,19 @@ class ImageSelection:
             strategy: one of ``monai_dgm.labelling.active_learning.strategies.STRATEGIES``.
             labelled: images that have a label.
             seed: of the random order.
-            patience: seconds to wait for scores that are being computed; later ones are not used.
+            patience: seconds to wait for the last few scores that are being computed, at most :data:`WORTH_WAITING`;
+                while more are missing, the choice is among the scored images.
 
         Raises:
             UnknownError: another strategy.
         """
         known_name(strategy, STRATEGIES, "a strategy")
         candidates = self.analysis.studies.ids()
-        if strategy != "random" and self.scores.missing(candidates, self.model_version()):
+        missing = [] if strategy == "random" else self.scores.missing(candidates, self.model_version())
+        if missing:
             self.start()
-            self._background.wait(patience)
+            if len(missing) <= WORTH_WAITING:
+                self._background.wait(patience)
         chosen = self.scores.next_images(strategy, 1, labelled, candidates, seed)
         return chosen[0] if chosen else None
 

@@ -188,10 +188,13 @@ def test_a_replaced_instance_is_read_and_analysed_again(fake_archive: FakeArchiv
     before = archive.find(image.SOPInstanceUID).stamp
     del fake_archive.instances[image.SOPInstanceUID]
     fake_archive.add(radiograph())  # the same UIDs, readable
+    forgotten: list[str] = []
+    watch.forget = forgotten.extend
     changes = Changes(studies={image.StudyInstanceUID}, replaced={image.SOPInstanceUID})
     watch._left.add(changes)
     watch.run_round()
     assert archive.find(image.SOPInstanceUID).stamp != before and state.failures() == []
+    assert forgotten == [image.SOPInstanceUID]
     assert len(fake_archive.of("SR")) == 1 and watch._pending() == []
     state.mark_replaced([image.SOPInstanceUID])
     assert watch.results.pending() == [image.SOPInstanceUID]
