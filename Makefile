@@ -8,6 +8,9 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 LABEL_VENV := .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
+# The environment that the wheel alone is installed in.
+WHEEL_VENV := .venv-wheel
+DIST_INSTALLED := $(VENV)/.installed-dist
 LABEL_TEST_INSTALLED := $(LABEL_VENV)/.installed-test
 # The second version of pydicom that the readers are tested with; the environment has the one that MONAI Label takes.
 PYDICOM3 := 3.0.2
@@ -25,7 +28,7 @@ PORT ?= 8000
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo train test coverage test-slow test-pydicom3 test-label label label-pacs ohif docs lint format clean
+.PHONY: test-wheel help environment demo train test coverage test-slow test-pydicom3 test-label label label-pacs ohif docs lint format clean
 
 help:
 	@echo "make demo       environment, decomposition of 24 real radiographs by the shipped weights, report; in $(DEMO)"
@@ -34,6 +37,7 @@ help:
 	@echo "make coverage   the same tests, and which lines they reach; fails below the share in pyproject.toml"
 	@echo "make test-slow  environment, the tests marked slow or service"
 	@echo "make test-pydicom3 environment, the tests of the readers with pydicom 3"
+	@echo "make test-wheel environment, source distribution, wheel from it, tests of the wheel in an empty environment"
 	@echo "make test-label environment with MONAI Label, the tests of its app"
 	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on real radiographs; PORT=8000"
 	@echo "make label-pacs the label app on a new Orthanc with real radiographs, and the OHIF viewer"
@@ -138,4 +142,4 @@ format: $(INSTALLED)
 	$(BIN)/python -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) $(PYDICOM3_FOLDER) .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) $(LABEL_VENV) $(WHEEL_VENV) $(PYDICOM3_FOLDER) .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -41,7 +41,9 @@ def export(
         file = _write_torchscript(name, path, output)
     else:
         from monai_dgm.engines.runtimes.export import KINDS, export_model
+        from monai_dgm.engines.runtimes.installed import choose_runtime
 
+        choose_runtime(FORMATS[file_format])  # one line where it is not installed
         kind = next(known for known in KINDS if known == name)
         file = export_model(path, output, FORMATS[file_format], kind)
     typer.echo(file)
