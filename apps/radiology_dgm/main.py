@@ -50,7 +50,6 @@ class RadiologyDGM(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         try:
-            server.check_workers()
             server.check_address()
             server.check_studies(studies)
             self.settings = Settings.of(studies, conf or {})

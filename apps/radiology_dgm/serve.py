@@ -18,7 +18,12 @@ def main() -> None:
     """Run it in this process."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("-p", "--port", type=int, default=8000)
-    port = parser.parse_known_args()[0].port
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_known_args()[0]
+    if given.workers > 1:  # each would send results, train and keep labels in memory; and they die before they start
+        print("radiology_dgm: expected one process (--workers 1); it serves many readers by threads", file=sys.stderr)
+        sys.exit(2)
+    port = given.port
     logging.getLogger("__main__").setLevel(logging.WARNING)  # of MONAI Label's command: a line for each argument
     threading.Thread(target=tell_address, args=(port,), daemon=True).start()
     runpy.run_module("monailabel.main", run_name="__main__", alter_sys=True)

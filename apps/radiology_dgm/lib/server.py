@@ -8,9 +8,7 @@ our own. What else MONAI Label offers (it takes paths, weights and archives, and
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -151,18 +149,6 @@ def check_address() -> None:
         )
 
 
-def check_workers() -> None:
-    """Check that the server is one process: several would each send results, train and keep labels in memory.
-
-    Raises:
-        ForbiddenError: --workers asks for several.
-    """
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--workers", type=int, default=1)
-    if (parser.parse_known_args(sys.argv[1:])[0].workers or 1) > 1 and _started_by_monai_label():
-        raise ForbiddenError("expected one process (--workers 1); it serves many readers by threads")
-
-
 def check_studies(studies: str) -> None:
     """Check that a folder of studies was there before the server: MONAI Label makes a new one of a mistyped name.
 
@@ -172,14 +158,10 @@ def check_studies(studies: str) -> None:
     folder = Path(studies)
     if not _started_by_monai_label() or not folder.is_dir() or any(folder.iterdir()):
         return
-    started = psutil.Process(_main_process()).create_time()
+    started = psutil.Process().create_time()
     if folder.stat().st_ctime > started + 0.5:  # it takes longer to get to where MONAI Label makes the folder
         folder.rmdir()
         raise InputError(f"--studies: expected a folder of radiographs, got one that does not exist: {folder}")
-
-
-def _main_process() -> int:
-    return os.getppid() if multiprocessing.parent_process() is not None else os.getpid()
 
 
 def refuse_to_start(error: Exception) -> None:
@@ -190,13 +172,9 @@ def refuse_to_start(error: Exception) -> None:
 
 def _end(reason: str) -> NoReturn:
     print(f"radiology_dgm: {reason}", file=sys.stderr, flush=True)
-    if multiprocessing.parent_process() is not None:  # which would start this one again and again
-        os.kill(os.getppid(), signal.SIGTERM)
     os._exit(2)  # an exception would end as a traceback of the web server; nothing has begun yet
 
 
 def _started_by_monai_label() -> bool:
-    names = [
-        getattr(getattr(sys.modules.get(name), "__spec__", None), "name", "") for name in ("__main__", "__mp_main__")
-    ]
-    return "monailabel.main" in names
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return main is not None and main.name == "monailabel.main"
