@@ -168,7 +168,7 @@ def _warnings(run: Run) -> list[str]:
     missing = [s.title for s in run.systems if s.name not in done and s.name not in {n for n, _ in run.jobs}]
     if missing:
         lines.append(f"Not measured and not trained: {', '.join(missing)}.")
-    if len(run.seeds) < 3:
+    if run.jobs and len(run.seeds) < 3:
         lines.append(f"{len(run.seeds)} seed(s): deviations over seeds say little.")
     return lines
 

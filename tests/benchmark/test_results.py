@@ -7,39 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from monai_dgm.benchmark.judge import Prediction
 from monai_dgm.benchmark.results import Judged, Results, collect, is_better
 from monai_dgm.benchmark.scores import measure
-from monai_dgm.benchmark.test_sets import TestSet
-from tests.benchmark.conftest import make_test_set, nothing, perfect
-
-
-def noisy(test_set: TestSet, noise: float, seed: int) -> Prediction:
-    right = perfect(test_set)
-    added = np.random.default_rng(seed + 1).normal(0, noise, right.residues.shape).astype(np.float32)
-    return Prediction(right.normals, right.residues + added, right.probabilities, right.features)
-
-
-@pytest.fixture
-def results() -> Results:
-    test_sets = {"inserted": make_test_set("inserted"), "real": make_test_set("real", exact=False)}
-    exact = {"inserted": test_sets["inserted"], "real": make_test_set("real")}
-
-    def judged(name: str, noise: float, seeds: tuple[int, ...]) -> Judged:
-        cells = {
-            seed: {part: measure(test_sets[part], noisy(exact[part], noise, seed)).metrics for part in test_sets}
-            for seed in seeds
-        }
-        return Judged(name, name, "labels", cells)
-
-    same = {part: measure(test_sets[part], nothing(exact[part])).metrics for part in test_sets}
-    everyone = [
-        judged("ours", 0.05, (0, 1, 2)),
-        judged("other", 0.6, (1, 2, 3)),
-        judged("weights", 0.3, (-1,)),
-        Judged("unchanged", "unchanged", "none", {-1: same}, True),
-    ]
-    return collect(everyone, test_sets, ["ours"], 60)
+from tests.benchmark.conftest import make_test_set, perfect
 
 
 def test_an_estimate_is_the_mean_over_seeds_with_its_interval(results: Results) -> None:
