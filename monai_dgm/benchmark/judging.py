@@ -107,7 +107,7 @@ def judge_systems(
 
 
 def _cells(bench: Bench, predictions: Mapping[str, Prediction]) -> dict[str, Any]:
-    cells: dict[str, Any] = {n: measure(bench.test_sets[n], p).metrics for n, p in predictions.items()}
+    cells: dict[str, Any] = {n: measure(bench.test_sets[n], p) for n, p in predictions.items()}
     realism = realism_metrics(bench.test_sets["real"], bench.real_features, predictions["real"], bench.probe)
     return {**cells, REALISM: lambda index: realism}  # of all images
 
@@ -134,8 +134,7 @@ def _references(bench: Bench) -> list[Judged]:
     titles = {"mean_box_prior": "prior: mean box", "lung_aligned_prior": "prior: aligned to the lungs"}
     for name, scores in maps.items():
         if scores:
-            cells = {test_set: one.metrics for test_set, one in scores.items()}
-            found.append(Judged(name, titles[name], "boxes", {-1: cells}, True))
+            found.append(Judged(name, titles[name], "boxes", {-1: dict(scores)}, True))
     return found
 
 

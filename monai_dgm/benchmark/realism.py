@@ -114,7 +114,7 @@ def own_ranks(made: Array, real: Array, sources: NDArray[np.str_]) -> Array:
 
 def realism_metrics(
     test_set: TestSet, features: NDArray[np.float32], prediction: Prediction, probe: Probe | None
-) -> MetricSet:
+) -> tuple[MetricSet, dict[str, NDArray[np.int64]]]:
     """Metrics of y' on the real test images, as functions of resampling weights (B, N).
 
     Args:
@@ -126,7 +126,7 @@ def realism_metrics(
     Returns:
         "kid" (1000 times, features of the last layer), "real_or_made_auc", "own_rank" (mean reciprocal), "probe_auc"
         (y' of abnormal against real normal radiographs) and "sharpness" (gradient energy of y' over that of z, normal
-        radiographs).
+        radiographs); and the images that each is of.
     """
     normal, abnormal = matched_images(test_set)
     both = np.concatenate((normal, abnormal))
@@ -156,4 +156,5 @@ def realism_metrics(
             found["sharpness"] = weighted_ratio(energy[0], energy[1], weights[:, of_normal])
         return found
 
-    return metrics
+    members = {**dict.fromkeys(("kid", "real_or_made_auc", "probe_auc"), both), "sharpness": of_normal}
+    return metrics, members

@@ -178,9 +178,12 @@ def _table(table: BenchmarkTable) -> dict[str, Any]:
     return {
         "title": table.title,
         "detail": table.detail,
-        "num_images": counts[0].num_images,
-        "num_patients": counts[0].num_patients,
-        "heads": [(METRICS[m]["label"], METRICS[m]["better"], METRICS[m]["meaning"]) for m in table.metrics],
+        "num_images": max(own.num_images for own in counts),
+        "num_patients": max(own.num_patients for own in counts),
+        "heads": [
+            {**METRICS[metric], "num_images": next((o.num_images for r in table.rows if (o := r.estimates[i])), 0)}
+            for i, metric in enumerate(table.metrics)
+        ],
         "rows": [
             {
                 "title": row.title,

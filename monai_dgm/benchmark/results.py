@@ -16,7 +16,7 @@ from monai_dgm.benchmark.scores import groups_of
 from monai_dgm.benchmark.test_sets import TestSet
 from monai_dgm.metrics.comparison import bootstrap_p_value
 from monai_dgm.metrics.intervals import interval, patient_weights
-from monai_dgm.metrics.metric_sets import MetricSet, mean_and_sd
+from monai_dgm.metrics.metric_sets import mean_and_sd
 
 __all__ = ["METRICS", "REALISM", "Comparison", "Estimate", "Judged", "Results", "badness", "collect", "is_better"]
 
@@ -37,7 +37,8 @@ class Judged:
 
     Attributes:
         name, title, supervision: of the system.
-        cells: seed -> name of a test set -> indices of a group -> metric set. Weights that were not trained here, and
+        cells: seed -> name of a test set -> indices of a group -> metric set, and by metric the images that it
+            is of (all of the group where it is not named). Weights that were not trained here, and
             references, have the seed -1.
         is_reference: not a system: a prior, or the radiograph as it is.
     """
@@ -59,7 +60,7 @@ class Estimate:
         low, high: 95 % interval of the mean, by bootstrap over patients.
         samples: (K, B) resampled values of each of K seeds.
         seeds: in their order.
-        num_images, num_patients: of the group.
+        num_images, num_patients: that the metric is of.
     """
 
     values: tuple[float, ...]
@@ -162,7 +163,7 @@ def collect(
             patients = test_set.patients[index].tolist()
             weights = patient_weights(patients, num_bootstrap)
             for one in judged:
-                found = _estimates(one, name, index, weights, len(set(patients)))
+                found = _estimates(one, name, index, weights, test_set.patients)
                 results.estimates |= {(one.name, name, group, metric): e for metric, e in found.items()}
     for our in ours:
         for one in judged:
@@ -172,14 +173,15 @@ def collect(
 
 
 def _estimates(
-    one: Judged, test_set: str, index: NDArray[np.int64], weights: NDArray[np.float32], num_patients: int
+    one: Judged, test_set: str, index: NDArray[np.int64], weights: NDArray[np.float32], patients: NDArray[np.str_]
 ) -> dict[str, Estimate]:
     once = np.ones((1, len(index)), np.float32)
     values: dict[str, dict[int, tuple[float, Array]]] = {}
+    members: Mapping[str, NDArray[np.int64]] = {}
     for seed, cells in one.cells.items():
         if test_set not in cells:
             continue
-        metrics: MetricSet = cells[test_set](index)
+        metrics, members = cells[test_set](index)
         sampled = metrics(weights)
         for metric, value in metrics(once).items():
             values.setdefault(metric, {})[seed] = float(value[0]), np.asarray(sampled[metric], dtype=np.float64)
@@ -190,7 +192,9 @@ def _estimates(
         bounds = interval(samples.mean(axis=0))
         mean, sd = mean_and_sd(each)
         seeds = tuple(by_seed)
-        found[metric] = Estimate(each, mean, sd, bounds.low, bounds.high, samples, seeds, len(index), num_patients)
+        own = members.get(metric, index)
+        counts = len(own), len(set(patients[own].tolist()))
+        found[metric] = Estimate(each, mean, sd, bounds.low, bounds.high, samples, seeds, *counts)
     return found
 
 

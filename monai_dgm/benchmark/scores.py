@@ -59,6 +59,19 @@ class CellScores:
         rows[np.isfinite(self.hits)] = np.arange(int(np.isfinite(self.hits).sum()))
         object.__setattr__(self, "_rows", rows)
 
+    def members(self, index: Indices) -> dict[str, Indices]:
+        """Of some of the images, those that each metric is of."""
+        marked = index[np.isfinite(self.hits[index])]
+        found = dict.fromkeys(("pixel_ap", "pointing", "area_correlation"), marked)
+        found |= {name: index[np.isfinite(one[index])] for name, one in self.means.items()}
+        for name, (above, below) in self.ratios.items():
+            found[name] = index[np.isfinite(above[index]) & np.isfinite(below[index])]
+        return found
+
+    def __call__(self, index: Indices) -> tuple[MetricSet, dict[str, Indices]]:
+        """:meth:`metrics` and :meth:`members`."""
+        return self.metrics(index), self.members(index)
+
     def metrics(self, index: Indices) -> MetricSet:
         """The metrics of some of the images."""
         marked = np.flatnonzero(np.isfinite(self.hits[index]))
@@ -154,10 +167,9 @@ def map_scores(test_set: TestSet, score: Callable[[int], NDArray[np.float32]]) -
 def _exact_means(test_set: TestSet, prediction: Prediction) -> dict[str, Array]:
     truth = test_set.images - test_set.normals
     correlation = np.full(len(test_set), np.nan)
-    for i in range(len(test_set)):
+    for i in np.flatnonzero(test_set.areas.any(axis=(1, 2))):  # elsewhere the truth is rounding
         both = truth[i].ravel().astype(np.float64), prediction.residues[i].ravel().astype(np.float64)
-        if both[0].std() > 0:  # a radiograph with a lesion; a residue that does not vary has no correlation: 0
-            correlation[i] = np.corrcoef(*both)[0, 1] if both[1].std() > 0 else 0.0
+        correlation[i] = np.corrcoef(*both)[0, 1] if both[1].std() > 0 else 0.0  # one that does not vary has none
     return {
         "normal_error": np.abs(prediction.normals - test_set.normals).mean(axis=(1, 2)).astype(np.float64),
         "residue_error": np.abs(prediction.residues - truth).mean(axis=(1, 2)).astype(np.float64),

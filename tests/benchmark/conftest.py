@@ -74,12 +74,12 @@ def results() -> Results:
 
     def judged(name: str, noise: float, seeds: tuple[int, ...]) -> Judged:
         cells = {
-            seed: {part: measure(test_sets[part], noisy(exact[part], noise, seed)).metrics for part in test_sets}
+            seed: {part: measure(test_sets[part], noisy(exact[part], noise, seed)) for part in test_sets}
             for seed in seeds
         }
         return Judged(name, name, "labels", cells)
 
-    same = {part: measure(test_sets[part], nothing(exact[part])).metrics for part in test_sets}
+    same = {part: measure(test_sets[part], nothing(exact[part])) for part in test_sets}
     everyone = [
         judged("ours", 0.05, (0, 1, 2)),
         judged("other", 0.6, (1, 2, 3)),

@@ -93,10 +93,10 @@ def test_metrics_of_images_that_are_given_back() -> None:
     probe = fit_probe(features, test_set.labels)
     unknown = np.full(40, np.nan, np.float32)
     same = Prediction(test_set.images, np.zeros_like(test_set.images), unknown, features)
-    found = metric_values(realism_metrics(test_set, features, same, probe), 40)
+    found = metric_values(realism_metrics(test_set, features, same, probe)[0], 40)
     assert found["own_rank"] == 1 and found["sharpness"] == pytest.approx(1) and found["probe_auc"] > 0.9
     flat = Prediction(0 * test_set.images, same.residues, unknown, features[::-1].copy())
-    other = metric_values(realism_metrics(test_set, features, flat, None), 40)
+    other = metric_values(realism_metrics(test_set, features, flat, None)[0], 40)
     assert other["sharpness"] == 0 and other["own_rank"] < 0.5 and "probe_auc" not in other
 
 
@@ -104,4 +104,4 @@ def test_without_features_there_is_the_sharpness_alone() -> None:
     test_set = make_test_set("real")
     empty = np.zeros((len(test_set), 0), np.float32)
     same = Prediction(test_set.images, test_set.images, empty[:, 0:0].sum(axis=1), empty)
-    assert set(metric_values(realism_metrics(test_set, empty, same, None), len(test_set))) == {"sharpness"}
+    assert set(metric_values(realism_metrics(test_set, empty, same, None)[0], len(test_set))) == {"sharpness"}

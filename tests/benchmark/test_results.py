@@ -15,7 +15,8 @@ from tests.benchmark.conftest import make_test_set, perfect
 def test_an_estimate_is_the_mean_over_seeds_with_its_interval(results: Results) -> None:
     own = results.estimates["ours", "inserted", "all", "pixel_ap"]
     assert own.seeds == (0, 1, 2) and own.mean == pytest.approx(np.mean(own.values)) and own.sd > 0
-    assert own.low <= own.mean <= own.high and own.num_images == 24 and own.num_patients == 12
+    assert own.low <= own.mean <= own.high and own.num_images == 12 and own.num_patients == 12  # with an opacity
+    assert results.estimates["ours", "inserted", "all", "identity"].num_images == 24
     assert math.isnan(results.estimates["weights", "inserted", "all", "pixel_ap"].sd)
 
 
@@ -33,9 +34,7 @@ def test_differences_are_of_common_seeds_and_tell_who_is_better(results: Results
 
 def test_systems_without_a_common_seed_are_not_compared() -> None:
     test_sets = {"inserted": make_test_set()}
-    cells = {
-        seed: {"inserted": measure(test_sets["inserted"], perfect(test_sets["inserted"])).metrics} for seed in (0, 1)
-    }
+    cells = {seed: {"inserted": measure(test_sets["inserted"], perfect(test_sets["inserted"]))} for seed in (0, 1)}
     pair = [Judged("ours", "", "", {0: cells[0]}), Judged("other", "", "", {1: cells[1]})]
     assert collect(pair, test_sets, ["ours"], 20).comparisons == []
 

@@ -39,6 +39,12 @@ def test_identity_is_what_the_parts_lack(test_set: TestSet) -> None:
     assert values(test_set, wrong)["identity"] == pytest.approx(0.25, rel=1e-4)
 
 
+def test_rounding_of_a_normal_image_is_no_residue_to_correlate_with(test_set: TestSet) -> None:
+    rounded = test_set.normals + np.random.default_rng(0).uniform(0, 1e-5, test_set.normals.shape).astype(np.float32)
+    almost = TestSet(**{**vars(test_set), "normals": np.where(test_set.areas, test_set.normals, rounded)})
+    assert values(almost, perfect(test_set))["residue_correlation"] == pytest.approx(1, abs=1e-3)
+
+
 def test_without_exact_truth_there_are_no_errors_of_it() -> None:
     test_set = make_test_set("real", exact=False)
     exact = make_test_set("real")
