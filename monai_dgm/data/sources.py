@@ -20,7 +20,7 @@ from monai_dgm.errors import UsageError
 from monai_dgm.metrics.prior_maps import LungAlignedPrior, fit_mean_box_prior, fit_mean_lung_box
 from monai_dgm.transforms.boxes import box_of_mask
 
-__all__ = ["Baselines", "FindLungs", "Splits", "fit_baselines", "load_splits", "lung_box_of"]
+__all__ = ["Baselines", "FindLungs", "Splits", "fit_baselines", "known_supervision", "load_splits", "lung_box_of"]
 
 Datalist = list[dict[str, Any]]
 FindLungs = Callable[[Tensor], np.ndarray]
@@ -110,6 +110,20 @@ def _checked_fold(fold: int | str) -> int | str:
     if isinstance(fold, str) and fold.isdecimal():
         return int(fold)
     raise UsageError(f'fold: expected a whole number or "{ALL}", got {fold!r}')
+
+
+def known_supervision(splits: Splits, on_sample: bool = False) -> str:
+    """What a decomposer's training learns from unless told otherwise: "boxes" or "labels".
+
+    "boxes" where a training image has opacity boxes. The embedded sample, whose boxes and masks are known, is learned
+    from image-level labels alone, which shows the method as the paper has it.
+
+    Args:
+        splits: of the data.
+        on_sample: whether the data are the embedded sample.
+    """
+    boxes = (item.get("opacity_boxes") for item in splits.training)
+    return "boxes" if not on_sample and any(own is not None and len(own) for own in boxes) else "labels"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from monai_dgm.data.sources import FindLungs
 from monai_dgm.transforms.truth_augmentation import box_weights
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["TruthDataset"]
+__all__ = ["TruthDataset", "training_dataset"]
 
 
 class TruthDataset(RadiographDataset):
@@ -90,3 +90,24 @@ class TruthDataset(RadiographDataset):
             "lungs": torch.from_numpy(lungs.astype(np.float32)),
         }
         return apply_transform(self._transform, item)
+
+
+def training_dataset(
+    datalist: Sequence[dict[str, Any]],
+    size: int,
+    cache_dir: str | os.PathLike[str],
+    supervision: str,
+    find_lungs: FindLungs | None = None,
+    with_boxes: bool = True,
+    transform: ItemTransform | None = None,
+) -> RadiographDataset:
+    """The radiographs of a training: with the planes that box terms need where it is supervised by "boxes".
+
+    Args:
+        datalist, size, cache_dir, transform: of :class:`monai_dgm.data.dataset.RadiographDataset`.
+        supervision: "labels" or "boxes".
+        find_lungs, with_boxes: of :class:`TruthDataset`; not used with "labels".
+    """
+    if supervision == "boxes":
+        return TruthDataset(datalist, size, cache_dir, find_lungs, transform, with_boxes)
+    return RadiographDataset(datalist, size, cache_dir, transform=transform)

@@ -20,6 +20,7 @@ from monai_dgm.errors import InputError, UsageError
 
 __all__ = [
     "announce",
+    "choose",
     "mixed_precision",
     "prepare_inference",
     "prepare_run",
@@ -56,6 +57,22 @@ def select_defaults(
     if unknown:
         raise InputError(f"{sample_file}: expected settings of {', '.join(real_data)}, got {', '.join(unknown)}")
     return {**real_data, **sample}
+
+
+def choose(settings: Mapping[str, Any], name: str, key: str) -> Any:
+    """The settings of a name.
+
+    Args:
+        settings: by name.
+        name: the one that is asked for.
+        key: of the configuration that has the name.
+
+    Raises:
+        UsageError: there are none of that name.
+    """
+    if name not in settings:
+        raise UsageError(f"{key}: expected {' or '.join(settings)}, got {name!r}")
+    return settings[name]
 
 
 def mixed_precision(device: torch.device | str) -> torch.dtype | None:

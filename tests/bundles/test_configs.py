@@ -11,9 +11,14 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.utils import DEFAULT_HANDLERS_ID
 
+from monai_dgm.data.sources import Splits
 from monai_dgm.handlers.history import read_history
 from monai_dgm.losses.objective import ObjectiveWeights
 from monai_dgm.networks.blocks import InstanceNorm
+from monai_dgm.transforms.augmentation import RandRadiographAugmentation
+from monai_dgm.transforms.lung_opacity import RandLungOpacity
+from monai_dgm.transforms.superimpose import RandSuperimposeOpacity
+from monai_dgm.transforms.truth_augmentation import RandTruthAugmentation
 from tests.bundles.small_trainings import Tiny, check_commands, check_components, check_train_workflow
 from tests.networks.test_residue_system import Blurring, write
 
@@ -88,6 +93,47 @@ def small_paper(paper: ConfigParser) -> ConfigParser:
     """The same with a network that is made in no time."""
     paper.update({"base_width": 2, "image_size": 32})
     return paper
+
+
+@pytest.mark.parametrize("supervision", ["labels", "boxes"])
+def test_what_a_training_learns_from_is_one_key(configs: Path, supervision: str) -> None:
+    """With boxes: a masked composition, terms of boxes, opacities in the own lungs; with labels none of it."""
+    parser = ConfigParser()
+    parser.read_config([str(configs / "train.json")])
+    parser.update({"base_width": 2, "image_size": 32, "dataset_dir": "folder", "supervision": supervision})
+    with torch.device("meta"):
+        network = parser.get_parsed_content("network_def")
+    objective, transforms = (parser.get_parsed_content(name) for name in ("objective", "train#batch_transforms"))
+    boxed = supervision == "boxes"
+    assert network.masked is boxed and (network.joint_decoder is None) is boxed
+    weights = objective.weights
+    assert (weights.box_outside > 0, weights.box_inside > 0, weights.lesion_mask > 0) == 3 * (boxed,)
+    assert (weights.evidence > 0, weights.paired_residue > 0, objective.needs_second_pass) == 3 * (not boxed,)
+    kinds = [RandTruthAugmentation, RandLungOpacity] if boxed else [RandRadiographAugmentation, RandSuperimposeOpacity]
+    assert [type(transform) for transform in transforms] == kinds
+
+
+@pytest.mark.parametrize(("overlays", "supervision"), [([], "boxes"), (["paper"], "labels"), (["boxes"], "boxes")])
+def test_boxes_are_learned_from_where_there_are_some(configs: Path, overlays: list[str], supervision: str) -> None:
+    boxed = {"image": "a", "label": 1, "opacity_boxes": [[0, 0, 5, 5]]}
+    for dataset_dir, item, expected in (
+        ("folder", boxed, supervision),
+        ("folder", {"image": "a", "label": 1}, "boxes" if overlays == ["boxes"] else "labels"),
+        (None, boxed, "boxes" if overlays == ["boxes"] else "labels"),  # the embedded sample
+    ):
+        parser = ConfigParser()
+        parser.read_config([str(configs / f"{name}.json") for name in ("train", *overlays)])
+        parser.update({"splits": Splits([item], [], [], "made up"), "dataset_dir": dataset_dir})
+        assert parser.get_parsed_content("supervision") == expected
+
+
+def test_unknown_supervision_is_refused(configs: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(configs / "train.json"))
+    parser.update({"supervision": "masks"})
+    with pytest.raises(RuntimeError, match="Failed to evaluate") as caught:
+        parser.get_parsed_content("chosen")
+    assert "supervision: expected labels or boxes, got 'masks'" in str(caught.value.__cause__)
 
 
 def test_paper_is_the_papers_protocol(paper: ConfigParser) -> None:
