@@ -4,9 +4,9 @@ A disease has no side, so the residue of a radiograph's mirror image, mirrored b
 and other decomposers of the same data should find the same. The residue of a pass is read as in
 :mod:`monai_dgm.losses.boxes`: a pixel is marked with probability 1 - exp(-|a| / 0.1). The map is the predictive entropy
 of the passes (Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles,
-NeurIPS 2017), the number their disagreement. Both were chosen on validation images, where the standard deviation over the
-passes and |a| over its spread on normals predict the residue's errors less well. What they are worth, and that a second
-pass adds nothing to the map, is in ``docs/results.md`` (``benchmarks/residue_uncertainty.py``).
+NeurIPS 2017), the number their disagreement. Both were chosen on validation images, where the standard deviation over
+the passes and |a| over its spread on normals predict the residue's errors less well. What they are worth, and that a
+second pass adds nothing to the map, is in ``docs/results.md`` (``benchmarks/residue_uncertainty.py``).
 """
 
 from __future__ import annotations
