@@ -71,7 +71,8 @@ def plan(name: str, seed: int, iterations: int, size: Mapping[str, Any]) -> Job:
     """The training of one variant with one seed."""
     overrides: dict[str, Any] = {
         "batch_size": 8, "learning_rate": 2e-4, "epoch_length": iterations // 4, "max_epochs": 4, "val_interval": 4,
-        "warm_up_iterations": 0, "log_interval": max(1, iterations // 50), "seed": seed, "splits#seed": 0, **size,
+        "warm_up_iterations": 0, "log_interval": max(1, iterations // 50), "seed": seed, "splits#seed": 0,
+        "supervision": "labels", **size,
     }  # fmt: skip
     configs = ["train.json"]
     if name in PAPER:

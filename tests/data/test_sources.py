@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_dgm.data.dataset import RadiographDataset
-from monai_dgm.data.sources import Splits, fit_baselines, load_splits
+from monai_dgm.data.sources import Splits, fit_baselines, known_supervision, load_splits
 from monai_dgm.errors import InputError, UsageError
 
 ManifestWriter = Callable[..., Path]
@@ -177,3 +177,10 @@ def test_a_fold_that_is_none(tmp_path: Path) -> None:
     for fold in ("every", 1.5, True):
         with pytest.raises(UsageError, match='expected a whole number or "all"'):
             load_splits(None, tmp_path, fold=fold)
+
+
+def test_supervision_is_by_boxes_where_a_training_image_has_some() -> None:
+    boxed, plain = {"opacity_boxes": np.zeros((1, 4))}, {"opacity_boxes": np.zeros((0, 4))}
+    assert known_supervision(Splits([plain, boxed], [], [], "x")) == "boxes"
+    assert known_supervision(Splits([plain, {}, {"opacity_boxes": None}], [boxed], [boxed], "x")) == "labels"
+    assert known_supervision(Splits([boxed], [], [], "x"), on_sample=True) == "labels"

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from monai_dgm.data.truth_dataset import TruthDataset
+from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.truth_dataset import TruthDataset, training_dataset
 
 SIDE = 64
 
@@ -89,3 +90,12 @@ def test_lungs_of_a_known_segmentor_are_found_once(tmp_path: Path) -> None:
     planes = [TruthDataset(datalist(tmp_path), SIDE, tmp_path / "cache", f)[1]["lungs"] for f in (first, again, other)]
     assert (first.asked, again.asked, other.asked) == (1, 0, 1)
     assert torch.equal(planes[0], planes[1]) and planes[0].sum() == 5 * SIDE
+
+
+def test_a_training_has_the_planes_of_boxes_where_it_learns_from_them(tmp_path: Path) -> None:
+    items = datalist(tmp_path)
+    plain = training_dataset(items, 32, tmp_path, "labels")
+    boxed = training_dataset(items, 32, tmp_path, "boxes")
+    assert type(plain) is RadiographDataset and type(boxed) is TruthDataset
+    assert plain[0].keys() == {"image", "label", "index"} < boxed[0].keys()
+    assert torch.equal(plain[0]["image"], boxed[0]["image"])
