@@ -77,7 +77,7 @@
         button('NoFinding'), button('SubmitBoxes'),
         button('SubmitAndNext', { class: 'main' }), button('SkipCase'),
         button('NextCase'), button('ShowWorklist'),
-        button('Adjudicate', { hidden: !(state.boxes?.readers.length > 1) }), button('ShowTraining'), button('ShowHelp')),
+        button('Adjudicate', { hidden: !(state.boxes?.readers.length > 1 || state.boxes?.blinded) }), button('ShowTraining'), button('ShowHelp')),
       state.boxes && !state.boxes.reserved && !state.own
         ? make('p', { class: 'unsaved' }, 'Enough readers have read this case or have it open.') : null,
       state.boxes?.blinded ? make('p', { 'data-cy': 'monaiDgm-blinded' }, 'Others have read it; you see their labels after yours.') : null);
@@ -168,7 +168,7 @@
 
   dgm.panel = {
     render, component, button, percent, when, day,
-    add: section => sections.push(section),
+    add: section => sections.splice(1, 0, section), // below the case itself
     connect: runner => {
       run = runner;
     },
