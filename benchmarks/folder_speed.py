@@ -4,7 +4,7 @@
 
 Decomposes a folder of 512 px JPEG files, and one of DICOM files of 2,000 x 2,000 pixels and 12 bits, with the shipped
 weights of decomposer, lungs and detector, as ``bundles/dgm/configs/inference.json`` does. The files are packaged
-radiographs, enlarged. Each measurement is a process of its own, in which a first run of 8 images is not counted; the
+radiographs, enlarged. Each measurement is a process of its own, in which a first run of 4 images is not counted; the
 variants take turns. "cpu" is the processor time of the process for an image: two cores can do no more than 2 / cpu
 images a second, and other programs on the machine change it less than the time on the clock. Threads that wait sleep
 (OMP_WAIT_POLICY=passive), since otherwise they count as work.
@@ -82,7 +82,7 @@ def run_here(given: argparse.Namespace) -> None:
     logging.disable(logging.INFO)
     options = json.loads(given.options)
     times = {}
-    for name, count in (("warm", 8), ("run", None)):
+    for name, count in (("warm", 4), ("run", None)):
         folder = Path(given.folder)
         if count is not None:
             first = Path(tempfile.mkdtemp())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 from pathlib import Path
 
 import nibabel
@@ -17,6 +18,7 @@ from monai_dgm.engines.decomposition.outputs import write_decomposition
 from monai_dgm.engines.file_run import SCORES_FILE
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.errors import InputError
+from monai_dgm.handlers.decomposition_saver import DecompositionSaver
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.readers.read import read_radiograph
 from monai_dgm.transforms.load_radiograph import LoadRadiographd
@@ -180,3 +182,27 @@ def test_nothing_to_decompose(tmp_path: Path) -> None:
         decompose_files([], untrained(), tmp_path / "out")
     with pytest.raises(InputError, match="no such file or folder"):
         decompose_files(tmp_path / "nowhere", untrained(), tmp_path / "out")
+
+
+def test_a_reading_that_ends_early_is_an_error_and_no_shorter_list(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_png(tmp_path / "in" / name)
+    files = DecompositionSaver.list_files(tmp_path / "in", tmp_path / "out")
+    saver = DecompositionSaver(files, untrained(), panels=False)
+    with pytest.raises(InputError, match="expected results of 2 radiographs, got 0"):
+        saver.save_all([])
+
+
+def test_results_are_listed_in_the_order_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{i:02d}" for i in range(24)]
+    for name in names:
+        write_png(tmp_path / "in" / f"{name}.png")
+
+    def write(folder: Path, *args: object) -> dict:
+        time.sleep(0.05 if folder.name in ("00", "07") else 0)
+        return write_decomposition(folder, *args)
+
+    monkeypatch.setattr("monai_dgm.handlers.decomposition_saver.write_decomposition", write)
+    report = decompose_files(tmp_path / "in", untrained(), tmp_path / "out", panels=False, outputs="scores")
+    assert [entry["image_id"] for entry in report["images"]] == names
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [SCORES_FILE]
