@@ -9,7 +9,7 @@ arithmetic: GFLOP of each network, and GFLOP/s of a product of matrices.
 
 ``accuracy`` compares, on validation images, the pixel AP of |residue| on images with opacity boxes, and the AUC of the
 abnormality head and of the mean |residue|, of the decomposer in full precision, with bfloat16, and quantised to 8 bits
-with 128 training images. Intervals of the differences: 95 %, paired bootstrap over patients.
+with training images. Intervals of the differences: 95 %, paired bootstrap over patients.
 """
 
 from __future__ import annotations
@@ -196,7 +196,10 @@ def accuracy(given: argparse.Namespace) -> None:
     weights, cache = shipped("dgm"), Path(given.cache_dir)
     splits = load_splits(given.dataset_dir, cache / "sample", fold=0)
     picked = {}
-    for name, items, number in (("training", splits.training, 128), ("validation", splits.validation, given.images)):
+    for name, items, number in (
+        ("training", splits.training, given.calibration),
+        ("validation", splits.validation, given.images),
+    ):
         chosen = [items[i] for i in np.linspace(0, len(items) - 1, min(number, len(items))).astype(int)]
         picked[name] = RadiographDataset(chosen, 224, cache)
     calibration = list(picked["training"].images_as_tensor(range(len(picked["training"]))).numpy())
@@ -205,7 +208,7 @@ def accuracy(given: argparse.Namespace) -> None:
     network, dataset = load_decomposer(weights), picked["validation"]
     print(f"quantised in {time.process_time() - started:.0f} s of processor time", flush=True)
     found, planes = {}, {}
-    for runtime in ("torch", "openvino", "openvino-bf16", "openvino-int8"):
+    for runtime in ("torch", "openvino-int8", "openvino-bf16"):
         model = network if runtime == "torch" else exported_decomposer(weights, runtime, network)
         results = evaluated(model, dataset)
         planes[runtime] = np.stack([one.residue for one in results]).astype(np.float16)
@@ -232,6 +235,7 @@ def main() -> None:
     parser.add_argument("--folder", default="runs/runtimes", help="of the exports of the paper's decomposer")
     parser.add_argument("--dataset_dir", help="folder with a manifest.csv, or of RSNA")
     parser.add_argument("--images", type=int, default=600, help="of validation")
+    parser.add_argument("--calibration", type=int, default=128, help="training images for the quantisation")
     parser.add_argument("--bootstrap", type=int, default=1000)
     parser.add_argument("--cache_dir", default=".cache")
     given = parser.parse_args()

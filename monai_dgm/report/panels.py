@@ -204,6 +204,5 @@ def _draw_bar(picture: Image.Image, place: tuple[int, int], scale: float) -> Non
     for share, value in ((0.0, scale), (0.5, 0.0), (1.0, -scale)):
         y = top + round(share * (_CELL - 1))
         draw.line((left + _BAR, y, left + _BAR + 3, y), fill="black")
-        _write(
-            draw, (left + _BAR + 6, min(max(y, top + 6), top + _CELL - 6)), f"{value:+.2f}", 11, "black", anchor="lm"
-        )
+        middle = min(max(y, top + 6), top + _CELL - 6)
+        _write(draw, (left + _BAR + 6, middle), f"{value:+.2f}" if value else "0", 11, "black", anchor="lm")
