@@ -76,6 +76,7 @@ def networks() -> dict[str, Callable[[], Any]]:
         "boxes, ours": lambda: detector.network.detect(image),
         f"boxes, ours, {other}": lambda: fast_detector.network.detect(image),
     }
+    ensure_torchvision()  # before anything imports torchvision
     try:
         import torchxrayvision
 
@@ -83,7 +84,6 @@ def networks() -> dict[str, Callable[[], Any]]:
         runs["triage, TorchXRayVision DenseNet121"] = lambda: densenet(1024 * image)
     except ImportError:
         print("torchxrayvision is not installed: left out")
-    ensure_torchvision()
     from torchvision.models.detection import retinanet_resnet50_fpn
 
     # torchvision's detector calls a compiled suppression that PyPI's CPU packages may lack: the maps are what is timed
