@@ -230,7 +230,6 @@ def test_wrong_types_of_content(client: Any, watched: RaiseHttpError) -> None:
             ("PUT", "/dgm/labels?form=coco&reader=one"),
             ("PUT", "/dgm/labels?form=rsna&reader=one"),
             ("POST", "/dicom-web/studies"),
-            ("POST", "/dgm/next"),
             ("POST", "/train/x"),
             ("POST", "/activelearning/x"),
             ("POST", "/batch/infer/x"),
