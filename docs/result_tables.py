@@ -32,7 +32,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-DOCUMENTS = ("README.md", "docs/results.md", "docs/performance.md", "docs/experiments.md", "docs/benchmark.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/results.md",
+    "docs/performance.md",
+    "docs/experiments.md",
+    "docs/benchmark.md",
+    "docs/command.md",
+)
 _TABLE = re.compile(r"(?m)^<!-- table: (\w+)\.(\w+) -->\n(?:\|.*\n)*")
 _REFERENCE = re.compile(r"\{(\w+):([\w/]+)(?:\.(\w+))?@([^|{}]+)\|([^{}]+)\}")
 _NUMBER = re.compile(r"(?<![\w.,/])[-+]?\d+\.\d+(?![\w.]*[\w/])")

@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_decompose_writes_the_bundles_files(
     command: Callable, folder: Path, of_the_bundles: Path, tmp_path: Path
 ) -> None:
-    finished = command("decompose", folder, "--output", tmp_path, "--panel")
+    finished = command("decompose", folder, "--output", tmp_path)
     assert finished.status == 0, finished.stderr
     own, bundles = contents(tmp_path), contents(of_the_bundles / "dgm")
     assert own.keys() == bundles.keys() and len(own) == 5 * 6 + 1
@@ -65,7 +65,7 @@ def test_detect_writes_the_bundles_files(command: Callable, folder: Path, of_the
 
 def test_json_is_what_the_file_holds(command: Callable, folder: Path, tmp_path: Path) -> None:
     image = sorted(folder.iterdir())[0]
-    finished = command("decompose", image, "-o", tmp_path, "--json")
+    finished = command("decompose", image, "-o", tmp_path, "--no-panel", "--json")
     assert json.loads(finished.stdout) == json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert not (tmp_path / image.stem / "panel.png").exists()
 

@@ -84,7 +84,7 @@ def test_doctor_finds_nothing_missing(programs: Path, package: Path, tmp_path: P
 
 def test_command_and_bundle_give_the_same_files(programs: Path, package: Path, image: Path, tmp_path: Path) -> None:
     before = sorted(path for path in package.rglob("*") if path.suffix != ".pyc")
-    finished = run(tmp_path, programs / "monai-dgm", "decompose", image, "-o", "own", "--panel")
+    finished = run(tmp_path, programs / "monai-dgm", "decompose", image, "-o", "own")
     assert finished.returncode == 0 and "p(abnormal)" in finished.stdout, finished.stderr
     config = package / "bundles" / "dgm" / "configs" / "inference.json"
     words = (programs / "python", "-W", "ignore", "-m", "monai.bundle", "run", "evaluating")

@@ -29,7 +29,7 @@ def decompose(
     source: SourceArgument,
     output: OutputOption = Path("decomposed"),
     outputs: Annotated[str, typer.Option(help="Files for each radiograph: all, maps, or scores (none).")] = "all",
-    panel: Annotated[bool, typer.Option(help="Draw panel.png, too; the slowest of the files.")] = False,
+    panel: Annotated[bool, typer.Option(help="Draw panel.png, too.")] = True,
     threshold: Annotated[str, typer.Option(help="Of the saliency: otsu, li, quantile, or a number.")] = "otsu",
     model: Annotated[Path | None, typer.Option(help="Weights of a decomposer to use instead of the bundle's.")] = None,
     bundles: BundlesOption = None,
