@@ -146,6 +146,7 @@ def main() -> None:
     logging.disable(logging.INFO)
     with torch.inference_mode():
         times = in_turns(networks(), given.repetitions)
+    print(json.dumps({name: round(value, 1) for name, value in times.items()}, indent=1), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted((example_radiographs() / "images").glob("*.png"))
         whole = {
