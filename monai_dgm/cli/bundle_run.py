@@ -14,7 +14,15 @@ import typer
 from monai_dgm.errors import UsageError
 from monai_dgm.utils.bundle_files import BUNDLES, bundle_folder
 
-__all__ = ["BundleOption", "DatasetArgument", "OverridesArgument", "bundle_configs", "bundle_words", "run_bundle"]
+__all__ = [
+    "BundleOption",
+    "DatasetArgument",
+    "OverridesArgument",
+    "bundle_configs",
+    "bundle_words",
+    "dataset_and_overrides",
+    "run_bundle",
+]
 
 DatasetArgument = Annotated[
     str | None,
@@ -45,6 +53,12 @@ def bundle_configs(bundle: str, names: Sequence[str]) -> list[str]:
         if not path.is_file():
             raise UsageError(f"{path}: expected a configuration, there is none")
     return [str(path) for path in paths]
+
+
+def dataset_and_overrides(dataset: str | None, overrides: Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """The two arguments apart: where no data set is given, the first word after ``--`` came in its place."""
+    words = list(overrides or [])
+    return (None, [dataset, *words]) if dataset is not None and dataset.startswith("--") else (dataset, words)
 
 
 def bundle_words(

@@ -48,6 +48,13 @@ def test_train_in_several_processes(command: Callable, started: list[list[str]])
     assert words[-1] == str([str(CONFIGS / "train.json"), str(CONFIGS / "multi_gpu_train.json")])
 
 
+def test_keys_without_a_data_set(command: Callable, started: list[list[str]]) -> None:
+    assert command("train", "--", "--max_epochs", "3").status == 0
+    assert command("evaluate", "--", "--batch_size", "8").status == 0
+    assert all("--dataset_dir" not in words for words in started)
+    assert [words[-2:] for words in started] == [["--max_epochs", "3"], ["--batch_size", "8"]]
+
+
 def test_a_configuration_that_is_not_there_is_refused(command: Callable, started: list[list[str]]) -> None:
     finished = command("train", "--bundle", "lung_segmentation", "--nproc", "2")
     assert finished.status == 2 and "multi_gpu_train.json: expected a configuration" in finished.stderr

@@ -14,6 +14,7 @@ from monai_dgm.cli.bundle_run import (
     OverridesArgument,
     bundle_configs,
     bundle_words,
+    dataset_and_overrides,
     run_bundle,
 )
 from monai_dgm.cli.output import JsonOption, print_json
@@ -37,8 +38,9 @@ def evaluate(
 
     configs = bundle_configs(bundle, ["train", "evaluate"])
     weights = model or find_weights(Path(configs[0]).parent.parent / "models")
+    dataset, words = dataset_and_overrides(dataset, overrides)
     settings = {"dataset_dir": dataset, "model_path": weights, "output_dir": output, "fold": fold}
-    status = run_bundle(bundle_words("evaluating", configs, settings, overrides or []), quiet=as_json)
+    status = run_bundle(bundle_words("evaluating", configs, settings, words), quiet=as_json)
     if status == 0 and as_json:
         file = output / "report" / "metrics.json"
         try:

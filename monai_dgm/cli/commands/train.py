@@ -13,6 +13,7 @@ from monai_dgm.cli.bundle_run import (
     OverridesArgument,
     bundle_configs,
     bundle_words,
+    dataset_and_overrides,
     run_bundle,
 )
 
@@ -35,4 +36,5 @@ def train(
     """
     configs = bundle_configs(bundle, ["train", *(overlay or []), *([SEVERAL] if nproc > 1 else [])])
     folders = {} if output is None else {"output_dir": output, "ckpt_dir": output / "models"}
-    return run_bundle(bundle_words("training", configs, {"dataset_dir": dataset, **folders}, overrides or [], nproc))
+    dataset, words = dataset_and_overrides(dataset, overrides)
+    return run_bundle(bundle_words("training", configs, {"dataset_dir": dataset, **folders}, words, nproc))
