@@ -1,4 +1,4 @@
-"""VA-GAN and CycleGAN learn on simulated radiographs whose normal image is known: no straw men."""
+"""VA-GAN and CycleGAN become better than their start on simulated radiographs, whose normal image is known."""
 
 from __future__ import annotations
 
@@ -73,5 +73,17 @@ def test_cyclegan_learns(tmp_path: Path) -> None:
     """300 patients, one run: lesion_error_reduction -0.215 to 0.235, residue_pixel_ap 0.038 to 0.088, SSIM to 0.63."""
     before, after = improved(cyclegan, 200, tmp_path)
     assert after["lesion_error_reduction"] > before["lesion_error_reduction"] + 0.2
-    assert after["residue_pixel_ap"] > 1.3 * before["residue_pixel_ap"]
+    assert after["residue_pixel_ap"] > before["residue_pixel_ap"] + 0.02
     assert after["normal_ssim"] > 0.4
+
+
+@pytest.mark.slow
+def test_vagan_learns_what_to_keep(tmp_path: Path) -> None:
+    """300 patients, batches of 16, one run of 300: SSIM 0.064 to 0.956, lesion_error_reduction -1.049 to -0.049.
+
+    That is the map's L1 and not yet the critic: so short a training removes no opacity.
+    """
+    before, after = improved(vagan, 200, tmp_path)
+    assert after["normal_ssim"] > before["normal_ssim"] + 0.4
+    assert after["lesion_error_reduction"] > before["lesion_error_reduction"] + 0.4
+    assert after["outside_lesion_l1_normal"] < 0.5 * before["outside_lesion_l1_normal"]
