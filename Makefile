@@ -28,7 +28,7 @@ PORT ?= 8000
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: test-wheel help environment demo train test coverage test-slow test-pydicom3 test-label label label-pacs ohif docs lint format clean
+.PHONY: help environment demo train test coverage test-slow test-pydicom3 test-wheel test-label label label-pacs ohif docs lint format clean
 
 help:
 	@echo "make demo       environment, decomposition of 24 real radiographs by the shipped weights, report; in $(DEMO)"
@@ -91,6 +91,20 @@ test-pydicom3: $(PYDICOM3_FOLDER)/.installed
 
 $(PYDICOM3_FOLDER)/.installed: $(INSTALLED) Makefile
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PYDICOM3_FOLDER) pydicom==$(PYDICOM3)
+	touch $@
+
+# The wheel is built from the source distribution, and installed where nothing else is; its tests run outside the repository.
+test-wheel: $(DIST_INSTALLED)
+	rm -rf build dist $(WHEEL_VENV)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	PIP_CONSTRAINT=constraints.txt $(WHEEL_VENV)/bin/python -m pip install --quiet dist/*.whl
+	$(WHEEL_VENV)/bin/python -m pip check
+	MONAI_DGM_WHEEL_ENVIRONMENT=$(CURDIR)/$(WHEEL_VENV) $(BIN)/python -m pytest tests/wheel $(ARGS)
+	rm -rf build $(WHEEL_VENV)
+
+$(DIST_INSTALLED): $(INSTALLED)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dist]'
 	touch $@
 
 # MONAI Label needs older versions of some packages, so it has a separate environment.
