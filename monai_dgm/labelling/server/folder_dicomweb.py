@@ -132,7 +132,8 @@ class FolderDicomWeb:
             if key in self._instances:
                 self._instances.move_to_end(key)
                 return self._instances[key]
-        made = _digital_xray(image_id, view.radiograph.pixels, view.placement.spacing[:2])
+        along_x, along_y, _ = view.placement.spacing
+        made = _digital_xray(image_id, view.radiograph.pixels, (along_y, along_x))  # distance of rows, of columns
         with self._lock:
             self._instances[key] = made
             while len(self._instances) > KEPT_INSTANCES:
