@@ -132,8 +132,7 @@ class FolderDicomWeb:
             if key in self._instances:
                 self._instances.move_to_end(key)
                 return self._instances[key]
-        along_x, along_y, _ = view.placement.spacing
-        made = _digital_xray(image_id, view.radiograph.pixels, (along_y, along_x))  # distance of rows, of columns
+        made = _digital_xray(image_id, view.radiograph.pixels, view.radiograph.pixel_spacing)
         with self._lock:
             self._instances[key] = made
             while len(self._instances) > KEPT_INSTANCES:
@@ -203,13 +202,17 @@ class FolderDicomWeb:
         return WebAnswer(buffer.getvalue(), "image/jpeg")
 
 
-def _digital_xray(image_id: str, pixels: Any, spacing: tuple[float, float]) -> pydicom.Dataset:
+def _digital_xray(image_id: str, pixels: Any, spacing: tuple[float, float] | None) -> pydicom.Dataset:
     low, high = float(pixels.min()), float(pixels.max())
     scale = 65535 / (high - low) if high > low else 1.0
     levels = np.rint((np.asarray(pixels, dtype=np.float64) - low) * scale).astype(np.uint16)
     patient = ExaminedPatient(_text(image_id))
-    image = write_digital_xray(levels, patient, image_id, pixel_spacing=spacing, origin=_ORIGIN)
+    image = write_digital_xray(levels, patient, image_id, pixel_spacing=spacing or (1.0, 1.0), origin=_ORIGIN)
     image.PatientName = _text(image_id)
+    if spacing is None:  # a viewer must not measure in mm
+        for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelSpacingCalibrationType"):
+            delattr(image, keyword)
+        del image.PixelSpacingCalibrationDescription
     first, last = (float(value) for value in np.percentile(levels[:: max(1, levels.shape[0] // 512)], (0.5, 99.5)))
     image.WindowCenter, image.WindowWidth = f"{(first + last) / 2:.1f}", f"{max(last - first, 1.0):.1f}"
     return image

@@ -49,6 +49,9 @@ def test_each_file_of_any_format_is_a_study(web: FolderDicomWeb, analysis: Radio
         assert one(header, "00080018") == one(instance, "00080018") == uids.instance
         assert (one(header, "00280010"), one(header, "00280011"), one(header, "00080060")) == (90, 120, "DX")
         assert "7FE00010" not in header
+        known = analysis.view(name).radiograph.pixel_spacing  # where it is not known, nothing is measured in mm
+        spacing = header.get("00280030", {}).get("Value")
+        assert spacing == (None if known is None else pytest.approx(list(known)))
         assert {web.image_of(uid) for uid in vars(uids).values()} == {name}
     assert FolderDicomWeb(analysis).names("a") == web.names("a") != web.names("b")  # after a restart, too
 
