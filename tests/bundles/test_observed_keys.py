@@ -14,7 +14,7 @@ from tests.bundles.observed_keys import leaves, read_configs, unobserved
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # overlay -> files that it is laid over, after train.json
-UNDER = {"head": ("evaluate",)}
+UNDER = {"head": ("evaluate",), "labels": ("boxes",)}
 NOT_CONFIGURATIONS = ("metadata", "sample")
 FILES = sorted(path for path in REPOSITORY.glob("bundles/*/configs/*.json") if path.stem not in NOT_CONFIGURATIONS)
 NAMES = [f"{path.parts[-3]}/{path.stem}" for path in FILES]
