@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
+import httpx
+
 from tests.apps.realm import CLIENT, PASSWORD, Realm, running_realm
 
 EMPTY = b'{"markups": []}'

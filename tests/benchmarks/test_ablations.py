@@ -47,7 +47,7 @@ def test_the_papers_rows_are_equation_6(name: str, on_sample: bool, tmp_path: Pa
     assert parser.get_parsed_content("train#batch_transforms") == []
     network = parser.get_parsed_content("network_def#joint_decoder")
     assert network is not name.endswith("joint_decoder")
-    assert parser.get_parsed_content("discriminator#network_def#norm") == "none"
+    assert parser.get_parsed_content("discriminator#network_def#layout") == "pix2pixhd"
 
 
 @pytest.mark.parametrize("term", [*ablations.ADDED_TERMS, "total_variation"])

@@ -39,8 +39,8 @@ def test_what_is_stored_comes_back_as_it_is(fake_archive: FakeArchive) -> None:
     client.store([image], image.StudyInstanceUID)
     assert client.retrieve(uids_of(image)) == fake_archive.instances[image.SOPInstanceUID][0]
     assert len(client.retrieve(uids_of(image))) == len(encode_dicom(image))
-    (series,) = client.series("DX")
-    assert value_of(series, "0020000E") == image.SeriesInstanceUID and not client.series("CR")
+    (series,) = client.series(filters={"Modality": "DX"})
+    assert value_of(series, "0020000E") == image.SeriesInstanceUID and not client.series(filters={"Modality": "CR"})
     (instance,) = client.instances(image.StudyInstanceUID, image.SeriesInstanceUID)
     assert (value_of(instance, "00280010"), value_of(instance, "00280011")) == (90, 120)
 
@@ -49,7 +49,7 @@ def test_what_is_stored_comes_back_as_it_is(fake_archive: FakeArchive) -> None:
 def test_all_pages_are_asked_for_and_it_ends(fake_archive: FakeArchive, knows_offset: bool) -> None:
     fake_archive.add(*(radiograph(str(i)) for i in range(5)))
     fake_archive.page, fake_archive.knows_offset = 2, knows_offset
-    assert len(ArchiveClient(fake_archive.url).series("DX")) == (5 if knows_offset else 2)
+    assert len(ArchiveClient(fake_archive.url).series(filters={"Modality": "DX"})) == (5 if knows_offset else 2)
 
 
 def test_what_is_not_there_and_what_is_too_large(fake_archive: FakeArchive) -> None:
@@ -65,7 +65,7 @@ def test_what_is_not_there_and_what_is_too_large(fake_archive: FakeArchive) -> N
 def test_an_archive_that_does_not_serve_is_away(fake_archive: FakeArchive, status: int) -> None:
     fake_archive.fail = status
     with pytest.raises(ArchiveAwayError) as caught:
-        ArchiveClient(fake_archive.url).series("DX")
+        ArchiveClient(fake_archive.url).series(filters={"Modality": "DX"})
     assert status_of(caught.value) == 503 and "\n" not in str(caught.value)
     assert len(fake_archive.asked) == 1  # neither tried again nor sent elsewhere
 
@@ -74,19 +74,19 @@ def test_an_archive_that_is_not_there_is_away_and_a_wrong_answer_too(
     fake_archive: FakeArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ArchiveAwayError, match="does not answer"):
-        ArchiveClient("http://127.0.0.1:9/dicom-web").series("DX")
+        ArchiveClient("http://127.0.0.1:9/dicom-web").series(filters={"Modality": "DX"})
     monkeypatch.setattr(FakeArchive, "search", lambda *_: "text")
     with pytest.raises(ArchiveAwayError, match="something unexpected"):
-        ArchiveClient(fake_archive.url).series("DX")
+        ArchiveClient(fake_archive.url).series(filters={"Modality": "DX"})
     monkeypatch.setattr(archive_client, "MAX_JSON_BYTES", 3)
     with pytest.raises(TooLargeError):
-        ArchiveClient(fake_archive.url).series("DX")
+        ArchiveClient(fake_archive.url).series(filters={"Modality": "DX"})
 
 
 def test_a_request_that_the_archive_refuses_is_an_error_of_input(fake_archive: FakeArchive) -> None:
     fake_archive.fail = 400
     with pytest.raises(InputError, match="refuses a request .status 400.") as caught:
-        ArchiveClient(fake_archive.url).series("DX")
+        ArchiveClient(fake_archive.url).series(filters={"Modality": "DX"})
     assert not isinstance(caught.value, ArchiveAwayError)
 
 
@@ -114,7 +114,7 @@ def test_an_answer_that_never_ends_is_given_up(fake_archive: FakeArchive, monkey
     fake_archive.add(radiograph())
     monkeypatch.setattr(archive_client, "TOTAL_SECONDS", -1.0)
     with pytest.raises(ArchiveAwayError, match="takes too long"):
-        ArchiveClient(fake_archive.url).series("DX")
+        ArchiveClient(fake_archive.url).series(filters={"Modality": "DX"})
 
 
 def test_a_part_over_the_limit_is_refused(fake_archive: FakeArchive) -> None:

@@ -80,10 +80,16 @@ def test_looking_stores_nothing(cases: Cases) -> None:
     before = cases.model_boxes("a", "one")
     assert before.boxes and before.remark == "" and stored(cases) == []
     assert cases.show("a", "one") == before and len(stored(cases)) == 1
-    earlier = replace(before, boxes=before.boxes[:1], version="decomposer-older")
+    earlier = replace(before, boxes=())
     cases.submissions.remember(earlier.boxes, "a", before.placement, "one", earlier.version)
     assert cases.model_boxes("a", "one") == earlier  # what the reader saw last
     assert cases.model_boxes("a", "one", fresh=True) == before == cases.model_boxes("a", "two")
+
+
+def test_boxes_of_a_version_that_is_not_served_are_replaced(cases: Cases) -> None:
+    before = cases.model_boxes("a", "one")
+    cases.submissions.remember((), "a", before.placement, "one", "decomposer-older")
+    assert before.boxes and cases.model_boxes("a", "one") == before
 
 
 def test_a_readers_own_label_comes_back(cases: Cases) -> None:

@@ -107,9 +107,10 @@ def test_later_labels_never_reach_validation_images(items: list[dict[str, Any]],
     validation_file = tmp_path / "validation.json"
     first = make_training_data(few, counts, NOTHING, validation_file)
     later = make_training_data(*corrected(items), NOTHING, validation_file)
-    held = {item["image_id"] for item in first.validation}
-    assert {item["image_id"] for item in later.validation} == held
-    assert not held & {item["image_id"] for item in later.training} and len(later.training) > len(first.training)
+    held, held_later = ({item["image_id"] for item in data.validation} for data in (first, later))
+    assert held < held_later  # they were too few to decide by: some of the new patients join them
+    assert not held_later & {item["image_id"] for item in [*first.training, *later.training]}
+    assert len(later.training) > len(first.training)
 
 
 def test_original_data_beside_corrections_of_the_same_images(
