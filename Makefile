@@ -19,16 +19,18 @@ TRAIN_CONFIG ?= bundles/dgm/configs/train.json
 # The radiographs that come with the package, and the folder of the results.
 EXAMPLES := monai_dgm/data/examples
 DEMO := runs/demo
+READER_STUDY := runs/reader_study
 # Extra arguments: `make train ARGS="--dataset_dir /data/rsna"`, `make test ARGS="tests/data -x"`.
 ARGS ?=
-# Of the label app.
+# Of the label app, and of the reader study.
 STUDIES ?=
+STUDY ?= $(READER_STUDY)/study
 PORT ?= 8000
 # Worker processes of pytest; each takes one torch thread (tests/conftest.py).
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo train test coverage test-slow test-pydicom3 test-wheel test-label label label-pacs ohif docs lint format clean
+.PHONY: help environment demo train test coverage test-slow test-pydicom3 test-wheel test-label label label-pacs ohif reader-study docs lint format clean
 
 help:
 	@echo "make demo       environment, decomposition of 24 real radiographs by the shipped weights, report; in $(DEMO)"
@@ -42,6 +44,7 @@ help:
 	@echo "make label      the label app on STUDIES=<folder or DICOMweb address>, by default on real radiographs; PORT=8000"
 	@echo "make label-pacs the label app on a new Orthanc with real radiographs, and the OHIF viewer"
 	@echo "make ohif       fetch the OHIF viewer from npm for the label app"
+	@echo "make reader-study the page on which readers choose between images, STUDY=<folder>; by default the demo's; PORT=8000"
 	@echo "make docs       environment, the documentation site in site/, its notebooks executed and its links checked"
 	@echo "make lint       environment, ruff and mypy"
 	@echo "make format     environment, ruff's fixes and formatting"
@@ -109,7 +112,7 @@ $(DIST_INSTALLED): $(INSTALLED)
 
 # MONAI Label needs older versions of some packages, so it has a separate environment.
 test-label: $(LABEL_TEST_INSTALLED)
-	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps tests/deploy $(ARGS)
+	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps tests/deploy tests/reader_study $(ARGS)
 
 $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	test -x $(LABEL_VENV)/bin/python || $(PYTHON) -m venv $(LABEL_VENV)
@@ -134,6 +137,17 @@ label-pacs: $(LABEL_INSTALLED)
 # The prebuilt viewer, with pinned version and checksum; no code of it is run or built here.
 ohif:
 	@$(PYTHON) apps/radiology_dgm/fetch_ohif.py
+
+# The shipped decomposer's normal images against the package's radiographs, where no other study is named.
+reader-study: $(INSTALLED)
+	@test '$(STUDY)' != $(READER_STUDY)/study || $(MAKE) --no-print-directory $(READER_STUDY)/study
+	$(BIN)/python -m monai_dgm.reader_study serve '$(STUDY)' --port $(PORT) $(ARGS)
+
+$(READER_STUDY)/study:
+	PYTHONWARNINGS=ignore $(BIN)/python -m monai.bundle run evaluating --config_file bundles/dgm/configs/inference.json \
+	  --dataset_dir $(EXAMPLES)/images --output_dir $(READER_STUDY)/decomposition
+	$(BIN)/python -m monai_dgm.reader_study make --output_dir $@ \
+	  --system real=$(EXAMPLES)/images --system dgm=$(READER_STUDY)/decomposition
 
 # The notebooks of docs/tutorials run while the site is built (a few minutes); a broken link or reference fails.
 docs: $(DOCS_INSTALLED)

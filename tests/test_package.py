@@ -39,6 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reproduction": {"data", "engines", "jobs", "metrics", "networks", "report"},
     # The rows of Tables 5 to 7 are the reproduction's, run with other residues.
     "benchmark": {"data", "engines", "jobs", "metrics", "networks", "report", "reproduction", "transforms"},
+    # Judges image files of any origin: it knows intervals and tables, no model.
+    "reader_study": {"metrics", "report"},
     # the command is at the top: it calls what the bundles and the app call
     "cli": {"data", "engines", "handlers", "jobs", "labelling", "networks", "readers", "reproduction", "transforms"},
 }
