@@ -83,7 +83,7 @@ def make_study(
     draw.shuffle(trials)
     half = math.ceil(len(trials) / 2)
     blocks = [trials[:half], trials[half:]]
-    blocks[1] = _with_catch_trials(*blocks, num_catch, draw)
+    blocks[1] = _with_catch_trials(blocks[0], blocks[1], num_catch, draw)
     if not blocks[1]:
         del blocks[1]
     head = {"format": FORMAT, "study": secrets.token_hex(8)}
@@ -141,7 +141,8 @@ def _write_images(folder: Path, blocks: list[list[Trial]], size: int) -> list[li
     folder.mkdir(parents=True)
     read = {path: read_image(path) for block in blocks for one in block for path in one.paths}
     mode = "RGB" if any(image.mode == "RGB" for image in read.values()) else "L"
-    order, lengths = [], set()
+    order: list[list[dict[str, str]]] = []
+    lengths = set()
     for block in blocks:
         order.append([])
         for one in block:
