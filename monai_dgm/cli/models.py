@@ -140,7 +140,12 @@ def run_over_files(
     writer = saver(files, pipeline, **options)
     dataset = FileDataset(files.items, transform)
     batches = ThreadDataLoader(
-        dataset, buffer_size=READ_AHEAD, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_files
+        dataset,
+        buffer_size=READ_AHEAD,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        multiprocessing_context="spawn" if num_workers else None,  # a runtime's threads do not survive a fork
+        collate_fn=collate_files,
     )
     writer.save_all(batches)
     return writer

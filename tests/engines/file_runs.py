@@ -35,7 +35,11 @@ def run_files(
         options["preprocessing"] = transform
     saver = saver_class(files, pipeline, **options)
     loader = DataLoader(
-        FileDataset(files.items, transform), batch_size=batch_size, num_workers=num_workers, collate_fn=collate_files
+        FileDataset(files.items, transform),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        multiprocessing_context="spawn" if num_workers else None,  # as in the bundles
+        collate_fn=collate_files,
     )
     SupervisedEvaluator(
         device=pipeline.device,
