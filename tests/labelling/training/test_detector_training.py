@@ -165,7 +165,7 @@ def test_the_new_version_is_served_and_every_one_can_be(make: Any, tmp_path: Pat
     told: list[int] = []
     training = make(real=True, changed=lambda: told.append(1))
     before = training.models.versions()["detector"]
-    training.start(SHORT)
+    training.start({**SHORT, "promote_on_few": True})
     training.wait(300)
     status = training.status()
     assert training._process.returncode == 0
