@@ -9,7 +9,7 @@ import io
 import logging
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 import pydicom
@@ -111,13 +111,33 @@ async def store_in_archive(
     request: Request, app: App, archive: Archive, path: str, document: Body, user: CurrentUser
 ) -> Response:
     """STOW-RS (PS3.18); of as many bytes as other requests may have, which is enough for a report."""
+    checked_path(request.method, path)
+    objects = await run_in_threadpool(_objects_in, document, request.headers.get("content-type", ""))
     if user.name is not None:
-        checked_path(request.method, path)
-        await run_in_threadpool(_note_sender, app, user, document, request.headers.get("content-type", ""))
-    return await _pass_on(request, archive.client, path, document)
+        await run_in_threadpool(_note_sender, app, user, objects)
+    answer = await _pass_on(request, archive.client, path, document)
+    app.watcher.look_at({item.study for item in objects or ()})
+    return answer
 
 
-def _note_sender(app: Any, user: User, document: bytes, content_type: str) -> None:
+class _Stored(NamedTuple):
+    instance: str
+    kind: str
+    study: str
+
+
+def _objects_in(document: bytes, content_type: str) -> list[_Stored] | None:
+    """UIDs of the instances, their SOP classes and studies; None for what is no DICOM."""
+    tags = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID"]
+    try:
+        parts = MultipartDecoder(document, content_type).parts
+        found = [pydicom.dcmread(io.BytesIO(part.content), specific_tags=tags) for part in parts]
+        return [_Stored(*(str(item[tag].value) for tag in tags)) for item in found]
+    except Exception:  # whatever a document does that is none
+        return None
+
+
+def _note_sender(app: Any, user: User, objects: list[_Stored] | None) -> None:
     """Store who sends these objects: a report becomes the label of this user.
 
     Raises:
@@ -125,14 +145,9 @@ def _note_sender(app: Any, user: User, document: bytes, content_type: str) -> No
         ForbiddenError: readers send reports alone.
         ConflictError: another user sent an object of this UID.
     """
-    try:
-        parts = MultipartDecoder(document, content_type).parts
-        tags = ["SOPInstanceUID", "SOPClassUID"]
-        found = [pydicom.dcmread(io.BytesIO(part.content), specific_tags=tags) for part in parts]
-        objects = [(str(item.SOPInstanceUID), str(item.SOPClassUID)) for item in found]
-    except Exception:  # whatever a document does that is none
-        raise InputError("expected DICOM objects as multipart/related") from None
-    for uid, kind in objects:
+    if objects is None:
+        raise InputError("expected DICOM objects as multipart/related")
+    for uid, kind, _ in objects:
         if user.role < Role.ANNOTATOR_ADMIN and not kind.startswith(REPORTS):
             raise ForbiddenError("expected a structured report; readers store nothing else in the archive")
         if app.watcher.reports.state.store_sender(uid, user.name) != user.name:

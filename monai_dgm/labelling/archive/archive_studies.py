@@ -94,6 +94,10 @@ class StudyArchive:
             raise ArchiveAwayError(str(self._failure))
         return list(self._index.instances.values())
 
+    def note_failure(self, error: InputError | None) -> None:
+        """That the archive did not answer, which :meth:`ids` then says, or that it does again."""
+        self._failure = error
+
     def refresh(self) -> None:
         """List the whole archive now; errors as :meth:`ids`."""
         self.apply(Changes(everything=True))

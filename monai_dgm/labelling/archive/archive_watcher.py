@@ -51,6 +51,7 @@ class ArchiveWatcher:
         self.forget = forget
         self.waiting = 0
         self._feed: ChangeFeed | None = None
+        self._told: set[str] = set()  # studies that look_at named
         self._left = Changes()  # changes that were not dealt with, since the archive or a report failed
         self._done_with: tuple[object, ...] = ()
         self.away = False
@@ -64,6 +65,10 @@ class ArchiveWatcher:
     def stop(self) -> None:
         """Stop after the current image."""
         self._background.stop()
+
+    def look_at(self, studies: set[str]) -> None:
+        """List these studies again in the next round: something was stored in them."""
+        self._told |= studies
 
     def run_round(self) -> bool:
         """One round: reports, then images for at most ``seconds``; returns whether images are left.
@@ -90,9 +95,16 @@ class ArchiveWatcher:
     def _follow(self) -> tuple[bool, int]:
         """Update index and labels; returns whether there are more changes, and the number of new labels."""
         archive, state = self.results.archive, self.results.state
-        if self._feed is None:
-            self._feed = find_feed(archive.client)
-        self._left.add(self._feed.look())
+        told, self._told = self._told, set()
+        self._left.studies |= told
+        try:
+            if self._feed is None:
+                self._feed = find_feed(archive.client)
+            self._left.add(self._feed.look())
+        except InputError as error:
+            archive.note_failure(error)
+            raise
+        archive.note_failure(None)
         changes = self._left
         if not changes.any and not self.reports.more:
             return changes.more, 0
