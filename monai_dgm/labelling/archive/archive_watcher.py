@@ -104,9 +104,9 @@ class ArchiveWatcher:
         except InputError as error:
             archive.note_failure(error)
             raise
-        archive.note_failure(None)
         changes = self._left
         if not changes.any and not self.reports.more:
+            archive.note_failure(None)  # the archive answered; else apply() says whether it did
             return changes.more, 0
         before, start, first = archive.changes, time.monotonic(), not archive.listed
         replaced = archive.apply(changes)
