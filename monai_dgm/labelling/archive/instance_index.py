@@ -30,7 +30,7 @@ class ArchivedInstance:
         uids: of study, series and instance.
         rows, cols: size of an image; None where the archive does not give it.
         study_time: date and time of the study in the form of DICOM, for sorting.
-        orthanc_id: identifier that Orthanc computes from patient and UIDs; empty where the patient is not known.
+        orthanc_id: identifier that Orthanc computes from patient ID and UIDs; means nothing in another archive.
     """
 
     uids: StudyUIDs
@@ -184,10 +184,8 @@ def _instance(entry: dict[str, Any], study: str, series: str, study_time: str) -
 
 
 def _orthanc_id(entry: dict[str, Any], uids: StudyUIDs) -> str:
-    patient = value_of(entry, "00100020")
-    if not isinstance(patient, str):
-        return ""
-    text = "|".join((patient, uids.study, uids.series, uids.instance))
+    patient = value_of(entry, "00100020") or ""  # Orthanc computes with an empty text where there is no patient ID
+    text = "|".join((str(patient), uids.study, uids.series, uids.instance))
     digest = hashlib.sha1(text.encode("utf-8"), usedforsecurity=False)
     return "-".join(digest.hexdigest()[i : i + 8] for i in range(0, 40, 8))
 
