@@ -22,7 +22,7 @@ from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.lungs.segmentor import load_lung_segmentor
 from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.runtimes.graphs import ClassifierGraph, DecomposerGraph, DetectorGraph, LungsGraph
-from monai_dgm.engines.runtimes.installed import import_runtime, runtime_version
+from monai_dgm.engines.runtimes.installed import import_runtime, openvino_core, runtime_version
 from monai_dgm.engines.runtimes.pixel_graph import PixelGraph
 from monai_dgm.engines.weights import load_weights, read_model_settings, written_aside
 from monai_dgm.errors import InputError
@@ -103,7 +103,7 @@ def write_graph(graph: nn.Module, example: tuple[Tensor, ...], target: Path, axe
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "graph.onnx"
             _write_onnx(graph, example, file, inputs, outputs, axes)
-            openvino.save_model(openvino.Core().read_model(file), target, compress_to_fp16=False)
+            openvino.save_model(openvino_core().read_model(file), target, compress_to_fp16=False)
 
 
 def _write_onnx(

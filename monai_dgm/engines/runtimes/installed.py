@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ __all__ = [
     "choose_runtime",
     "import_runtime",
     "installed_runtimes",
+    "openvino_core",
     "runtime_version",
 ]
 
@@ -58,6 +60,21 @@ def import_runtime(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(f"runtime: {name} is not installed; {_advice(name)}") from error
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's ``Core``: one for the whole process, and never deleted.
+
+    Each core that compiles for the CPU gives its thread a stack for signals and takes it away when it is deleted. Two
+    that are deleted in the order in which they were made leave the address of a stack that is gone: the next signal
+    with a handler, such as the end of a loader's worker process, then ends the process with a segmentation fault (seen
+    with OpenVINO 2026.4 on processors with AMX).
+
+    Raises:
+        InputError: OpenVINO is not installed.
+    """
+    return import_runtime("openvino").Core()
 
 
 def _advice(runtime: str) -> str:

@@ -22,7 +22,7 @@ from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.runtimes.cache import cache_folder, cached_export, kept_export
-from monai_dgm.engines.runtimes.installed import INT8, import_runtime
+from monai_dgm.engines.runtimes.installed import INT8, import_runtime, openvino_core
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.utils.command import exit_status
@@ -57,7 +57,7 @@ def quantise_decomposer(
     network = load_decomposer(weights)
 
     def make(target: Path) -> None:
-        model = openvino.Core().read_model(cached_export("decomposer", weights, "openvino", network, folder))
+        model = openvino_core().read_model(cached_export("decomposer", weights, "openvino", network, folder))
         calibration = nncf.Dataset([np.asarray(image, dtype=np.float32)[None] for image in images])
         quantised = nncf.quantize(
             model, calibration, preset=nncf.QuantizationPreset.MIXED, subset_size=len(images), fast_bias_correction=True
