@@ -23,10 +23,12 @@ EXTRAS = {
     "dicom": "results as DICOM SR and SEG; archives over DICOMweb",
     "gdcm": "DICOM in lossless JPEG, and in JPEG of 12 bits",
     "onnx": "export to ONNX, and running it",
+    "openvino": "export to OpenVINO, and running it",
     "label": "the label app",
     "mlflow": "--tracking mlflow",
 }
-RUNTIMES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
+# runtime -> its distribution, and what it cannot run without (as in monai_dgm.engines.runtimes.installed)
+RUNTIMES = {"torch": ("torch",), "openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx")}
 
 
 def describe_installation() -> dict[str, Any]:
@@ -40,7 +42,9 @@ def describe_installation() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: version_of(name) for name in ("torch", "monai", "numpy", "pydicom")},
         "missing_packages": missing,
-        "runtimes": {name: version_of(package) for name, package in RUNTIMES.items()},
+        "runtimes": {
+            name: version_of(needed[0]) if all(map(version_of, needed)) else None for name, needed in RUNTIMES.items()
+        },
         "extras": {
             name: {"for": purpose, "missing": [one for one in extras[name] if version_of(one) is None]}
             for name, purpose in EXTRAS.items()

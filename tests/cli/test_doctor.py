@@ -12,6 +12,7 @@ import torch
 
 from monai_dgm.cli import installation
 from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.engines.runtimes.installed import EXACT, RUNTIMES
 from monai_dgm.utils.bundle_files import BUNDLES, bundles_folder
 
 
@@ -51,3 +52,16 @@ def test_what_is_not_installed_has_advice(command: Callable, monkeypatch: pytest
     assert finished.status == 1
     assert "without onnx: pip install 'monai-dgm[onnx]'" in finished.stdout
     assert "problem: packages are missing: pip install nibabel" in finished.stdout
+
+
+def test_a_runtime_without_what_it_needs_is_not_called_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "version_of", lambda name: None if name == "onnx" else "1.0")
+    runtimes = installation.describe_installation()["runtimes"]
+    assert runtimes == {"torch": "1.0", "openvino": None, "onnxruntime": None}
+    monkeypatch.setattr(installation, "version_of", lambda name: "1.0")
+    assert set(installation.describe_installation()["runtimes"].values()) == {"1.0"}
+
+
+def test_the_runtimes_are_those_that_a_run_can_take() -> None:
+    exact = {name: needed for name, needed in RUNTIMES.items() if name in EXACT}
+    assert exact == installation.RUNTIMES
