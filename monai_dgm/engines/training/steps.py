@@ -16,7 +16,15 @@ from monai_dgm.losses.adversarial import discriminator_adversarial_loss, r1_pena
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 
-__all__ = ["AdversarialStep", "ResidueWarmUp", "TrainingStep", "frozen", "step_report", "unwrapped"]
+__all__ = [
+    "AdversarialStep",
+    "OneOptimizerStep",
+    "ResidueWarmUp",
+    "TrainingStep",
+    "frozen",
+    "step_report",
+    "unwrapped",
+]
 
 BatchTransform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -93,6 +101,35 @@ class TrainingStep(ABC):
         if self.max_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(module.parameters(), self.max_grad_norm, norm)
         return norm.detach()
+
+    def update(self, optimizer: Optimizer, module: nn.Module, loss: Tensor) -> Tensor:
+        """One step of an optimiser on a loss; returns the norm of the gradients of ``module`` before clipping."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = self.clip(module)
+        optimizer.step()
+        return norm
+
+
+class OneOptimizerStep(TrainingStep):
+    """A step of a system that has no discriminator.
+
+    Args:
+        network: the network that is trained.
+        optimizer: of its parameters.
+        batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        batch_transforms: Sequence[BatchTransform] = (),
+        autocast: torch.dtype | None = None,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        super().__init__(network, batch_transforms, autocast, max_grad_norm)
+        self.optimizer = optimizer
 
 
 class AdversarialStep(TrainingStep):

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from monai_dgm.engines.training.steps import BatchTransform, TrainingStep, step_report, unwrapped
+from monai_dgm.engines.training.steps import OneOptimizerStep, step_report, unwrapped
 from monai_dgm.losses.uncertainty import uncertainty_loss
 from monai_dgm.networks.aeu import AEU
 
 __all__ = ["AEUStep", "track_typical_deviation"]
 
 
-class AEUStep(TrainingStep):
+class AEUStep(OneOptimizerStep):
     """AE-U learns from the normal images of a batch alone; abnormal ones are left out.
 
     Args:
         network: :class:`monai_dgm.networks.aeu.AEU`.
         optimizer: of its parameters.
-        batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
+        batch_transforms, autocast, max_grad_norm: as in :class:`OneOptimizerStep`.
     """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(network, batch_transforms, autocast, max_grad_norm)
-        self.optimizer = optimizer
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train on one batch.
@@ -54,10 +40,7 @@ class AEUStep(TrainingStep):
             "total": uncertainty_loss(mean, log_variance, image),
             "squared_error": (image - mean.float()).square().mean(),
         }
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        terms["generator_grad_norm"] = self.clip(self.network)
-        self.optimizer.step()
+        terms["generator_grad_norm"] = self.update(self.optimizer, self.network, terms["total"])
         track_typical_deviation(aeu.typical_deviation, log_variance)
         shown = {"image": image, "label": torch.zeros(len(image), device=image.device)}
         return step_report(terms, {"normal": mean, "residue": image - mean.float()}, shown)

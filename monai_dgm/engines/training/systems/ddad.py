@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from monai_dgm.engines.training.steps import BatchTransform, TrainingStep, step_report, unwrapped
+from monai_dgm.engines.training.steps import OneOptimizerStep, step_report, unwrapped
 from monai_dgm.engines.training.systems.aeu import track_typical_deviation
 from monai_dgm.losses.uncertainty import uncertainty_loss
 from monai_dgm.networks.ddad import DDAD
@@ -16,7 +13,7 @@ from monai_dgm.networks.ddad import DDAD
 __all__ = ["DDADStep"]
 
 
-class DDADStep(TrainingStep):
+class DDADStep(OneOptimizerStep):
     """DDAD: every member of module A learns from the whole batch, every member of module B from its normal images.
 
     No label reaches module A: the batch is the authors' mixture of normal and unlabelled images. Each member draws its
@@ -26,19 +23,8 @@ class DDADStep(TrainingStep):
     Args:
         network: :class:`monai_dgm.networks.ddad.DDAD`.
         optimizer: of its parameters.
-        batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
+        batch_transforms, autocast, max_grad_norm: as in :class:`OneOptimizerStep`.
     """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(network, batch_transforms, autocast, max_grad_norm)
-        self.optimizer = optimizer
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train on one batch.
@@ -63,10 +49,7 @@ class DDADStep(TrainingStep):
                 losses[name].append(uncertainty_loss(mean, log_variance, own))
         terms = {name: torch.stack(values).mean() for name, values in losses.items()}
         terms["total"] = torch.stack([value for values in losses.values() for value in values]).sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        terms["generator_grad_norm"] = self.clip(self.network)
-        self.optimizer.step()
+        terms["generator_grad_norm"] = self.update(self.optimizer, self.network, terms["total"])
         track_typical_deviation(ddad.typical_deviation, log_variance)
         shown = {"image": own, "label": torch.zeros(len(own), device=own.device)}
         return step_report(terms, {"normal": mean, "residue": own - mean.float()}, shown)

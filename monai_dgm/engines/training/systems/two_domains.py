@@ -71,14 +71,6 @@ class TwoDomainStep(TrainingStep):
         label = torch.cat((abnormal.new_ones(len(abnormal)), normal.new_zeros(len(normal))))
         return {"normal": synthesised, "residue": image - synthesised}, {"image": image, "label": label}
 
-    def update(self, optimizer: Optimizer, module: nn.Module, loss: Tensor) -> Tensor:
-        """One step of an optimiser on a loss; returns the norm of the gradients of ``module`` before clipping."""
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = self.clip(module)
-        optimizer.step()
-        return norm
-
     def state_dict(self) -> dict[str, Any]:
         """The number of steps done."""
         return {"num_steps": self.num_steps}
