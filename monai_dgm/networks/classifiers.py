@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from monai.networks.nets import DenseNet, resnet18, resnet50, resnet152
-from torch import nn
+from torch import Tensor, nn
 
 from monai_dgm.networks.abnormality import AbnormalityNetwork
+from monai_dgm.networks.efficientnet import FEATURE_WIDTHS, EfficientNetLite
 from monai_dgm.utils.torchvision_import import ensure_torchvision
 
-__all__ = ["ARCHITECTURES", "RESIDUE_ENCODERS", "build_classifier"]
+__all__ = ["ARCHITECTURES", "EFFICIENTNET", "RESIDUE_ENCODERS", "EfficientNetClassifier", "build_classifier"]
 
 # Layers and growth rates of Huang et al. 2017, and a small one for two CPU cores.
 _DENSENETS: dict[str, dict[str, Any]] = {
@@ -25,7 +26,32 @@ RESIDUE_ENCODERS = {"residue_encoder": 64, "residue_encoder_small": 16}  # base 
 
 TORCHVISION_NETWORKS = ("vgg19", "alexnet")
 
-ARCHITECTURES = (*_DENSENETS, *_RESNETS, *RESIDUE_ENCODERS, *TORCHVISION_NETWORKS)
+EFFICIENTNET = "efficientnet_lite2"
+
+ARCHITECTURES = (*_DENSENETS, *_RESNETS, EFFICIENTNET, *RESIDUE_ENCODERS, *TORCHVISION_NETWORKS)
+
+
+class EfficientNetClassifier(nn.Module):
+    """EfficientNet-lite2 (4.9 million parameters) with one output neuron on the mean of its code.
+
+    Its encoder can start from the weights that ImageNet taught
+    (:func:`monai_dgm.engines.training.initial_weights.initialise_classifier`).
+
+    Args:
+        in_channels: channels of the input.
+        dropout: share of the code's 1280 means that is set to zero in training.
+    """
+
+    def __init__(self, in_channels: int = 1, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.encoder = EfficientNetLite(in_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(FEATURE_WIDTHS[-1], 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, S, S) in [-1, 1], S a multiple of 32 -> logits (B, 1)."""
+        code = self.encoder(image)[-1].mean(dim=(2, 3))  # (B, 1280)
+        return self.classifier(self.dropout(code))
 
 
 def _torchvision_network(architecture: str, in_channels: int) -> nn.Module:
@@ -52,12 +78,13 @@ def build_classifier(architecture: str, in_channels: int = 1) -> nn.Module:
 
     Args:
         architecture: one of :data:`ARCHITECTURES`. densenet161, resnet152, vgg19 and alexnet are in the paper's Table
-            4; densenet_small has 0.6 million parameters. residue_encoder (width 64) and residue_encoder_small (width
+            4; densenet_small has 0.6 million parameters; efficientnet_lite2 is :class:`EfficientNetClassifier`.
+            residue_encoder (width 64) and residue_encoder_small (width
             16) are E_F and the head with batch norms; a decomposer's training can start from their weights.
         in_channels: C; 1 for the image or the residue, 2 for both.
 
     Returns:
-        the network, for any side S >= 64; for a residue encoder S must be a multiple of 32.
+        the network, for any side S >= 64; for a residue encoder and efficientnet_lite2 S must be a multiple of 32.
 
     Raises:
         ValueError: an unknown architecture.
@@ -70,6 +97,8 @@ def build_classifier(architecture: str, in_channels: int = 1) -> nn.Module:
         return _RESNETS[architecture](
             spatial_dims=2, n_input_channels=in_channels, num_classes=1, conv1_t_stride=2, bias_downsample=False
         )
+    if architecture == EFFICIENTNET:
+        return EfficientNetClassifier(in_channels)
     if architecture in RESIDUE_ENCODERS:
         return AbnormalityNetwork(RESIDUE_ENCODERS[architecture], in_channels=in_channels, norm="batch")
     if architecture in TORCHVISION_NETWORKS:
