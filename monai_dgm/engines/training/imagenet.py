@@ -51,24 +51,43 @@ def load_imagenet(encoder: EfficientNetLite, path: Path) -> EfficientNetLite:
     return encoder
 
 
-def initialise_classifier(network: nn.Module, initial_weights: str | os.PathLike[str] | None = None) -> nn.Module:
+def initialise_classifier(
+    network: nn.Module, initial_weights: str | os.PathLike[str] | None = None, frozen_stages: int = 0
+) -> nn.Module:
     """Load weights into a classifier before its training, and return it.
 
     Args:
         network: changed in place.
         initial_weights: "imagenet" for the encoder of efficientnet_lite2 as ImageNet taught it; the weights of an
             earlier classifier of the same architecture; None for random weights.
+        frozen_stages: number of the encoder's five stages, finest first, whose weights the training leaves as they
+            are; the statistics of their batch norms still become those of the radiographs. For efficientnet_lite2
+            on the image alone: a residue would never enter through a frozen first stage.
 
     Raises:
+        ValueError: stages to freeze that there are not, or that would shut out a residue.
         InputError: "imagenet" for another architecture or without its package; weights of another network.
     """
-    if initial_weights != IMAGENET:
-        return load_initial_weights(network, initial_weights)
-    if not isinstance(network, EfficientNetClassifier):
-        name = type(network).__name__
-        raise InputError(f"initial_weights: expected the architecture efficientnet_lite2 for {IMAGENET!r}, got {name}")
-    load_imagenet(network.encoder, _required())
+    if initial_weights == IMAGENET:
+        if not isinstance(network, EfficientNetClassifier):
+            wanted = f"the architecture efficientnet_lite2 for {IMAGENET!r}"
+            raise InputError(f"initial_weights: expected {wanted}, got {type(network).__name__}")
+        load_imagenet(network.encoder, _required())
+    else:
+        load_initial_weights(network, initial_weights)
+    if frozen_stages:
+        _freeze(network, frozen_stages)
     return network
+
+
+def _freeze(network: nn.Module, count: int) -> None:
+    stages = network.encoder.stages if isinstance(network, EfficientNetClassifier) else nn.ModuleList()
+    if not 0 <= count <= len(stages):
+        raise ValueError(f"frozen_stages: expected 0 to {len(stages)} for this architecture, got {count}")
+    stem = next(stages.parameters())
+    if stem.shape[1] > 1:
+        raise ValueError(f"frozen_stages: expected the image alone, got {stem.shape[1]} channels")
+    stages[:count].requires_grad_(False)
 
 
 def initial_weights_sha256(initial_weights: str | os.PathLike[str] | None) -> str | None:
