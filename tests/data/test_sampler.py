@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from torch.utils.data import DataLoader
 
-from monai_dgm.data.sampler import BalancedBatchSampler
+from monai_dgm.data.sampler import BalancedBatchSampler, balance_groups
 
 LABELS = [0] * 7 + [1] * 12 + [0] * 4  # 11 normal, 12 abnormal
 NORMAL = {i for i, label in enumerate(LABELS) if label == 0}
@@ -140,3 +140,20 @@ def test_a_loader_follows_it_epoch_by_epoch(workers: int) -> None:
     batches = [batch.tolist() for _ in range(3) for batch in loader]
     assert batches == [sampler.batch(n) for n in range(9)]
     assert len(loader) == 3
+
+
+def test_groups_are_drawn_as_the_root_of_their_size() -> None:
+    groups = ["large"] * 900 + ["small"] * 100
+    labels = [0, 1] * 500
+    sampler = BalancedBatchSampler(labels, batch_size=20, weights=balance_groups(groups), seed=1)
+    drawn = Counter(groups[i] for number in range(400) for i in sampler.batch(number))
+    assert drawn["small"] / drawn.total() == pytest.approx(0.25, abs=0.02)  # 10 of 10 + 30
+    assert all(sum(labels[i] == 0 for i in sampler.batch(number)) == 10 for number in range(20))
+    again = BalancedBatchSampler(labels, batch_size=20, weights=balance_groups(groups), seed=1)
+    assert [again.batch(number) for number in (7, 3)] == [sampler.batch(number) for number in (7, 3)]
+
+
+@pytest.mark.parametrize("weights", [[1.0] * (len(LABELS) - 1), [0.0] * len(LABELS)])
+def test_weights_that_do_not_fit_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="weights: expected a number above 0 for each of"):
+        BalancedBatchSampler(LABELS, batch_size=4, weights=weights)

@@ -84,9 +84,9 @@ def _freeze(network: nn.Module, count: int) -> None:
     stages = network.encoder.stages if isinstance(network, EfficientNetClassifier) else nn.ModuleList()
     if not 0 <= count <= len(stages):
         raise ValueError(f"frozen_stages: expected 0 to {len(stages)} for this architecture, got {count}")
-    stem = next(stages.parameters())
-    if stem.shape[1] > 1:
-        raise ValueError(f"frozen_stages: expected the image alone, got {stem.shape[1]} channels")
+    channels = next(stages.parameters()).shape[1]
+    if channels > 1:
+        raise ValueError(f"frozen_stages: expected the image alone, got {channels} channels")
     stages[:count].requires_grad_(False)
 
 
