@@ -85,8 +85,8 @@ def next_case(app: App, document: Body, user: CurrentUser, reader: str = "") -> 
 def worklist(app: App, document: Body, user: CurrentUser, reader: str = "", limit: int = 500) -> dict[str, Any]:
     """The first rows of the worklist in the order that the body names, and the number of all rows."""
     order = checked(WorklistOrder, parse_json(document or b"{}", "worklist", MAX_REQUEST_BYTES), "worklist")
-    rows = app.queue.worklist(reader_who_asks({"reader": reader}, user), order)
-    return {"rows": rows[: max(0, limit)], "total": len(rows), "blinded": app.plan.blinded}
+    rows, total = app.queue.worklist(reader_who_asks({"reader": reader}, user), order, max(0, limit))
+    return {"rows": rows, "total": total, "blinded": app.plan.blinded}
 
 
 @router.get("/dgm/readings")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +55,11 @@ class ImageScores:
     feature_version: str = ""
     residue_uncertainty: float | None = None
     remark: str = ""
+
+    @cached_property
+    def kind(self) -> tuple[str, int]:
+        """Version and length of the features, whose length is -1 where they are not known."""
+        return (self.feature_version, -1 if self.features is None else int(np.size(self.features)))
 
 
 def binary_entropy(probability: ArrayLike) -> FloatArray:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.active_learning.feature_distances import FeatureDistances
 from monai_dgm.labelling.active_learning.image_scores import ImageScores
 from monai_dgm.labelling.active_learning.strategies import SCORES, select_images
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, MAX_VERSION, checked_text
@@ -21,13 +24,17 @@ _NAMES = ("image_id", "model_version", *SCORES, "features", "feature_version", "
 _COLUMNS, _PLACEHOLDERS = ", ".join(_NAMES), ", ".join("?" * len(_NAMES))
 _TABLES = {
     "scores": f"image_id TEXT PRIMARY KEY, model_version TEXT NOT NULL, {' REAL, '.join(SCORES)} REAL, "
-    "features BLOB, feature_version TEXT NOT NULL, remark TEXT NOT NULL"
+    "features BLOB, feature_version TEXT NOT NULL, remark TEXT NOT NULL",
+    "forgotten": "number INTEGER NOT NULL",  # how often rows were deleted
 }
 _ADVICE = "delete it, and images are scored again"
 
 
 class ScoreStore:
-    """The latest scores of each image, in an SQLite file.
+    """The latest scores of each image, in an SQLite file. Safe with several threads and processes.
+
+    The rows are kept in memory too, and only those that were written since the last look are read: a row that is
+    written gets a larger number (SQLite's rowid) than all others, as long as none is deleted.
 
     Args:
         path: the file; it is made, with its folder, if it is missing.
@@ -40,6 +47,11 @@ class ScoreStore:
     def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
         self._file = SqliteFile(path, _TABLES, _FORMAT, "image scores", _ADVICE, renewable=True, timeout=timeout)
         self.path = self._file.path
+        self._lock = threading.Lock()
+        self._known: dict[str, ImageScores] = {}
+        self._seen = (0, 0)  # number of deletions, and largest rowid
+        self._distances = FeatureDistances()
+        self._choosing = threading.Lock()
 
     def put(self, scores: ImageScores | Iterable[ImageScores]) -> None:
         """Store the scores of one or several images. If it raises, none of them is stored.
@@ -62,23 +74,25 @@ class ScoreStore:
 
     def all(self) -> list[ImageScores]:
         """The scores of all images, by image id."""
-        with self._file.reading() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM scores").fetchall()
-        return sorted((_from_row(row) for row in rows), key=lambda item: item.image_id)
+        return sorted(self._current().values(), key=lambda item: item.image_id)
+
+    def by_image(self) -> Mapping[str, ImageScores]:
+        """The scores of all images by image id."""
+        return self._current()
 
     def missing(self, image_ids: Iterable[str], model_version: str) -> list[str]:
         """The images among ``image_ids`` to be scored: first those without scores, then those scored by another model;
         both in the given order."""
-        with self._file.reading() as connection:
-            known = dict(connection.execute("SELECT image_id, model_version FROM scores").fetchall())
+        known = self._current()
         wanted = list(dict.fromkeys(image_ids))
-        older = [name for name in wanted if known.get(name, model_version) != model_version]
+        older = [name for name in wanted if name in known and known[name].model_version != model_version]
         return [name for name in wanted if name not in known] + older
 
     def forget(self, image_ids: Iterable[str]) -> None:
         """Delete the scores of images that do not exist any more."""
         with self._file.writing() as connection:
             connection.executemany("DELETE FROM scores WHERE image_id = ?", [(name,) for name in image_ids])
+            connection.execute("INSERT INTO forgotten SELECT COUNT(*) + 1 FROM forgotten")
 
     def next_images(
         self,
@@ -105,13 +119,31 @@ class ScoreStore:
         Raises:
             InputError: as :func:`select_images`.
         """
-        known = {item.image_id: item for item in self.all()}
+        known = self._current()
         labelled = set(exclude)
         names: Sequence[str] = list(known if candidates is None else dict.fromkeys(candidates))
-        pool = [known.get(name) or ImageScores(name, "") for name in names if name not in labelled]
+        pool = [known.get(name) or _no_scores(name) for name in names if name not in labelled]
         pool = [item for item in pool if not item.remark]
         labelled_scores = [known[name] for name in sorted(labelled) if name in known]
-        return select_images(pool, n, strategy, labelled_scores, seed, weights)
+        with self._choosing:
+            return select_images(pool, n, strategy, labelled_scores, seed, weights, self._distances)
+
+    def _current(self) -> dict[str, ImageScores]:
+        """The scores of all images as they are now; not to be changed."""
+        with self._lock, self._file.reading() as connection:
+            connection.execute("BEGIN")  # both queries see the same rows
+            forgotten = connection.execute("SELECT COUNT(*) FROM forgotten").fetchone()[0]
+            known, last = ({}, 0) if forgotten != self._seen[0] else (self._known, self._seen[1])
+            rows = connection.execute(f"SELECT rowid, {_COLUMNS} FROM scores WHERE rowid > ?", (last,)).fetchall()
+            if rows or known is not self._known:
+                self._known = {**known, **{str(row[1]): _from_row(row[1:]) for row in rows}}
+                self._seen = forgotten, max((int(row[0]) for row in rows), default=last)
+            return self._known
+
+
+@lru_cache(maxsize=100_000)  # the same images are asked for again and again
+def _no_scores(image_id: str) -> ImageScores:
+    return ImageScores(image_id, "")
 
 
 def _as_row(item: ImageScores) -> tuple[Any, ...]:

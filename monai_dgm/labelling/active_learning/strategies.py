@@ -18,14 +18,14 @@ influence of outliers.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.active_learning.feature_distances import FeatureDistances, distance_to_nearest
 from monai_dgm.labelling.active_learning.image_scores import ImageScores
 
 FloatArray = NDArray[np.float64]
@@ -35,23 +35,15 @@ WEIGHTS = {"suspicion": 10.0, "uncertainty": 1.0, "disagreement": 1.0, "residue_
 STRATEGIES = ("combined", *WEIGHTS, "random")
 
 
-def distance_to_nearest(features: ArrayLike, others: ArrayLike) -> FloatArray:
-    """Distance of each of ``features`` (N, D) to the nearest of ``others`` (M, D): (N,), in [0, 2]; infinite for M = 0.
-
-    Features are scaled to length 1 first; the distance is Euclidean. It is rounded to 1e-6, so that equal features have
-    equal distances whatever the order of the sums.
-    """
-    ones, rest = _unit(features), _unit(others)
-    if not len(rest) or not len(ones):
-        return np.full(len(ones), np.inf)
-    nearest = np.concatenate([(rest @ ones[i : i + 1024].T).max(axis=0) for i in range(0, len(ones), 1024)])
-    return np.asarray(np.sqrt(np.maximum(2 - 2 * nearest, 0.0)).round(6))
-
-
 def random_order(image_ids: Sequence[str], seed: int) -> FloatArray:
     """One number in [0, 1) per image, (N,). It depends on the image's id and the seed only, not on the other images."""
-    digests = [hashlib.sha256(f"{seed}:{image_id}".encode("utf-8", "surrogatepass")).digest() for image_id in image_ids]
-    return np.array([int.from_bytes(digest[:6], "big") / 2**48 for digest in digests], dtype=np.float64)
+    return np.array([_chance(seed, image_id) for image_id in image_ids], dtype=np.float64)
+
+
+@lru_cache(maxsize=100_000)  # the same images are asked for again and again
+def _chance(seed: int, image_id: str) -> float:
+    digest = hashlib.sha256(f"{seed}:{image_id}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def relative_rank(values: ArrayLike) -> FloatArray:
@@ -73,6 +65,7 @@ def select_images(
     labelled: Sequence[ImageScores] = (),
     seed: int = 0,
     weights: Mapping[str, float] | None = None,
+    distances: FeatureDistances | None = None,
 ) -> list[str]:
     """The ``n`` images to label next, the best first.
 
@@ -91,6 +84,7 @@ def select_images(
         labelled: scores of the labelled images, for the distances.
         seed: of the random order.
         weights: of the terms of "combined"; those of ``WEIGHTS`` for terms that are not named.
+        distances: of an earlier choice; it changes nothing but the time.
 
     Raises:
         InputError: another strategy, ``n`` below 0, or weights that are unknown, negative or all 0.
@@ -107,7 +101,7 @@ def select_images(
         indices = _by_score(_known(pool, strategy), chance)[:n]
     else:
         shares = _checked_weights(weights) if strategy == "combined" else None
-        indices = np.array(_greedy(pool, labelled, n, shares, chance), dtype=np.int64)
+        indices = np.array(_greedy(pool, labelled, n, shares, chance, distances or FeatureDistances()), dtype=np.int64)
     return [pool[index].image_id for index in indices]
 
 
@@ -122,42 +116,33 @@ def _greedy(
     n: int,
     weights: Mapping[str, float] | None,
     chance: FloatArray,
+    distances: FeatureDistances,
 ) -> list[int]:
     """Indices picked one by one, by the combined score, or by the distance only if ``weights`` is None."""
-    features, known, nearest = _distances(pool, labelled)
+    nearest = distances.nearest(pool, labelled)
+    known = ~np.isnan(nearest)
+    reached = bool(np.isfinite(nearest[known]).all())
+    features = np.zeros((len(pool), 1))
+    if known.any() and (n > 1 or (weights is None and not reached)):
+        features = distances.features(pool)
     fixed = np.zeros(len(pool))
     if weights is not None:
-        fixed = sum((weights[name] * relative_rank(_known(pool, name)) for name in SCORES), fixed)
+        used = [name for name in SCORES if weights[name]]
+        fixed = sum((weights[name] * relative_rank(_known(pool, name)) for name in used), fixed)
     left = np.ones(len(pool), dtype=bool)
     picked: list[int] = []
     while len(picked) < min(n, len(pool)):
         if weights is None:
-            reached = np.isfinite(nearest[known]).all()
             score = np.where(known, nearest if reached else _centrality(features), chance - 3)  # below any cosine
         else:
-            score = fixed + weights["diversity"] * relative_rank(np.where(known, nearest, np.nan))
+            score = fixed + weights["diversity"] * relative_rank(nearest)
         index = int(np.where(left, score, -np.inf).argmax())  # the first of equals: the pool is sorted by id
         picked.append(index)
         left[index] = False
-        if known[index]:
-            nearest = np.minimum(nearest, distance_to_nearest(features, features[index : index + 1]))
+        if known[index] and len(picked) < n:
+            others = distance_to_nearest(features, features[index : index + 1])
+            nearest, reached = np.where(known, np.minimum(nearest, others), np.nan), True
     return picked
-
-
-def _distances(
-    pool: Sequence[ImageScores], labelled: Sequence[ImageScores]
-) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
-    """(features (N, D), which are known (N,), distance to the nearest labelled image (N,))."""
-    kinds = Counter(_kind(item) for item in pool if item.features is not None)
-    if not kinds:
-        return np.zeros((len(pool), 1)), np.zeros(len(pool), dtype=bool), np.full(len(pool), np.inf)
-    kind = min(kinds, key=lambda key: (-kinds[key], key))
-    known = np.array([_kind(item) == kind for item in pool])
-    blank = np.zeros(kind[1], dtype=np.float32)
-    rows: list[Any] = [item.features if same else blank for item, same in zip(pool, known, strict=True)]
-    features = _unit(np.array(rows))
-    others = [item.features for item in labelled if _kind(item) == kind]
-    return features, known, distance_to_nearest(features, np.array(others).reshape(-1, kind[1]))
 
 
 def _centrality(features: FloatArray) -> FloatArray:
@@ -165,20 +150,8 @@ def _centrality(features: FloatArray) -> FloatArray:
     return np.asarray((features @ mean.T)[:, 0])
 
 
-def _kind(item: ImageScores) -> tuple[str, int]:
-    return (item.feature_version, -1 if item.features is None else int(np.size(item.features)))
-
-
 def _known(pool: Sequence[ImageScores], name: str) -> FloatArray:
-    values = [getattr(item, name) for item in pool]
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _unit(features: ArrayLike) -> FloatArray:
-    array = np.asarray(features, dtype=np.float64)
-    if not len(array):
-        return array.reshape(0, 1)
-    return np.asarray(array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12))
+    return np.array([getattr(item, name) for item in pool], dtype=np.float64)  # None becomes NaN
 
 
 def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -142,16 +142,15 @@ class StudyArchive:
 
     def study_of(self, image_id: str) -> StudyUIDs:
         """The UIDs of a radiograph; errors as :meth:`find`."""
-        name = checked_image_id(image_id)
-        found = self._index.instances.get(name)
-        if found is None and is_uid(name):
+        found = self._index.instances.get(image_id) if isinstance(image_id, str) else None
+        if found is not None:
+            return found.uids
+        if is_uid(checked_image_id(image_id)):
             if self._failure is not None:
                 raise ArchiveAwayError(str(self._failure))
             if not self._index.listed:
                 raise ArchiveAwayError("the archive is being listed; try again in a moment")
-        if found is None:
-            raise UnknownError("image: there is none of that id")
-        return found.uids
+        raise UnknownError("image: there is none of that id")
 
     def in_study(self, study: str) -> list[ArchivedInstance]:
         """The radiographs of a study, asked from the archive now.

@@ -7,7 +7,7 @@ label of its own beside the readings, and it is the consensus of the case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from monai_dgm.errors import InputError
@@ -16,12 +16,19 @@ from monai_dgm.labelling.labels.image_label import ADJUDICATION, ImageLabel
 from monai_dgm.labelling.reading.reservations import Reservations
 from monai_dgm.labelling.server.submissions import Submissions
 
-__all__ = ["ReadingPlan", "adjudicator"]
+__all__ = ["ReadingPlan", "adjudicator", "visible_labels"]
+
+Labels = tuple[ImageLabel, ...]
 
 
 def adjudicator(reviewer: str) -> str:
     """The name under which a reviewer's decisions are stored, so that a reading of the same person stays."""
     return f"adjudication by {reviewer}"
+
+
+def visible_labels(labels: Labels, reader: str, blinded: bool) -> Labels:
+    """The labels of a case that a reader may see: with ``blinded``, none before the reader has read it."""
+    return () if blinded and reader not in _readers(labels) else labels
 
 
 class ReadingPlan:
@@ -37,6 +44,7 @@ class ReadingPlan:
         self.submissions = submissions
         self.reservations = reservations
         self.readers_per_case = readers_per_case
+        self._differ: dict[str, tuple[Labels, bool]] = {}
 
     @property
     def blinded(self) -> bool:
@@ -51,7 +59,7 @@ class ReadingPlan:
             open_cases: of :meth:`Reservations.all`; asked now by default.
         """
         reserved = self.reservations.all() if open_cases is None else open_cases
-        by_image = {name: self._readers(name) for name in self.submissions.labelled()}
+        by_image = {name: _readers(labels) for name, labels in self.submissions.by_image().items()}
         enough = self.readers_per_case
         done = {name for name, readers in by_image.items() if reader in readers or len(readers) >= enough}
         for name, readers in reserved.items():
@@ -67,10 +75,7 @@ class ReadingPlan:
 
     def visible(self, image_id: str, reader: str) -> list[ImageLabel]:
         """The labels of a case that a reader may see, the latest last."""
-        found = self.submissions.of_image(image_id)
-        if self.blinded and reader not in self._readers(image_id):
-            return []
-        return found
+        return list(visible_labels(tuple(self.submissions.of_image(image_id)), reader, self.blinded))
 
     def describe(self, image_id: str, reader: str) -> dict[str, Any]:
         """The readers of a case and their labels in short, as far as a reader may see them, as plain values."""
@@ -85,13 +90,10 @@ class ReadingPlan:
 
     def disputed(self) -> list[str]:
         """The cases that enough readers have read and that differ, without a decision, by id."""
-        found = []
-        for name in sorted(self.submissions.labelled()):
-            labels = self.submissions.of_image(name)
-            decided = any(label.source == ADJUDICATION for label in labels)
-            if not decided and len(readings(labels)) >= max(2, self.readers_per_case) and not agree(labels):
-                found.append(name)
-        return found
+        least, current = max(2, self.readers_per_case), self.submissions.by_image()
+        several = {name: labels for name, labels in current.items() if len(labels) >= least}
+        self._differ = {name: self._whether_differ(name, labels) for name, labels in several.items()}
+        return sorted(name for name, (_, differ) in self._differ.items() if differ)
 
     def to_decide(self, image_id: str) -> list[ImageLabel]:
         """The readings of a case, for a reviewer.
@@ -105,4 +107,17 @@ class ReadingPlan:
         return found
 
     def _readers(self, image_id: str) -> set[str]:
-        return {label.reader for label in readings(self.submissions.of_image(image_id))}
+        return _readers(self.submissions.of_image(image_id))
+
+    def _whether_differ(self, name: str, labels: Labels) -> tuple[Labels, bool]:
+        """The labels of a case, and whether it is disputed; compared once for the same labels."""
+        known = self._differ.get(name)
+        if known is not None and known[0] is labels:
+            return known
+        decided = any(label.source == ADJUDICATION for label in labels)
+        enough = len(readings(labels)) >= max(2, self.readers_per_case)
+        return labels, not decided and enough and not agree(labels)
+
+
+def _readers(labels: Iterable[ImageLabel]) -> set[str]:
+    return {label.reader for label in labels if label.source != ADJUDICATION}

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from monai_dgm.labelling.active_learning.image_scores import ImageScores
-from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
+from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, ImageLabel
 from monai_dgm.labelling.labels.json_input import CLOSED
-from monai_dgm.labelling.reading.plan import ReadingPlan
+from monai_dgm.labelling.reading.plan import ReadingPlan, visible_labels
 from monai_dgm.labelling.server.selection import ImageSelection
 
 __all__ = ["NextRequest", "ReadingQueue", "WorklistOrder"]
@@ -82,54 +81,100 @@ class ReadingQueue:
                 image = self.selection.analysis.studies.find(chosen)
                 return {"image": image.image_id, "study": image.study, "series": image.series}
 
-    def worklist(self, reader: str, order: WorklistOrder) -> list[dict[str, Any]]:
-        """The rows of the worklist, as plain values.
+    def worklist(self, reader: str, order: WorklistOrder, limit: int | None = None) -> tuple[list[dict[str, Any]], int]:
+        """The rows of the worklist, at most ``limit``, as plain values, and the number of all rows.
 
         Each has "image", "study", "score" and "uncertainty" (null where not known), "remark", "own" (status and time of
         the reader's label, or null), "readers" (names, as far as the reader may see them), "num_readers", "open"
-        (whether another reader has it open) and "disputed".
+        (whether another reader has it open), "disputed", and "waits" (whether the reader may read it).
         """
-        scores = {item.image_id: item for item in self.selection.scores.all()}
-        reserved, disputed = self.plan.reservations.all(), set(self.plan.disputed())
-        finished = self.plan.finished(reader, reserved)
-        rows = []
-        for name in self.selection.analysis.studies.ids():
-            row = self._row(name, reader, scores.get(name) or ImageScores(name, ""))
-            row |= {"open": bool(reserved.get(name, set()) - {reader}), "disputed": name in disputed}
-            row["waits"] = name not in finished and not row["remark"]
-            if _shows(order, row):
-                rows.append(row)
-        column = _COLUMNS.get(order.sort, order.sort)
-        known = [row for row in rows if row[column] not in (None, "")]
-        unknown = [row for row in rows if row[column] in (None, "")]
-        return sorted(known, key=lambda row: row[column], reverse=order.descending) + unknown
+        cases = _Cases(self, reader)
+        names = cases.names(order)
+        return [cases.row(name) for name in names[:limit]], len(names)
 
     def _choose(self, reader: str, request: NextRequest, done: set[str]) -> str | None:
         if request.worklist is None:
             return self.selection.next_image(request.strategy, done, self.seed)
-        rows = self.worklist(reader, request.worklist)
-        return next((row["image"] for row in rows if row["waits"] and row["image"] not in done), None)
+        cases = _Cases(self, reader)
+        return next((name for name in cases.names(request.worklist) if cases.waits(name) and name not in done), None)
 
-    def _row(self, image_id: str, reader: str, scores: ImageScores) -> dict[str, Any]:
-        image = self.selection.analysis.studies.find(image_id)
-        labels = self.plan.submissions.of_image(image_id)
-        own = next((label for label in labels if label.reader == reader), None)
+
+class _Cases:
+    """All cases as they are now, for one reader. Rows are made of those that are shown alone: there may be thousands.
+
+    Args:
+        queue: whose cases.
+        reader: who asks.
+    """
+
+    def __init__(self, queue: ReadingQueue, reader: str) -> None:
+        plan, self.reader = queue.plan, reader
+        self.studies = queue.selection.analysis.studies
+        self.scores = queue.selection.scores.by_image()
+        self.labels = plan.submissions.by_image()
+        self.blinded = plan.blinded
+        self.reserved, self.disputed = plan.reservations.all(), set(plan.disputed())
+        self.finished = plan.finished(reader, self.reserved)
+
+    def names(self, order: WorklistOrder) -> list[str]:
+        """The ids of the cases that are shown, in order; those without a known value last."""
+        shown = [name for name in self.studies.ids() if self._shows(name, order)]
+        values = {name: self._sort_value(name, order.sort) for name in shown}
+        known = [name for name in shown if values[name] not in (None, "")]
+        unknown = [name for name in shown if values[name] in (None, "")]
+        return sorted(known, key=values.__getitem__, reverse=order.descending) + unknown
+
+    def waits(self, name: str) -> bool:
+        """Whether the reader may read a case."""
+        return name not in self.finished and not self._remark(name)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The row of a case."""
+        scores, own = self.scores.get(name), self._own(name)
         return {
-            "image": image_id,
-            "study": image.study,
-            "score": scores.suspicion,
-            "uncertainty": scores.uncertainty,
-            "remark": scores.remark,
+            "image": name,
+            "study": self.studies.find(name).study,
+            "score": None if scores is None else scores.suspicion,
+            "uncertainty": None if scores is None else scores.uncertainty,
+            "remark": self._remark(name),
             "own": None if own is None else {"status": own.status, "boxes": len(own.boxes), "time": own.time},
-            "readers": [label.reader for label in self.plan.visible(image_id, reader)],
-            "num_readers": len(labels),
+            "readers": [label.reader for label in self._visible(name)],
+            "num_readers": len(self.labels.get(name, ())),
+            "open": bool(self.reserved.get(name, set()) - {self.reader}),
+            "disputed": name in self.disputed,
+            "waits": self.waits(name),
         }
 
+    def _shows(self, name: str, order: WorklistOrder) -> bool:
+        if order.show == "unread" and not self.waits(name):
+            return False
+        if order.show == "mine" and self._own(name) is None:
+            return False
+        if order.show == "refused" and not self._remark(name):
+            return False
+        if order.show == "disputed" and name not in self.disputed:
+            return False
+        if not order.text:
+            return True
+        readers = (label.reader for label in self._visible(name))
+        return order.text.lower() in " ".join((name, self._remark(name), *readers)).lower()
 
-_COLUMNS = {"readers": "num_readers"}  # the column that a sorting goes by, where it has another name
+    def _sort_value(self, name: str, sort: str) -> Any:
+        if sort == "image":
+            return name
+        if sort == "readers":
+            return len(self.labels.get(name, ()))
+        if sort == "remark":
+            return self._remark(name)
+        scores = self.scores.get(name)
+        return None if scores is None else scores.suspicion if sort == "score" else scores.uncertainty
 
+    def _remark(self, name: str) -> str:
+        scores = self.scores.get(name)
+        return "" if scores is None else scores.remark
 
-def _shows(order: WorklistOrder, row: dict[str, Any]) -> bool:
-    kinds = {"unread": row["waits"], "mine": row["own"], "refused": row["remark"], "disputed": row["disputed"]}
-    words = " ".join((row["image"], row["remark"], *row["readers"])).lower()
-    return bool(kinds.get(order.show, True)) and order.text.lower() in words
+    def _own(self, name: str) -> ImageLabel | None:
+        return next((label for label in self.labels.get(name, ()) if label.reader == self.reader), None)
+
+    def _visible(self, name: str) -> tuple[ImageLabel, ...]:
+        return visible_labels(self.labels.get(name, ()), self.reader, self.blinded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import nn
 
+from monai_dgm.data.fingerprints import SETTLED_SECONDS
 from monai_dgm.engines.files import describe_model
 from monai_dgm.engines.lungs.segmentor import LungSegmentor, load_lung_segmentor
 from monai_dgm.engines.pipeline import RadiographPipeline
@@ -81,6 +83,7 @@ class LabellingModels:
             self.paths[name] = Path(path)
         self.pipeline = RadiographPipeline(device=self.device)  # has the models that were loaded
         self._lock = threading.RLock()
+        self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
         self._loaded: dict[str, Loaded[Any]] = {}
         self._left_out = {name for name in ("classifier", "detector") if name not in (paths or {})} - self._fitting()
         for name in self._left_out:
@@ -156,7 +159,21 @@ class LabellingModels:
 
     def _version(self, name: str) -> str:
         loaded = self._loaded.get(name)
-        return loaded.version if loaded else f"{name}-{describe_model(self.paths[name])['sha256'][:12]}"
+        return loaded.version if loaded else f"{name}-{self._digest(self.paths[name])[:12]}"
+
+    def _digest(self, path: Path) -> str:
+        """SHA-256 of weights; those that have not changed since are not read again."""
+        try:
+            found = path.stat()
+        except OSError:
+            return describe_model(path)["sha256"]  # says what is wrong
+        state, known = (found.st_size, found.st_mtime_ns), self._digests.get(path)
+        if known is not None and known[0] == state:
+            return known[1]
+        digest = describe_model(path)["sha256"]
+        if time.time() - found.st_mtime > SETTLED_SECONDS:
+            self._digests[path] = (state, digest)
+        return digest
 
     def _load_decomposer(self, settings: Mapping[str, Any]) -> nn.Module:
         decomposer = load_decomposer(self.paths["decomposer"], self.device)

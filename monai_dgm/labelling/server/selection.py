@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
 WORTH_WAITING = 4  # images without scores
+FEW_IMAGES = 200  # among more, the choice hardly depends on the last few scores
 
 
 class ImageSelection:
@@ -121,7 +122,7 @@ class ImageSelection:
             labelled: images that have a label.
             seed: of the random order.
             patience: seconds to wait for the last few scores that are being computed, at most :data:`WORTH_WAITING`;
-                while more are missing, the choice is among the scored images.
+                while more are missing, or of more than :data:`FEW_IMAGES` images, the choice is among the scored ones.
 
         Raises:
             UnknownError: another strategy.
@@ -131,7 +132,7 @@ class ImageSelection:
         missing = [] if strategy == "random" else self.scores.missing(candidates, self.model_version())
         if missing:
             self.start()
-            if len(missing) <= WORTH_WAITING:
+            if len(missing) <= WORTH_WAITING and len(candidates) <= FEW_IMAGES:
                 self._background.wait(patience)
         chosen = self.scores.next_images(strategy, 1, labelled, candidates, seed)
         return chosen[0] if chosen else None

@@ -83,9 +83,9 @@ class Submissions:
         self.predictions = LabelStore(Path(folder) / "predictions")
         self.damaged: list[str] = []
         self._lock = threading.Lock()
-        self._current: dict[str, dict[str, ImageLabel]] = {}
+        self._current: dict[str, tuple[ImageLabel, ...]] = {}  # of each reader, the latest last
         for label in self.labels.list(bad=self.damaged):
-            self._current.setdefault(label.image_id, {})[label.reader] = label
+            self._current[label.image_id] = self._with(label)
 
     def submit(
         self, document: str | bytes, image_id: str, placement: Placement, reader: str, source: str = "slicer"
@@ -104,7 +104,7 @@ class Submissions:
         number = self.labels.put(label)
         current = self.labels.get(label.image_id, label.reader) or label  # the older one where both say the same
         with self._lock:
-            self._current.setdefault(label.image_id, {})[label.reader] = current
+            self._current[label.image_id] = self._with(current)
         return Submitted(current, number, tuple(ignored))
 
     def remove(self, image_id: str, reader: str | None = None) -> int:
@@ -115,11 +115,9 @@ class Submissions:
         """
         with self._lock:
             removed = self.labels.remove(image_id, reader)
-            kept = self._current.get(image_id, {})
-            for name in list(kept) if reader is None else [reader]:
-                kept.pop(name, None)
-            if not kept:
-                self._current.pop(image_id, None)
+            kept = tuple(label for label in self._current.pop(image_id, ()) if reader not in (None, label.reader))
+            if kept:
+                self._current[image_id] = kept
         return removed
 
     def forget(self, image_id: str) -> int:
@@ -147,13 +145,17 @@ class Submissions:
     def of_image(self, image_id: str) -> list[ImageLabel]:
         """The current label of each reader, the latest last."""
         with self._lock:
-            found = list(self._current.get(image_id, {}).values())
-        return sorted(found, key=lambda label: label.time)
+            return list(self._current.get(image_id, ()))
+
+    def by_image(self) -> dict[str, tuple[ImageLabel, ...]]:
+        """As :meth:`of_image`, for all images that have a label."""
+        with self._lock:
+            return dict(self._current)
 
     def all(self) -> list[ImageLabel]:
         """The current labels of all images and readers."""
         with self._lock:
-            return [label for found in self._current.values() for label in found.values()]
+            return [label for found in self._current.values() for label in found]
 
     def labelled(self) -> set[str]:
         """Ids of the images that have a label."""
@@ -175,3 +177,8 @@ class Submissions:
                 for label in self.of_image(image_id)
             ]
         }
+
+    def _with(self, label: ImageLabel) -> tuple[ImageLabel, ...]:
+        """The current labels of an image when this one is its reader's."""
+        others = (other for other in self._current.get(label.image_id, ()) if other.reader != label.reader)
+        return tuple(sorted((*others, label), key=lambda item: item.time))

@@ -75,6 +75,19 @@ def test_images_never_scored_can_be_chosen_too_at_last(tmp_path: Path) -> None:
     assert store.next_images(n=9, candidates=["x"]) == ["x"]
 
 
+def test_what_another_process_changes_is_seen(tmp_path: Path) -> None:
+    store, other = (ScoreStore(tmp_path / "scores.db") for _ in range(2))
+    for step in range(60):
+        name = f"{step * 7 % 11}"
+        if step % 4 == 3:
+            other.forget([name, "nothing"])
+        else:
+            (store if step % 3 else other).put(scores(name, str(step), step / 60))
+        again = ScoreStore(store.path).all()
+        for one in (store, other):
+            assert len(one.all()) == len(again) and all(map(same, one.all(), again))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

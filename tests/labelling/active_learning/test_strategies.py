@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.active_learning.feature_distances import FeatureDistances, distance_to_nearest
 from monai_dgm.labelling.active_learning.image_scores import (
     ImageScores,
 )
@@ -11,7 +12,6 @@ from monai_dgm.labelling.active_learning.strategies import (
     SCORES,
     STRATEGIES,
     WEIGHTS,
-    distance_to_nearest,
     random_order,
     relative_rank,
     select_images,
@@ -146,3 +146,22 @@ def test_invalid_arguments_are_refused() -> None:
             select_images(images(), **{"n": 1, **more})
     with pytest.raises(InputError, match="not all 0"):
         select_images(images(), 1, weights=dict.fromkeys(WEIGHTS, 0.0))
+
+
+@pytest.mark.parametrize("strategy", ["combined", "diversity"])
+def test_what_is_kept_between_choices_changes_none(strategy: str) -> None:
+    rng, kept = np.random.default_rng(5), FeatureDistances()
+    known = {item.image_id: item for item in images()}
+    done: list[str] = []
+    for step in range(30):
+        name = f"img{rng.integers(40):03d}"
+        version = "new" if step > 20 else "1"
+        known[name] = ImageScores(
+            name, "1", rng.random(), rng.random(), None, rng.normal(size=8).astype(np.float32), version
+        )
+        if step % 10 == 9:
+            done = done[1:]  # a label is deleted
+        pool, labelled = [known[name] for name in known if name not in done], [known[name] for name in done]
+        chosen = select_images(pool, 1 + step % 3, strategy, labelled, distances=kept)
+        assert chosen == select_images(pool, 1 + step % 3, strategy, labelled)
+        done += chosen[:1]

@@ -30,7 +30,7 @@ def queue(analysis: RadiographAnalysis, tmp_path: Path) -> ReadingQueue:
 
 
 def names(queue: ReadingQueue, reader: str = "one", **order: Any) -> list[str]:
-    return [row["image"] for row in queue.worklist(reader, WorklistOrder(**order))]
+    return [row["image"] for row in queue.worklist(reader, WorklistOrder(**order))[0]]
 
 
 def submit(queue: ReadingQueue, image: str, reader: str) -> None:
@@ -45,12 +45,18 @@ def test_rows_are_sorted_and_what_is_not_known_comes_last(queue: ReadingQueue) -
     assert names(queue, sort="readers")[0] == "sub__c"
 
 
+def test_rows_are_cut_and_counted(queue: ReadingQueue) -> None:
+    rows, total = queue.worklist("one", WorklistOrder(), 2)
+    assert [row["image"] for row in rows] == ["b", "a"] and total == 3
+    assert queue.worklist("one", WorklistOrder(), 0) == ([], 3)
+
+
 def test_rows_are_filtered(queue: ReadingQueue) -> None:
     submit(queue, "b", "Zoe")
     assert names(queue, show="refused") == ["a"] and names(queue, show="unread") == ["sub__c"]
     assert names(queue, show="mine") == [] and names(queue, "Zoe", show="mine") == ["b"]
     assert names(queue, text="zoe") == ["b"] and names(queue, text="FRONTAL") == ["a"] and names(queue, text="x") == []
-    (row,) = queue.worklist("one", WorklistOrder(text="zoe"))
+    ((row,), _) = queue.worklist("one", WorklistOrder(text="zoe"))
     assert row["readers"] == ["Zoe"] and row["own"] is None and row["score"] == 0.8 and not row["waits"]
 
 
@@ -62,7 +68,7 @@ def test_the_next_case_follows_the_worklist_and_is_reserved(queue: ReadingQueue)
     assert queue.next_case("three", by_list) == {}
     skipped = NextRequest(worklist=WorklistOrder(), skipped=["b"])
     assert queue.next_case("one", skipped) == {}  # the other one is open at reader two
-    (row,) = queue.worklist("three", WorklistOrder(text="sub__c"))
+    ((row,), _) = queue.worklist("three", WorklistOrder(text="sub__c"))
     assert row["open"] and not row["waits"]
 
 
