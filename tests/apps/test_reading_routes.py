@@ -52,10 +52,16 @@ def test_second_reads_are_blinded(client: Any) -> None:
 def test_a_case_is_offered_to_two_readers_at_a_time(client: Any) -> None:
     taken = {reader: opened(client, "c", reader)["reserved"] for reader in ("one", "two", "three")}
     assert taken == {"one": True, "two": True, "three": False}
+    client.delete("/dgm/reservation", params={"image": "c", "reader": "three"})  # nobody ends that of another reader
+    assert not opened(client, "c", "three")["reserved"]
+    assert client.delete("/dgm/reservation", params={"image": "c", "reader": "one"}).status_code == 200
+    assert opened(client, "c", "three")["reserved"] and not opened(client, "c", "one")["reserved"]
+    assert client.delete("/dgm/reservation", params={"image": "none", "reader": "one"}).status_code == 200
     offered: list[str] = []
-    while found := client.post("/dgm/next", params={"reader": "three"}, json={"skipped": offered}).json():
+    while found := client.post("/dgm/next", params={"reader": "one"}, json={"skipped": offered}).json():
         offered.append(found["image"])
     assert sorted(offered) == ["Doe_Jane", "Roe_Richard"]
+    assert not any(row["open"] for row in rows(client, "two", text="oe_").values())  # skipped: others may have them
 
 
 def test_a_reviewer_decides_and_the_decision_is_the_consensus(client: Any) -> None:

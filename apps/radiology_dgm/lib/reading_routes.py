@@ -58,7 +58,7 @@ def put_boxes(app: App, image: ImageId, document: Body, user: CurrentUser, reade
     """Store a reader's boxes, or a confirmed negative, as the label of an image."""
     who = reader_who_asks({"reader": reader}, user)
     kept = _keep(app, image, document, who, SOURCE)
-    app.plan.reservations.release(image, who)
+    app.plan.reservations.release([image], who)
     return kept
 
 
@@ -79,6 +79,14 @@ def next_case(app: App, document: Body, user: CurrentUser, reader: str = "") -> 
     """The case that the reader is offered next, reserved for the reader; empty where none is left."""
     request = checked(NextRequest, parse_json(document or b"{}", "next", MAX_REQUEST_BYTES), "next")
     return app.queue.next_case(reader_who_asks({"reader": reader}, user), request)
+
+
+@router.delete("/dgm/reservation")
+def end_reservation(app: App, image: ImageId, user: CurrentUser, reader: str = "") -> dict[str, Any]:
+    """The reader has closed a case: it is offered to others again."""
+    who = reader_who_asks({"reader": reader}, user)
+    app.plan.reservations.release([image], who)
+    return {"image": image, "reader": who}
 
 
 @router.post("/dgm/worklist")

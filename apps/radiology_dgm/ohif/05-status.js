@@ -33,7 +33,10 @@
       known.model = known.served && `model ${known.served}`;
       known.counts = `${values.labelled} of ${values.images} labelled`;
     } catch (error) {
-      known.state = 'no answer';
+      known.state = error.status === 401 ? 'logged out' : 'no answer';
+      if (error.status === 401) {
+        dgm.login.ended(true);
+      }
     }
     write();
   }

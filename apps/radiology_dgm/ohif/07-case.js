@@ -6,6 +6,7 @@
 
   const state = empty();
   const unsaved = new Map(); // image -> state of other images of the study whose boxes are not submitted
+  const reserved = new Set(); // the server's ids of the cases that this tab has opened and not given back
   const listeners = [];
 
   function empty() {
@@ -40,6 +41,22 @@
     return !dgm.boxes.equal(dgm.boxes.read(state.shown), state.baseline, state.boxes.same_box_pixels);
   }
 
+  /** The changed boxes by image, of this and other images of the study: [[image, boxes], ...]. */
+  function changedBoxes() {
+    const changed = [...unsaved.values(), ...(isChanged() ? [state] : [])];
+    return changed.map(one => [one.image, dgm.boxes.read(one.shown)]);
+  }
+
+  /** Boxes that were changed before the reader had to log in again are changed boxes still. */
+  function drawKept() {
+    const kept = dgm.login.take(state.image);
+    if (kept) {
+      dgm.boxes.clear(state.shown);
+      dgm.boxes.show(state.shown, kept, 'model', state.boxes.same_box_pixels);
+      changed();
+    }
+  }
+
   /** Open the radiograph that a viewport shows: the reader's own boxes, else the model's, are drawn at once. */
   async function open(shown) {
     if (isChanged()) {
@@ -56,6 +73,7 @@
     }
     try {
       const boxes = await dgm.status.during(() => dgm.server.showBoxes(shown.image));
+      reserved.add(boxes.image);
       if (state.image !== shown.image) {
         return;
       }
@@ -66,9 +84,13 @@
       } else {
         drawModel();
       }
+      drawKept();
       state.numbers = await dgm.status.during(() => dgm.server.numbers(shown.image));
     } catch (error) {
       state.problem = error.message;
+      if (error.status === 401) {
+        dgm.login.ended(true);
+      }
     }
     changed();
   }
@@ -101,7 +123,22 @@
     }
   }
 
+  /** The page is left: others may be offered its cases. */
+  function release() {
+    reserved.forEach(image => dgm.server.release(image).catch(() => {})); // else time runs out for them
+    reserved.clear();
+  }
+
+  /** The browser shows the page again as it was left. */
+  function reserveAgain() {
+    if (state.boxes) {
+      reserved.add(state.boxes.image);
+      dgm.server.showBoxes(state.image).catch(() => {});
+    }
+  }
+
   function close() {
+    release();
     unsaved.clear();
     Object.assign(state, empty());
   }
@@ -195,7 +232,7 @@
   }
 
   dgm.case = {
-    state, open, watch, close, opened, isUnsaved, rebase, showModel, showOwn, submit, acceptAll, mayLeave,
+    state, open, watch, close, opened, isUnsaved, changedBoxes, rebase, release, reserveAgain, showModel, showOwn, submit, acceptAll, mayLeave,
     listen: listener => listeners.push(listener),
   };
 })();

@@ -109,18 +109,19 @@
   }
 
   function guardClosing(event) {
-    if (dgm.case.isUnsaved()) {
+    if (dgm.case.isUnsaved() && !dgm.login.leaving()) {
       event.preventDefault();
     }
   }
+
+  const guardReturning = event => event.persisted && dgm.case.reserveAgain();
 
   dgm.extension = {
     id: ID,
     version: '2.0.0',
 
     preRegistration({ servicesManager }) {
-      const { userAuthenticationService } = servicesManager.services;
-      dgm.server.login(() => userAuthenticationService.getAuthorizationHeader());
+      dgm.login.connect(servicesManager.services.userAuthenticationService);
     },
 
     getPanelModule: () => [
@@ -135,6 +136,9 @@
           await actions[name]();
         } catch (error) {
           actions.say('error', error.message);
+          if (error.status === 401) {
+            await dgm.login.ended();
+          }
         }
         dgm.panel.render();
       };
@@ -156,6 +160,8 @@
       timers.push(window.setInterval(onChange, SECONDS_BETWEEN_LOOKS * 1000));
       document.addEventListener('click', guardWayBack, true);
       window.addEventListener('beforeunload', guardClosing);
+      window.addEventListener('pagehide', dgm.case.release);
+      window.addEventListener('pageshow', guardReturning);
       dgm.status.refresh();
       stop = [
         dgm.keyboard.listen(run),
@@ -163,6 +169,8 @@
         () => labels.unsubscribe(),
         () => document.removeEventListener('click', guardWayBack, true),
         () => window.removeEventListener('beforeunload', guardClosing),
+        () => window.removeEventListener('pagehide', dgm.case.release),
+        () => window.removeEventListener('pageshow', guardReturning),
       ];
     },
 

@@ -67,11 +67,13 @@ class ReadingQueue:
     def next_case(self, reader: str, request: NextRequest) -> dict[str, Any]:
         """The next case of a reader, reserved for the reader: "image", and "study" and "series" in an archive.
 
-        Empty where none is left. A case with a remark, which may be no frontal chest radiograph, is never next.
+        Empty where none is left. A case with a remark, which may be no frontal chest radiograph, is never next. Cases
+        that the reader does not want now are offered to others again.
 
         Raises:
             UnknownError: another strategy.
         """
+        self.plan.reservations.release(request.skipped, reader)
         while True:
             done = self.plan.finished(reader) | set(request.skipped)
             chosen = self._choose(reader, request, done)

@@ -1,10 +1,11 @@
-"""Reservations: a case that a reader has open is not offered to others, until it is submitted or time runs out."""
+"""Reservations: a case that a reader has open is not offered to others, until it is submitted, skipped or closed, or
+time runs out."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from monai_dgm.utils.sqlite import SqliteFile
 
@@ -49,10 +50,12 @@ class Reservations:
             connection.execute("INSERT OR REPLACE INTO reserved VALUES (?, ?, ?)", row)
         return True
 
-    def release(self, image_id: str, reader: str) -> None:
-        """End a reader's reservation."""
-        with self._file.writing() as connection:
-            connection.execute("DELETE FROM reserved WHERE image_id = ? AND reader = ?", (image_id, reader))
+    def release(self, image_ids: Iterable[str], reader: str) -> None:
+        """End a reader's reservations of some cases; the others stay, and so do those of other readers."""
+        rows = [(image_id, reader) for image_id in image_ids]
+        if rows:
+            with self._file.writing() as connection:
+                connection.executemany("DELETE FROM reserved WHERE image_id = ? AND reader = ?", rows)
 
     def all(self) -> dict[str, set[str]]:
         """The readers who have each case open, by image id."""

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from monai_dgm.data.examples import example_radiographs
-from tests.apps.ohif.viewer import BROWSER_ARGUMENTS, Study, Viewer, ask, find_browser, screenshots_folder, wait_for
+from tests.apps.ohif.viewer import BROWSER_ARGUMENTS, Study, Viewer, ask, find_browser, wait_for
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -197,12 +197,12 @@ def context(browser: Any) -> Any:
 
 
 @pytest.fixture
-def new_viewer(context: Any, tmp_path: Path) -> Iterator[Callable[[str], Viewer]]:
+def new_viewer(context: Any) -> Iterator[Callable[[str], Viewer]]:
     """Opens a tab on a server."""
     opened: list[Viewer] = []
 
     def open_tab(address: str) -> Viewer:
-        opened.append(Viewer(context.new_page(), address, screenshots_folder(tmp_path)))
+        opened.append(Viewer(context.new_page(), address))
         return opened[-1]
 
     yield open_tab

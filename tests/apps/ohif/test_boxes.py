@@ -42,12 +42,12 @@ def edit(viewer: Viewer, study: Study, move_by: tuple[int, int], name: str) -> n
 
 def see_boxes(viewer: Viewer, study: Study, name: str) -> None:
     """The model's boxes are there when the study is opened."""
-    before = viewer.shoot(f"{name}_opened")
+    before = viewer.look(f"{name}_opened")
     shown = viewer.rectangles(2)
     assert [one["label"] for one in shown] == [f"lung opacity {score:.2f}" for score in SCORES]
     assert f"2 boxes of {VERSION}" in viewer.status()
     assert before.std() > 20  # a radiograph is there
-    wait_for(lambda: boxes_in_sight(viewer, study, viewer.shoot(f"{name}_boxes")))
+    wait_for(lambda: boxes_in_sight(viewer, study, viewer.look(f"{name}_boxes")))
 
 
 def boxes_in_sight(viewer: Viewer, study: Study, window: np.ndarray) -> bool:

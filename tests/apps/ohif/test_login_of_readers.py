@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
-from tests.apps.ohif.viewer import Study, Viewer, ask, screenshots_folder, stored_label, wait_for
+from tests.apps.ohif.viewer import Study, Viewer, ask, stored_label, wait_for
 from tests.apps.realm import PASSWORD, Realm, running_realm
 
 pytestmark = pytest.mark.service
@@ -69,10 +69,10 @@ def login_address(
 
 
 @pytest.fixture
-def viewer(browser: Any, login_address: str, realm: Realm, tmp_path: Path) -> Iterator[Viewer]:
+def viewer(browser: Any, login_address: str, realm: Realm) -> Iterator[Viewer]:
     """A browser that nobody has logged in with."""
     context = browser.new_context(viewport={"width": 1400, "height": 840})
-    shown = Viewer(context.new_page(), login_address, screenshots_folder(tmp_path), login=realm.issuer)
+    shown = Viewer(context.new_page(), login_address, login=realm.issuer)
     yield shown
     context.close()
     assert shown.failures == []

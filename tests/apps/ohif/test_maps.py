@@ -25,7 +25,7 @@ def test_a_map_lies_on_the_radiograph_and_follows_the_sliders(viewer: Viewer, st
     viewer.open(study)
     to_window, _ = viewer.conversions(study)
     corners = to_window([[0, 0], study.shape[::-1]]).ravel()
-    before = viewer.shoot("map_off")
+    before = viewer.look("map_off")
     viewer.key("o")
     place = viewer.page.wait_for_selector(LAYER).bounding_box()
     found = [place["x"], place["y"], place["x"] + place["width"], place["y"] + place["height"]]
@@ -33,7 +33,7 @@ def test_a_map_lies_on_the_radiograph_and_follows_the_sliders(viewer: Viewer, st
     assert viewer.page.get_attribute(LAYER, "data-layer") == "residue"
     assert "residue: shown" in viewer.text("overlay") and "-1, 1" in viewer.text("overlay")
     viewer.page.wait_for_timeout(500)
-    assert np.abs(viewer.shoot("map_residue").astype(int) - before).mean() > 1
+    assert np.abs(viewer.look("map_residue").astype(int) - before).mean() > 1
     counts = [viewer.page.evaluate(OPAQUE)]
     for _ in range(3):  # a higher threshold leaves less of it
         viewer.key("Shift+ArrowUp")
@@ -59,7 +59,7 @@ def test_the_normal_image_beside_follows_zoom_pan_and_window(viewer: Viewer, stu
     viewer.key("g")
     viewer.page.wait_for_selector(f"{LAYER}[data-layer=normal]")
     viewer.page.wait_for_timeout(1500)
-    before = viewer.shoot("beside_normal")
+    before = viewer.look("beside_normal")
     viewer.page.evaluate(
         """() => { const one = window.cornerstone.getRenderingEngines()[0].getViewports()[0];
         one.setZoom(1.7); one.setPan([20, -30]); one.setProperties({voiRange: {lower: 12000, upper: 48000}});
@@ -70,7 +70,7 @@ def test_the_normal_image_beside_follows_zoom_pan_and_window(viewer: Viewer, stu
     assert left["image"] == right["image"] and right["id"] == "monai-dgm-right"
     assert right["zoom"] == pytest.approx(1.7, rel=0.01) and right["pan"] == pytest.approx([20, -30], abs=1)
     assert right["window"] == left["window"] == {"lower": 12000, "upper": 48000}
-    after = viewer.shoot("beside_normal_zoomed")
+    after = viewer.look("beside_normal_zoomed")
     pane = slice(before.shape[1] // 2, 3 * before.shape[1] // 4)  # the pane of the normal image
     assert np.abs(after[:, pane].astype(int) - before[:, pane]).mean() > 5
     viewer.key("g")

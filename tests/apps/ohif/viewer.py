@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-SECONDS = 90.0  # for a step of the viewer on a machine that is busy
+SECONDS = 300.0  # for a step of the viewer on a machine that is busy
 BROWSER_ARGUMENTS = [
     "--no-sandbox",
     *(f"--disable-{what}" for what in ("quic", "background-networking", "component-update", "sync")),
@@ -60,22 +60,21 @@ class Viewer:
     Args:
         page: of Playwright.
         address: of the server.
-        screenshots: folder for pictures of each step.
         login: origin of the login server.
     """
 
-    def __init__(self, page: Any, address: str, screenshots: Path, login: str = "data:") -> None:
+    def __init__(self, page: Any, address: str, login: str = "data:") -> None:
         self.page = page
         self.login = login
         self.address = address
-        self.screenshots = screenshots
+        self.screenshots = screenshots_folder()
         self.failures: list[str] = []
         page.set_default_timeout(SECONDS * 1000)
         page.on("pageerror", lambda error: self.failures.append(str(error)))
         page.on("request", lambda request: self._check_address(request.url))
 
     def _check_address(self, url: str) -> None:
-        if not url.startswith((self.address, self.login, "data:", "blob:")):
+        if not url.startswith((self.address, self.login, "data:", "blob:", "about:")):
             self.failures.append(f"a request to another server: {url}")
 
     def open(self, study: Study, reader: str = "") -> None:
@@ -114,7 +113,8 @@ class Viewer:
         """Wait for a message with these words; returns it."""
         found = self.page.get_by_text(words).first
         found.wait_for(state="visible")
-        self.page.wait_for_timeout(1200)  # it slides in
+        if self.screenshots is not None:
+            self.page.wait_for_timeout(1200)  # it slides in
         return str(found.inner_text())
 
     def status(self) -> str:
@@ -138,9 +138,15 @@ class Viewer:
         self.page.mouse.up()
         self.page.wait_for_timeout(500)
 
-    def shoot(self, name: str) -> np.ndarray:
-        """Keep a picture of the window; returns its grey levels."""
-        picture = self.page.screenshot(path=str(self.screenshots / f"{name}.png"))
+    def shoot(self, name: str) -> None:
+        """Keep a picture of the window, if MONAI_DGM_SCREENSHOTS names a folder."""
+        if self.screenshots is not None:
+            self.look(name)
+
+    def look(self, name: str) -> np.ndarray:
+        """Grey levels of the window; a picture of it is kept as by :meth:`shoot`."""
+        path = None if self.screenshots is None else str(self.screenshots / f"{name}.png")
+        picture = self.page.screenshot(path=path)
         return np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
 
     def conversions(self, study: Study) -> tuple[Callable[[Any], np.ndarray], Callable[[Any], np.ndarray]]:
@@ -166,11 +172,13 @@ def stored_label(state: Path, image: str, reader: str) -> dict[str, Any] | None:
     return max(ours, key=lambda label: label["time"]) if ours else None
 
 
-def screenshots_folder(default: Path) -> Path:
-    """MONAI_DGM_SCREENSHOTS, or ``default``."""
-    folder = Path(os.environ.get("MONAI_DGM_SCREENSHOTS") or default)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def screenshots_folder() -> Path | None:
+    """The folder that MONAI_DGM_SCREENSHOTS names; None where no pictures are wanted."""
+    given = os.environ.get("MONAI_DGM_SCREENSHOTS")
+    if not given:
+        return None
+    Path(given).mkdir(parents=True, exist_ok=True)
+    return Path(given)
 
 
 def ask(url: str, method: str = "GET", values: Any = None) -> Any:

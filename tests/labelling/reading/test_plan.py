@@ -47,7 +47,7 @@ def test_a_reservation_keeps_others_away_until_its_time_is_over(tmp_path: Path, 
     assert plan.finished("two") == {"a"} and plan.finished("one") == set()
     clock.seconds += 30 * 60
     assert plan.open("a", "two") and not plan.open("a", "one")
-    plan.reservations.release("a", "two")
+    plan.reservations.release(["a"], "two")
     assert plan.open("a", "one")
     again = make_plan(tmp_path, clock, 1)  # another process
     assert not again.open("a", "two")
@@ -64,7 +64,7 @@ def test_each_case_is_read_by_two(tmp_path: Path, clock: Clock) -> None:
     plan = make_plan(tmp_path, clock, 2)
     assert plan.open("a", "one") and plan.open("a", "two") and not plan.open("a", "three")
     submit(plan, "a", "one", BOX)
-    plan.reservations.release("a", "one")
+    plan.reservations.release(["a"], "one")
     assert plan.finished("one") == {"a"} == plan.finished("three") and plan.finished("two") == set()
     submit(plan, "a", "two", BOX)
     assert plan.finished("two") == {"a"} and not plan.open("a", "three")

@@ -70,6 +70,7 @@ def test_the_next_case_follows_the_worklist_and_is_reserved(queue: ReadingQueue)
     assert queue.next_case("one", skipped) == {}  # the other one is open at reader two
     ((row,), _) = queue.worklist("three", WorklistOrder(text="sub__c"))
     assert row["open"] and not row["waits"]
+    assert queue.next_case("three", by_list)["image"] == "b"  # which reader one skipped
 
 
 def test_by_active_learning_a_reserved_case_is_not_next(queue: ReadingQueue) -> None:
