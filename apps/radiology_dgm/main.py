@@ -29,6 +29,7 @@ from monai_dgm.labelling.reading.queue import ReadingQueue
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import Answer
 from monai_dgm.labelling.server.background import Batches
+from monai_dgm.labelling.server.examinations import Examinations
 from monai_dgm.labelling.server.folder_dicomweb import FolderDicomWeb
 from monai_dgm.labelling.server.request_options import checked_image_id, known_name
 from monai_dgm.labelling.server.selection import ImageSelection
@@ -50,6 +51,7 @@ class RadiologyDGM(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         try:
+            server.check_one_process()
             server.check_address()
             server.check_studies(studies)
             self.settings = Settings.of(studies, conf or {})
@@ -63,7 +65,7 @@ class RadiologyDGM(MONAILabelApp):
             self.access = self.settings.make_access()
             self.hosts = self.settings.hosts
             self.watcher = self.settings.make_watcher(self)
-            self.folder = FolderDicomWeb(self.analysis) if self.watcher is None else None
+            self.folder = None if self.watcher else FolderDicomWeb(self.analysis, Examinations(studies))
             self.training = self.settings.make_training(self)
             self.viewer = self.settings.make_viewer(self.access)
             self._log_models()

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("-p", "--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_known_args()[0]
-    if given.workers > 1:  # each would send results, train and keep labels in memory; and they die before they start
+    if given.workers > 1:  # as the app does, but before anything is loaded
         print("radiology_dgm: expected one process (--workers 1); it serves many readers by threads", file=sys.stderr)
         sys.exit(2)
     port = given.port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,3 +58,61 @@ def test_a_wrong_setting_is_told_in_one_line(settings: Any, name: str, value: st
         settings.of("/images", {name: value})
     text = str(caught.value)
     assert text.startswith("--conf: expected the settings" if name == "sede" else f"{name}: ") and "\n" not in text
+
+
+@pytest.fixture
+def server(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that checks how MONAI Label's command was given."""
+    monkeypatch.syspath_prepend(str(repository / "apps" / "radiology_dgm"))
+    from lib import server
+
+    monkeypatch.setattr(server, "_started_by_monai_label", lambda: True)
+    return server
+
+
+OPEN = "expected --host 127.0.0.1, or users that log in"
+PLAIN = "tokens would pass unencrypted to 0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "login", "reason"),
+    [
+        (["--host", "127.0.0.1"], False, ""),
+        ([], False, OPEN),  # MONAI Label listens on all addresses then
+        (["--host", "0.0.0.0"], False, OPEN),
+        (["-i", "192.0.2.1"], False, OPEN),
+        (["--host", "0.0.0.0"], True, PLAIN),
+        (["--host", "0.0.0.0", "--ssl_certfile", "x"], False, OPEN),
+        (["--host", "0.0.0.0", "--ssl_certfile", "x"], True, ""),
+    ],
+)
+def test_beyond_this_machine_it_takes_a_login_and_tls(
+    server: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], login: bool, reason: str
+) -> None:
+    monkeypatch.setattr(server.sys, "argv", ["monailabel", "start_server", *words])
+    monkeypatch.setattr(server.settings, "MONAI_LABEL_AUTH_ENABLE", login)
+    if not reason:
+        server.check_address()
+        return
+    with pytest.raises(InputError, match=reason):
+        server.check_address()
+
+
+def test_a_worker_of_several_is_refused(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.check_one_process()
+    monkeypatch.setattr(server.multiprocessing, "parent_process", lambda: object())
+    with pytest.raises(InputError, match="expected one process"):
+        server.check_one_process()
+
+
+def test_a_worker_that_does_not_start_ends_the_others(
+    server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(server.multiprocessing, "parent_process", lambda: SimpleNamespace(pid=4711))
+    monkeypatch.setattr(server.os, "kill", lambda *given: done.append(given))
+    monkeypatch.setattr(server.os, "_exit", done.append)
+    server.refuse_to_start(InputError("expected one process\nand more"))
+    assert done == [(4711, server.signal.SIGTERM), 2]
+    error = capsys.readouterr().err
+    assert error.startswith("radiology_dgm: expected one process") and error.count("\n") == 1

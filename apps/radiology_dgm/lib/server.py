@@ -8,7 +8,9 @@ our own. What else MONAI Label offers (it takes paths, weights and archives, and
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -164,6 +166,16 @@ def check_studies(studies: str) -> None:
         raise InputError(f"--studies: expected a folder of radiographs, got one that does not exist: {folder}")
 
 
+def check_one_process() -> None:
+    """Check that this is the only process of the server.
+
+    Raises:
+        ForbiddenError: it is one of several workers. Each would send results, train, and keep labels in memory.
+    """
+    if _started_by_monai_label() and multiprocessing.parent_process() is not None:
+        raise ForbiddenError("expected one process (--workers 1); it serves many readers by threads")
+
+
 def refuse_to_start(error: Exception) -> None:
     """End the server with one line where MONAI Label's command runs it; else do nothing, and the caller raises."""
     if _started_by_monai_label():
@@ -172,6 +184,9 @@ def refuse_to_start(error: Exception) -> None:
 
 def _end(reason: str) -> NoReturn:
     print(f"radiology_dgm: {reason}", file=sys.stderr, flush=True)
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a worker of several: the web server would start new ones for ever
+        os.kill(parent.pid, signal.SIGTERM)
     os._exit(2)  # an exception would end as a traceback of the web server; nothing has begun yet
 
 

@@ -1,14 +1,15 @@
 """A folder of radiographs as a small read-only DICOMweb archive (PS3.18: QIDO-RS, WADO-RS), for a viewer in a browser.
 
 Each radiograph, whatever its format, is one study with one series and one instance: a Digital X-Ray Image that is made
-when it is asked for. Its UIDs follow from the image's id, so they are the same after a restart. Its pixels lie as in
-the file, so boxes are in the file's own pixels. Nothing is stored.
+when it is asked for. Its UIDs follow from the image's id, so they are the same after a restart; patient and date are
+those of :class:`Examinations`. Its pixels lie as in the file, so boxes are in the file's own pixels. Nothing is stored.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import io
+import itertools
 import json
 import re
 import threading
@@ -30,6 +31,7 @@ from monai_dgm.labelling.dicom_objects.digital_xray import (
     write_digital_xray,
 )
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.examinations import Examination, Examinations, dicom_text
 from monai_dgm.labelling.server.http_errors import UnknownError
 
 __all__ = ["FolderDicomWeb", "WebAnswer"]
@@ -38,7 +40,7 @@ KEPT_INSTANCES = 4  # 120 MB each at most
 THUMBNAIL_SIDE, RENDERED_SIDE = 200, 1024
 EXPLICIT = "1.2.840.10008.1.2.1"
 _BOUNDARY = "monai-dgm-part"
-_ORIGIN = Origin("", "Chest radiograph of a folder", "", "", "of the file", "")
+_ORIGIN = Origin("", "", "", "", "of the file", "")
 _UID = r"[0-9.]{1,64}"
 _PATH = re.compile(
     rf"(?P<level>studies)?(?:/(?P<study>{_UID}))?(?:/?(?P<series_level>series)(?:/(?P<series>{_UID}))?)?"
@@ -71,15 +73,17 @@ class FolderDicomWeb:
 
     Args:
         analysis: of the folder's radiographs.
+        examinations: whose the radiographs are, and of which day.
     """
 
-    def __init__(self, analysis: RadiographAnalysis) -> None:
+    def __init__(self, analysis: RadiographAnalysis, examinations: Examinations) -> None:
         self.analysis = analysis
+        self.examinations = examinations
         self._lock = threading.Lock()
         self._known: dict[str, str] = {}  # any UID -> image id
         self._names: dict[str, _Names] = {}
         self._listed: list[str] = []
-        self._instances: OrderedDict[tuple[str, Any], pydicom.Dataset] = OrderedDict()
+        self._instances: OrderedDict[tuple[Any, ...], pydicom.Dataset] = OrderedDict()
 
     def names(self, image_id: str) -> _Names:
         """Study, Series and SOP Instance UID of a radiograph."""
@@ -127,12 +131,13 @@ class FolderDicomWeb:
     def instance(self, image_id: str) -> pydicom.Dataset:
         """A radiograph as Digital X-Ray Image; errors as :meth:`RadiographAnalysis.view`."""
         view = self.analysis.view(image_id)
-        key = image_id, view.image.stamp
+        examination = self.examinations.of(view.image)
+        key = image_id, view.image.stamp, examination
         with self._lock:
             if key in self._instances:
                 self._instances.move_to_end(key)
                 return self._instances[key]
-        made = _digital_xray(image_id, view.radiograph.pixels, view.radiograph.pixel_spacing)
+        made = _digital_xray(image_id, view.radiograph.pixels, view.radiograph.pixel_spacing, examination)
         with self._lock:
             self._instances[key] = made
             while len(self._instances) > KEPT_INSTANCES:
@@ -160,21 +165,22 @@ class FolderDicomWeb:
     def _search(self, images: Iterable[str], level: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         keys = {_KEYWORDS.get(key, key): value for key, value in query.items()}
         wanted = {tag: value for tag, value in keys.items() if re.fullmatch(r"[0-9A-F]{8}", tag) and value}
-        items = (self._described(name, level) for name in images)
-        matching = [item for item in items if all(_matches(item, tag, value) for tag, value in wanted.items())]
-        first, count = _whole(query.get("offset"), 0), _whole(query.get("limit"), len(matching))
-        return matching[first : first + count]
+        first, count = _whole(query.get("offset"), 0), _whole(query.get("limit"), len(self._listed))
+        items = (self._described(name, level) for name in images)  # one by one, as the files' headers are read
+        matching = (item for item in items if all(_matches(item, tag, value) for tag, value in wanted.items()))
+        return list(itertools.islice(matching, first, first + count))
 
     def _described(self, image_id: str, level: str) -> dict[str, Any]:
         names = self.names(image_id)
+        examination = self.examinations.of(self.analysis.studies.find(image_id))
         item: dict[str, Any] = {
             "0020000D": _value("UI", names.study),
-            "00080020": _value("DA"),
-            "00080030": _value("TM"),
+            "00080020": _value("DA", *filter(None, [examination.date])),
+            "00080030": _value("TM", *filter(None, [examination.time])),
             "00080050": _value("SH"),
-            "00081030": _value("LO", _ORIGIN.study),
-            "00100010": {"vr": "PN", "Value": [{"Alphabetic": _text(image_id)}]},
-            "00100020": _value("LO", _text(image_id)),
+            "00081030": _value("LO", _description(image_id)),
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": examination.patient_name}]},
+            "00100020": _value("LO", examination.patient_id),
         }
         if level == "studies":
             numbers = {"00201206": _value("IS", 1), "00201208": _value("IS", 1)}
@@ -202,13 +208,16 @@ class FolderDicomWeb:
         return WebAnswer(buffer.getvalue(), "image/jpeg")
 
 
-def _digital_xray(image_id: str, pixels: Any, spacing: tuple[float, float] | None) -> pydicom.Dataset:
+def _digital_xray(
+    image_id: str, pixels: Any, spacing: tuple[float, float] | None, examination: Examination
+) -> pydicom.Dataset:
     low, high = float(pixels.min()), float(pixels.max())
     scale = 65535 / (high - low) if high > low else 1.0
     levels = np.rint((np.asarray(pixels, dtype=np.float64) - low) * scale).astype(np.uint16)
-    patient = ExaminedPatient(_text(image_id))
+    patient = ExaminedPatient(examination.patient_id)
     image = write_digital_xray(levels, patient, image_id, pixel_spacing=spacing or (1.0, 1.0), origin=_ORIGIN)
-    image.PatientName = _text(image_id)
+    image.PatientName, image.StudyDescription = examination.patient_name, _description(image_id)
+    image.StudyDate, image.StudyTime = examination.date, examination.time
     if spacing is None:  # a viewer must not measure in mm
         for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelSpacingCalibrationType"):
             delattr(image, keyword)
@@ -218,10 +227,9 @@ def _digital_xray(image_id: str, pixels: Any, spacing: tuple[float, float] | Non
     return image
 
 
-def _text(image_id: str) -> str:
-    """An image's id as a value of DICOM: at most 64 characters without a backslash, a caret or an equals sign."""
-    plain = "".join(c if c.isprintable() and c not in "\\^=" else "_" for c in image_id)
-    return plain[-64:].strip() or "_"
+def _description(image_id: str) -> str:
+    """The study's description, so that the file is found in the list, too."""
+    return dicom_text(f"File {dicom_text(image_id)[-59:]}")
 
 
 def _value(vr: str, *values: Any) -> dict[str, Any]:
@@ -236,9 +244,10 @@ def _matches(item: Mapping[str, Any], tag: str, wanted: str) -> bool:
     value = values[0].get("Alphabetic", "") if isinstance(values[0], dict) else str(values[0])
     if item[tag]["vr"] == "UI":
         return value in re.split(r"[,\\]", wanted)
-    if item[tag]["vr"] == "DA":  # the dates are not known, so they are in no range
-        return value == wanted
-    patterns = [part.lower() for part in re.split(r"[,\\]", wanted)]
+    if item[tag]["vr"] == "DA":  # a date that is not known is in no range
+        first, dash, last = wanted.partition("-")
+        return value == wanted if not dash else bool(value) and (first or "0") <= value <= (last or "99999999")
+    patterns = [part.lower().replace("[", "[[]") for part in re.split(r"[,\\]", wanted)]
     return any(fnmatch.fnmatchcase(value.lower(), pattern) for pattern in patterns)
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
+from monai_dgm.labelling.server.examinations import Examinations
 from monai_dgm.labelling.server.folder_dicomweb import FolderDicomWeb
 from monai_dgm.labelling.server.http_errors import UnknownError
 from tests.labelling.fake_archive import radiograph
@@ -21,10 +22,11 @@ def web(analysis: RadiographAnalysis, folder: Path) -> FolderDicomWeb:
     from monai_dgm.labelling.dicom_objects.derived import encode_dicom
     from monai_dgm.transforms.placement import Placement, plane_nifti
 
-    (folder / "d.dcm").write_bytes(encode_dicom(radiograph()))
+    own = {"StudyDate": "20240305", "StudyTime": "101500", "PatientID": "mrn 7", "PatientName": "Roe^Jane"}
+    (folder / "d.dcm").write_bytes(encode_dicom(radiograph(**own)))
     plane = np.arange(90 * 120, dtype=np.int16).reshape(90, 120)
     (folder / "e.nii.gz").write_bytes(plane_nifti(plane, Placement.from_spacing(90, 120)))
-    return FolderDicomWeb(analysis)
+    return FolderDicomWeb(analysis, Examinations(folder))
 
 
 def items(web: FolderDicomWeb, path: str, **query: str) -> list[dict[str, Any]]:
@@ -39,7 +41,9 @@ def one(item: dict[str, Any], tag: str) -> Any:
 
 def test_each_file_of_any_format_is_a_study(web: FolderDicomWeb, analysis: RadiographAnalysis) -> None:
     studies = items(web, "studies")
-    assert [one(item, "00100020") for item in studies] == ["a", "b", "d", "e", "sub__c"] == analysis.studies.ids()
+    assert [one(item, "0020000D") for item in studies] == [web.names(name).study for name in analysis.studies.ids()]
+    assert analysis.studies.ids() == ["a", "b", "d", "e", "sub__c"]
+    assert [one(item, "00081030") for item in studies] == [f"File {name}" for name in analysis.studies.ids()]
     for name, item in zip(analysis.studies.ids(), studies, strict=True):
         uids = web.names(name)
         assert one(item, "0020000D") == uids.study == analysis.studies.find(name).study
@@ -49,11 +53,14 @@ def test_each_file_of_any_format_is_a_study(web: FolderDicomWeb, analysis: Radio
         assert one(header, "00080018") == one(instance, "00080018") == uids.instance
         assert (one(header, "00280010"), one(header, "00280011"), one(header, "00080060")) == (90, 120, "DX")
         assert "7FE00010" not in header
+        for tag in ("00080020", "00100010", "00100020"):  # a viewer takes them from the header
+            assert header[tag].get("Value") == item[tag].get("Value")
         known = analysis.view(name).radiograph.pixel_spacing  # where it is not known, nothing is measured in mm
         spacing = header.get("00280030", {}).get("Value")
         assert spacing == (None if known is None else pytest.approx(list(known)))
         assert {web.image_of(uid) for uid in vars(uids).values()} == {name}
-    assert FolderDicomWeb(analysis).names("a") == web.names("a") != web.names("b")  # after a restart, too
+    again = FolderDicomWeb(analysis, web.examinations)
+    assert again.names("a") == web.names("a") != web.names("b")  # after a restart, too
 
 
 def test_pixels_lie_as_in_the_file(web: FolderDicomWeb, analysis: RadiographAnalysis, folder: Path) -> None:
@@ -85,12 +92,17 @@ def test_pixels_lie_as_in_the_file(web: FolderDicomWeb, analysis: RadiographAnal
         ({"00100010": "*C*"}, ["sub__c"]),
         ({"ModalitiesInStudy": "DX"}, ["a", "b", "d", "e", "sub__c"]),
         ({"ModalitiesInStudy": "CT"}, []),
-        ({"StudyDate": "20200101-20260101"}, []),
+        ({"StudyDate": "20240101-20241231"}, ["d"]),
+        ({"StudyDate": "20240305"}, ["d"]),
+        ({"StudyDate": "-20240304"}, []),
+        ({"StudyDate": "20240305-"}, ["d"]),
+        ({"StudyDescription": "*sub*"}, ["sub__c"]),
+        ({"PatientID": "mrn 7", "limit": "5"}, ["d"]),
         ({"includefield": "all", "fuzzymatching": "true"}, ["a", "b", "d", "e", "sub__c"]),
     ],
 )
 def test_studies_are_searched(web: FolderDicomWeb, query: dict[str, str], names: list[str]) -> None:
-    assert [one(item, "00100020") for item in items(web, "studies", **query)] == names
+    assert [one(item, "00081030") for item in items(web, "studies", **query)] == [f"File {name}" for name in names]
 
 
 def test_other_addresses_are_not_found(web: FolderDicomWeb) -> None:
