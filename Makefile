@@ -28,6 +28,7 @@ STUDY ?= $(READER_STUDY)/study
 PORT ?= 8000
 # Worker processes of pytest; each takes one torch thread (tests/conftest.py).
 WORKERS ?= 2
+LABEL_WORKERS ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help environment demo train test coverage test-slow test-pydicom3 test-wheel test-label label label-pacs ohif reader-study docs lint format clean
@@ -110,9 +111,12 @@ $(DIST_INSTALLED): $(INSTALLED)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dist]'
 	touch $@
 
-# MONAI Label needs older versions of some packages, so it has a separate environment.
+# MONAI Label needs older versions of some packages, so it has a separate environment, with decoders of its own. One process
+# by default: the tests start servers and browsers, and continuous integration runs them beside the others. On an idle machine
+# LABEL_WORKERS=2 is faster; the tests of the viewer stay together then.
 test-label: $(LABEL_TEST_INSTALLED)
-	$(LABEL_VENV)/bin/python -m pytest -m "" tests/apps tests/deploy tests/reader_study $(ARGS)
+	$(LABEL_VENV)/bin/python -m pytest -m "" -n $(LABEL_WORKERS) --dist loadgroup $(ARGS) \
+	  $(if $(filter tests/%,$(ARGS)),,tests/apps tests/deploy tests/reader_study tests/readers/dicom/test_decoders.py)
 
 $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	test -x $(LABEL_VENV)/bin/python || $(PYTHON) -m venv $(LABEL_VENV)

@@ -21,6 +21,16 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For ``--dist loadgroup``: the tests of a file stay together, and those of the viewer, which share servers."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        folder = item.path.parent
+        group = folder if folder.name == "ohif" else item.path
+        item.add_marker(pytest.mark.xdist_group(os.path.relpath(group, REPOSITORY)))
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test starts from the same random state, whichever tests ran before it."""

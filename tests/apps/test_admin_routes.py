@@ -122,6 +122,15 @@ def test_results_of_a_study_are_deleted(client: Any, realm: Realm, studies: Path
     assert client.delete("/dgm/studies/x/results", headers=realm.headers("adam")).status_code == 404
 
 
+def test_the_page_has_each_event_with_its_outcome(client: Any, realm: Realm) -> None:
+    submit(client, realm, "rita")
+    client.put("/dgm/boxes?image=Doe_Jane", content=b"x", headers=realm.headers("rita"))
+    text = client.get("/dgm/admin", headers=realm.headers("adam")).text
+    rows = re.findall(r"<td>rita</td><td>(\w+)</td><td>(\d*)</td><td>PUT /dgm/boxes</td>", text)
+    assert rows == [("label", "400"), ("label", "200")]  # the latest first
+    assert "outcome" not in text and "Doe" not in text
+
+
 def test_health_and_metrics_tell_no_names(client: Any, realm: Realm) -> None:
     submit(client, realm, "rita")
     assert client.get("/health").json() == {"status": "ok", "problems": []}
@@ -150,7 +159,9 @@ def test_the_page_shows_failures_and_tries_them_again(client: Any, realm: Realm,
     assert client.post("/activelearning/combined", headers=realm.headers("rita")).status_code == 200
     selection._background.wait(60)
     page = client.get("/dgm/admin", headers=admin).text
-    assert "<code>c</code>" in page and "image: expected" in page
+    assert "<code>c</code>" in page and "image: expected" in page and "1 image is left out" in page
+    assert re.search(r"Free space for labels and results</td><td class=\"number\">[\d.]+ [kMGT]?B", page)
+    assert 'Whether a training runs</td><td class="number">no</td>' in page
     assert "<script" not in page and "http://" not in page and "https://" not in page  # nothing from elsewhere
     (studies / "c.png").write_bytes(good)
     assert client.post("/dgm/admin/retry", headers=admin, follow_redirects=False).status_code == 303

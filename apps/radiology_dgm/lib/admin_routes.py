@@ -16,6 +16,8 @@ from monai_dgm.errors import StorageError
 from monai_dgm.labelling.server.http_errors import ForbiddenError, UnknownError
 from monai_dgm.labelling.server.request_guard import is_loopback
 
+SHOWN_EVENTS = 20
+
 router = APIRouter(route_class=GuardedRoute)
 
 
@@ -39,7 +41,7 @@ def metrics(request: Request, user: CurrentUser) -> Response:
 def admin_page(request: Request, app: App) -> Response:
     """Failures, queue, disk, cache, models, versions, training and the audit log."""
     try:
-        log, audit_problem = app.access.audit.lines()[-20:], ""
+        log, audit_problem = last_events(app.access.audit.lines(), SHOWN_EVENTS), ""
     except StorageError:
         log, audit_problem = [], "The audit log was changed; the server's log says where."
     return page(
@@ -52,7 +54,7 @@ def admin_page(request: Request, app: App) -> Response:
         training=app.training.status(),
         batch=app.batches.last(),
         failures=failures_of(app),
-        log=reversed(log),
+        log=log,
         audit_problem=audit_problem,
         archive=app.watcher is not None,
     )
@@ -74,6 +76,13 @@ def empty_cache(app: App) -> RedirectResponse:
         app.analysis.studies.cache.purge()
         app.analysis.forget()
     return RedirectResponse("/dgm/admin", 303)
+
+
+def last_events(lines: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The last events of the audit log, the latest first, each with the "status" of its outcome."""
+    outcomes = {line["of"]: line["status"] for line in lines if line["event"] == "outcome"}
+    events = [{**line, "status": outcomes.get(line["n"], "")} for line in lines if line["event"] != "outcome"]
+    return events[: -count - 1 : -1]
 
 
 def failures_of(app: Any) -> dict[str, str]:

@@ -71,17 +71,18 @@ class _State(Collector):
 def state_of(app: Any) -> dict[str, tuple[str, float]]:
     """Numbers of the app's state with what they are."""
     submissions = app.submissions
+    try:
+        images = float(len(app.analysis.studies.ids()))
+    except ArchiveAwayError:
+        images = float("nan")
     values = {
+        "images": ("Images", images),
         "labelled_images": ("Images with a label", len(submissions.labelled())),
         "damaged_labels": ("Label files that are left out", len(submissions.damaged)),
         "disk_free_bytes": ("Free space for labels and results", shutil.disk_usage(app.settings.state_dir).free),
         "training": ("Whether a training runs", float(app.training.running())),
         "scoring_failures": ("Images that cannot be scored", len(app.selection.failures)),
     }
-    try:
-        values["images"] = ("Images", len(app.analysis.studies.ids()))
-    except ArchiveAwayError:
-        values["images"] = ("Images", float("nan"))
     if app.watcher is not None:
         files, size = app.analysis.studies.cache.size()
         values |= {
@@ -89,7 +90,7 @@ def state_of(app: Any) -> dict[str, tuple[str, float]]:
             "queue": ("Images that wait for results", app.watcher.waiting),
             "result_failures": ("Images whose results failed", len(app.watcher.results.failures())),
             "cache_files": ("Files in the cache", files),
-            "cache_bytes": ("Bytes in the cache", size),
+            "cache_bytes": ("Size of the cache", size),
         }
     return values
 

@@ -27,7 +27,9 @@ router = APIRouter(route_class=GuardedRoute)
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), autoescape=True, trim_blocks=True)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), autoescape=True, trim_blocks=True)
+    environment.filters["moment"] = lambda time: str(time)[:19].replace("T", " ")  # of a time in UTC
+    return environment
 
 
 def page(request: Request, template: str, **values: Any) -> HTMLResponse:

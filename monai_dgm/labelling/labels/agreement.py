@@ -114,6 +114,8 @@ def _of_pair(readers: tuple[str, str], cases: Sequence[tuple[ImageLabel, ImageLa
     counts = tuple(sum(len(label.boxes) for label in labels) for labels in zip(*cases, strict=True))
     weights = patient_weights([one.image_id for one, _ in cases], NUM_BOOTSTRAP)
     samples = np.array([cohen_kappa(status[0], status[1], row) for row in weights])
+    if not all(0 < sum(answers) < len(answers) for answers in status):  # kappa is 0 in each sample: that is no interval
+        samples = np.full(len(samples), math.nan)
     spread = interval(samples)
     return PairAgreement(
         readers=readers,

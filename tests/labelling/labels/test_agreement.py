@@ -47,6 +47,12 @@ def test_a_pair_of_readers() -> None:
 def test_numbers_that_are_not_defined_are_none() -> None:
     (pair,) = reader_agreement([label("a", "one"), label("a", "two")])
     assert (pair.kappa, pair.kappa_low, pair.matched_iou, pair.matched_share) == (None, None, None, None)
+    always = [label(name, "one", BOX) for name in "abc"] + [
+        label("a", "two"),
+        *(label(name, "two", BOX) for name in "bc"),
+    ]
+    (pair,) = reader_agreement(always)  # a reader with one answer only: kappa is 0 in each sample, which is no interval
+    assert (pair.kappa, pair.kappa_low, pair.kappa_high) == (0.0, None, None)
     other_size = ImageLabel("a", (50, 50), "no_finding", (), "two", "ohif")
     assert reader_agreement([label("a", "one"), other_size]) == []
 
