@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,7 +108,8 @@ def test_a_worker_that_does_not_start_ends_the_others(
     server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done: list[Any] = []
-    monkeypatch.setattr(server.multiprocessing, "parent_process", lambda: SimpleNamespace(pid=4711))
+    monkeypatch.setattr(server.multiprocessing, "parent_process", lambda: object())
+    monkeypatch.setattr(server.os, "getppid", lambda: 4711)
     monkeypatch.setattr(server.os, "kill", lambda *given: done.append(given))
     monkeypatch.setattr(server.os, "_exit", done.append)
     server.refuse_to_start(InputError("expected one process\nand more"))

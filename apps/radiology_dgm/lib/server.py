@@ -184,9 +184,8 @@ def refuse_to_start(error: Exception) -> None:
 
 def _end(reason: str) -> NoReturn:
     print(f"radiology_dgm: {reason}", file=sys.stderr, flush=True)
-    parent = multiprocessing.parent_process()
-    if parent is not None:  # a worker of several: the web server would start new ones for ever
-        os.kill(parent.pid, signal.SIGTERM)
+    if multiprocessing.parent_process() is not None:  # a worker: the web server would start new ones for ever
+        os.kill(os.getppid(), signal.SIGTERM)
     os._exit(2)  # an exception would end as a traceback of the web server; nothing has begun yet
 
 
