@@ -254,10 +254,10 @@ def assert_same(one: Any, other: Any, where: str) -> None:
 
 
 @pytest.mark.slow
-def test_killed_ten_times_it_ends_with_the_same_bits(
+def test_killed_four_times_it_ends_with_the_same_bits(
     bundle: BundleCommands, tiny: Tiny, repository: Path, tmp_path: Path
 ) -> None:
-    total, kills, chance = 60, 10, random.Random(0)
+    total, kills, chance = 60, 4, random.Random(0)
     few = {"max_epochs": 3, "epoch_length": total // 3, "train#checkpoint#save_interval": 4}
     whole = bundle.arguments("training", "train", **tiny(tmp_path / "whole", **few))
     assert start(whole, repository).wait(timeout=120) == 0
