@@ -71,7 +71,7 @@ async function main() {
   const refused = await dgm.case.submit('boxes').catch(error => error.status);
   await dgm.login.ended(true);
   await dgm.login.ended(true); // by itself it asks once
-  found.stay = { refused, asked: page.asked, logins: page.logins, leaving: dgm.login.leaving(), kept: { ...tab.kept } };
+  found.stay = { refused, asked: [...page.asked], logins: page.logins, leaving: dgm.login.leaving(), kept: { ...tab.kept } };
   page.answer = 'login';
   await dgm.login.ended();
   found.login = { asked: page.asked.length, logins: page.logins, leaving: dgm.login.leaving() };
