@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,10 +85,10 @@ class FeatureDistances:
             self._cosine[:] = -np.inf  # one is not labelled any more, or has other features
             self._labelled = {}
         count = len(self._items)
-        added = [item.features for name, item in labelled.items() if name not in self._labelled]
+        added = _features([item for name, item in labelled.items() if name not in self._labelled])
         self._labelled = labelled
         if added and count:
-            cosine = _largest_cosine(self._unit[:count], unit_features(added))  # type: ignore[arg-type]
+            cosine = _largest_cosine(self._unit[:count], unit_features(added))
             self._cosine[:count] = np.maximum(self._cosine[:count], cosine)
 
     def _rows_of(self, items: Sequence[ImageScores | None]) -> NDArray[np.int64]:
@@ -105,8 +106,8 @@ class FeatureDistances:
             new.append(row)
         if new:
             self._grow()
-            unit = unit_features([self._items[row].features for row in new])  # type: ignore[misc]
-            others = unit_features([item.features for item in self._labelled.values()])  # type: ignore[misc]
+            unit = unit_features(_features([self._items[row] for row in new]))
+            others = unit_features(_features(list(self._labelled.values())))
             self._unit[new], self._cosine[new] = unit, _largest_cosine(unit, others)
         return np.array([-1 if item is None else self._row[item.image_id] for item in items], dtype=np.int64)
 
@@ -127,6 +128,10 @@ def _largest_cosine(ones: FloatArray, others: FloatArray) -> FloatArray:
 
 def _distance(cosine: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(2 - 2 * cosine, 0.0)).round(6))
+
+
+def _features(items: Sequence[ImageScores]) -> list[Any]:
+    return [item.features for item in items]
 
 
 def _common_kind(pool: Sequence[ImageScores]) -> tuple[str, int] | None:

@@ -133,7 +133,9 @@ class ScoreStore:
         with self._lock, self._file.reading() as connection:
             connection.execute("BEGIN")  # both queries see the same rows
             forgotten = connection.execute("SELECT COUNT(*) FROM forgotten").fetchone()[0]
-            known, last = ({}, 0) if forgotten != self._seen[0] else (self._known, self._seen[1])
+            known, last = self._known, self._seen[1]
+            if forgotten != self._seen[0]:
+                known, last = {}, 0
             rows = connection.execute(f"SELECT rowid, {_COLUMNS} FROM scores WHERE rowid > ?", (last,)).fetchall()
             if rows or known is not self._known:
                 self._known = {**known, **{str(row[1]): _from_row(row[1:]) for row in rows}}

@@ -33,6 +33,7 @@ class DicomCache:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder.chmod(0o700)
         self._lock = threading.RLock()
+        self._bytes = 0  # of all files: they are listed only when they are too many
         for partial in self.folder.glob(".partial-*"):  # left by a process that was killed
             partial.unlink(missing_ok=True)
         self._shrink()
@@ -53,15 +54,20 @@ class DicomCache:
                 content = fetch()
                 with atomic_write(path) as partial:
                     partial.write_bytes(content)
+                self._bytes += len(content)
             try:
                 yield path
             finally:
-                self._shrink()
+                if self._bytes > self.max_bytes:
+                    self._shrink()
 
     def drop(self, key: str) -> None:
         """Remove the file of an instance, if there is one: it was replaced or deleted."""
         with self._lock:
-            self._path(key).unlink(missing_ok=True)
+            path = self._path(key)
+            if path.is_file():
+                self._bytes -= path.stat().st_size
+                path.unlink()
 
     def size(self) -> tuple[int, int]:
         """Number of files, and of their bytes together."""
@@ -75,6 +81,7 @@ class DicomCache:
             files = self._files()
             for path, _ in files:
                 path.unlink(missing_ok=True)
+            self._bytes = 0
         return len(files)
 
     def _path(self, key: str) -> Path:
@@ -91,3 +98,4 @@ class DicomCache:
                 break
             path.unlink(missing_ok=True)
             total -= state.st_size
+        self._bytes = total

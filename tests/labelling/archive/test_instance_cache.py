@@ -59,3 +59,15 @@ def test_it_is_emptied_and_a_killed_ones_rest_goes(tmp_path: Path) -> None:
     cache = DicomCache(tmp_path, 1_000)
     fill(cache, "a")
     assert cache.purge() == 1 and not list(tmp_path.iterdir())
+
+
+def test_its_size_is_kept_with_what_comes_and_goes(tmp_path: Path) -> None:
+    cache = DicomCache(tmp_path, 250)
+    for key in "ab":
+        fill(cache, key)
+    cache.drop("a")
+    cache.drop("never there")
+    fill(cache, "c")
+    assert cache.size() == (2, 200)  # nothing had to go
+    fill(cache, "d")
+    assert cache.size() == (2, 200)
