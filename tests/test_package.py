@@ -35,6 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": {"data", "losses", "metrics", "networks", "readers", "report", "transforms"},
     "handlers": {"data", "engines", "losses", "metrics", "networks", "report", "transforms"},
     "labelling": {"data", "engines", "metrics", "networks", "readers", "report", "transforms"},
+    # Runs what the label server runs, many times: its client of archives, its DICOM objects.
+    "archive": {"data", "engines", "labelling", "readers", "transforms"},
     "jobs": {"data"},
     "reproduction": {"data", "engines", "jobs", "metrics", "networks", "report"},
     # The rows of Tables 5 to 7 are the reproduction's, run with other residues.
@@ -42,7 +44,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Judges image files of any origin: it knows intervals and tables, no model.
     "reader_study": {"metrics", "report"},
     # the command is at the top: it calls what the bundles and the app call
-    "cli": {"data", "engines", "handlers", "jobs", "labelling", "networks", "readers", "reproduction", "transforms"},
+    "cli": {
+        "archive",
+        "benchmark",
+        "data",
+        "engines",
+        "handlers",
+        "jobs",
+        "labelling",
+        "networks",
+        "readers",
+        "reproduction",
+        "transforms",
+    },
 }
 BASE = {"errors", "utils"}
 
@@ -67,6 +81,19 @@ ORDER: dict[str, tuple[str, ...]] = {
         "pipeline_loading",
         "decomposition",
         "shipping",
+    ),
+    "archive": (
+        "packages",
+        "image_list",
+        "image_files",
+        "settings",
+        "rows",
+        "parts",
+        "result_objects",
+        "stages",
+        "estimate",
+        "ray_run",
+        "run",
     ),
     "labelling": ("labels", "dicom_objects", "active_learning", "server", "reading", "training", "archive"),
 }

@@ -20,6 +20,7 @@ __all__ = ["describe_installation", "devices", "problems_of"]
 DISTRIBUTION = "monai-dgm"
 # extra of this package -> what it is for
 EXTRAS = {
+    "archive": "many radiographs, on one machine or a Ray cluster",
     "dicom": "results as DICOM SR and SEG; archives over DICOMweb",
     "gdcm": "DICOM in lossless JPEG, and in JPEG of 12 bits",
     "onnx": "export to ONNX, and running it",

@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_dgm.engines.decomposition.outputs import (
-    OUTPUT_FILES,
-    OUTPUTS,
-    UNCERTAINTY_FILES,
-    listed_boxes,
-    write_decomposition,
-)
+from monai_dgm.engines.decomposition.outputs import OUTPUT_FILES, OUTPUTS, UNCERTAINTY_FILES, write_decomposition
+from monai_dgm.engines.decomposition.values import BURDEN_THRESHOLD, model_values
 from monai_dgm.engines.file_run import FileRun
 from monai_dgm.engines.files import describe_model, writing
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
@@ -22,7 +17,6 @@ from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.radiograph_result import OpacityBoxes, RadiographResult
 from monai_dgm.errors import InputError
 from monai_dgm.handlers.result_saver import BOXES_NOTE, ResultSaver
-from monai_dgm.metrics.burden import model_spacing, residue_burden
 from monai_dgm.transforms.preparation import RadiographSource
 from monai_dgm.utils.atomic import atomic_write
 
@@ -30,7 +24,6 @@ __all__ = ["BURDEN_THRESHOLD", "DETECTIONS_FILE", "OVERLAY_FILE", "Decomposition
 
 DETECTIONS_FILE = "detections.json"
 OVERLAY_FILE = "opacities.png"
-BURDEN_THRESHOLD = 0.1  # of smoothed |a|, where a model's settings have none: 13 grey levels of 256
 DECOMPOSITION_NOTES = {
     "boxes": BOXES_NOTE,
     "mean_abs_residue": "mean |a| over the radiograph; |a| and saliency_threshold are in units of the [-1, 1] scale",
@@ -100,7 +93,7 @@ class DecompositionSaver(ResultSaver):
         with writing(folder):
             parts = (result.decomposition, source, self.panels, found, remarks, spread, self.outputs)
             scores = write_decomposition(folder, *parts)
-        return {**scores, **_auxiliary_results(result, found, self.burden_threshold)}
+        return {**scores, **model_values(result, found, self.burden_threshold)}
 
     def details(self) -> dict[str, Any]:
         """Models, settings and notes."""
@@ -121,22 +114,6 @@ class DecompositionSaver(ResultSaver):
             },
             "notes": DECOMPOSITION_NOTES,
         }
-
-
-def _auxiliary_results(result: RadiographResult, found: OpacityBoxes | None, burden_threshold: float) -> dict[str, Any]:
-    """Values in scores.json from the other models: opacity boxes, lungs, chest check and residue burden."""
-    decomposition, check = result.decomposition, result.chest_check
-    assert decomposition is not None
-    mask, spacing = result.prepared.lung_mask, model_spacing(decomposition.geometry)
-    salient = decomposition.with_threshold(burden_threshold).saliency.mask
-    return {
-        "opacity_boxes": None if found is None else listed_boxes(found.boxes, found.scores),
-        "lung_mask_source": result.lung_mask_source,
-        "looks_like_chest": check.looks_like_chest,
-        "chest_score": check.chest_score,
-        "uncertainty": None if result.uncertainty is None else round(result.uncertainty.score, 6),
-        "residue_burden": residue_burden(decomposition.residue, salient, mask, spacing).as_dict(),
-    }
 
 
 class DetectionSaver(ResultSaver):

@@ -93,3 +93,11 @@ def test_serve(command: Callable, started: list[list[str]], monkeypatch: pytest.
     assert command("serve", "--conf", "device").status == 2
     monkeypatch.setattr(serve, "version_of", lambda name: None)
     assert "pip install 'monai-dgm[label]'" in command("serve").stderr
+
+
+def test_benchmark(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("monai_dgm.benchmark.__main__.main", lambda words: started.append(list(words)) or 1)
+    assert command("benchmark", "DATA", "-o", "OUT", "--seeds", "0,1", "--report-only", "--", "--fold", "1").status == 1
+    expected = ["--output_dir", "OUT", "--dataset_dir", "DATA", "--preset", "toy", "--seeds", "0,1", "--report_only"]
+    assert started == [[*expected, "--fold", "1"]]

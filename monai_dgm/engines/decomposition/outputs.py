@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from monai_dgm.engines.decomposition.values import decomposition_values
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
 from monai_dgm.engines.radiograph_result import OpacityBoxes
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, OriginalDecomposition, to_original
@@ -139,39 +140,13 @@ def scores(
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The numbers of one decomposed radiograph, as JSON can hold them; boxes in the original's pixels."""
-    geometry, saliency = decomposition.geometry, decomposition.saliency
-    boxes, box_scores = decomposition.original_boxes()
-    (lung_box,), _ = geometry.clip_to_original(saliency.lung_box[None])
-    black, white = normal_range(geometry, source)
-    spacing = geometry.pixel_spacing
+    black, white = normal_range(decomposition.geometry, source)
     return {
         "image_id": source.image_id,
-        "abnormality_probability": known_probability(decomposition),
-        "mean_abs_residue": round(decomposition.mean_abs_residue, 6),
-        "max_abs_residue": round(decomposition.max_abs_residue, 6),
-        "saliency_area_fraction": round(decomposition.saliency_area_fraction, 6),
-        "saliency_threshold": round(saliency.threshold, 6),
-        "saliency_boxes": listed_boxes(boxes, box_scores),
-        "lung_box": _numbers(lung_box),
-        "lung_box_source": saliency.lung_box_source,
-        "rows": geometry.rows,
-        "cols": geometry.cols,
-        "pixel_spacing_mm": None if spacing is None else list(spacing),
-        "intensity_range": [round(geometry.low, 6), round(geometry.high, 6)],
+        **decomposition_values(decomposition),
         "normal_png_range": [round(black, 6), round(white, 6)],
         "remarks": list(remarks),
     }
-
-
-def known_probability(decomposition: Decomposition) -> float | None:
-    """The abnormality probability as JSON can hold it; None from a system that gives none."""
-    return None if math.isnan(decomposition.probability) else round(decomposition.probability, 6)
-
-
-def listed_boxes(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> list[dict[str, Any]]:
-    """Boxes (N, 4) and scores (N,) as JSON can hold them."""
-    pairs = zip(boxes, scores, strict=True)
-    return [{"box": _numbers(box), "score": round(float(score), 4)} for box, score in pairs]
 
 
 def normal_range(geometry: RadiographGeometry, source: RadiographSource) -> tuple[float, float]:
@@ -257,7 +232,3 @@ def _png(picture: Image.Image, description: str) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", compress_level=COMPRESSION, pnginfo=remark)
     return buffer.getvalue()
-
-
-def _numbers(box: NDArray[np.float32]) -> list[float]:
-    return [round(float(edge), 2) for edge in box]

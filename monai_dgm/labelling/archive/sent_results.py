@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pydicom
@@ -20,7 +20,7 @@ from pydicom.uid import UID
 from monai_dgm.engines.overlay import draw_overlay
 from monai_dgm.engines.residues.decomposed_radiograph import OriginalDecomposition, to_original
 from monai_dgm.errors import InputError, in_one_line
-from monai_dgm.labelling.archive.archive_client import value_of
+from monai_dgm.labelling.archive.archive_client import ArchiveClient, value_of
 from monai_dgm.labelling.archive.archive_state import FAILED, ArchiveState, ReadReport
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
 from monai_dgm.labelling.dicom_objects.derived import Algorithm
@@ -28,13 +28,13 @@ from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, RESIDUE,
 from monai_dgm.labelling.dicom_objects.segmentation import segmentation_obstacle, write_saliency_segmentation
 from monai_dgm.labelling.dicom_objects.structured_report import write_opacity_report
 from monai_dgm.labelling.labels.image_label import LabelledBox, as_array
-from monai_dgm.labelling.server.analysis import Detections, RadiographAnalysis
+from monai_dgm.labelling.server.analysis import AnalysisResult, RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import shown_boxes
 from monai_dgm.labelling.server.http_errors import UnavailableError
 from monai_dgm.labelling.server.pictures import normal_picture
 from monai_dgm.labelling.server.submissions import MODEL_READER, Submissions
 
-__all__ = ["ArchiveResults", "ResultObjects", "derived_uid"]
+__all__ = ["ArchiveResults", "ResultObjects", "derived_uid", "results_version", "store_missing"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,25 @@ def instance_uid(image_id: str, key: str, kind: str) -> str:
     return derived_uid(image_id, key, kind, "instance")
 
 
+def results_version(versions: Mapping[str, str | None]) -> str:
+    """Version of all models that the objects of an image depend on, from theirs by name."""
+    return "+".join(versions.get(name) or f"no {name}" for name in _MODELS)
+
+
+def store_missing(client: ArchiveClient, objects: Sequence[pydicom.Dataset], study: str) -> int:
+    """Store those objects whose series are not in their study yet; returns their number.
+
+    Raises:
+        ArchiveAwayError: the archive does not answer.
+        InputError: it refuses one of them.
+    """
+    present = {str(value_of(item, "0020000E")) for item in client.series(study=study)}
+    missing = [item for item in objects if item.SeriesInstanceUID not in present]
+    if missing:
+        client.store(missing, study)
+    return len(missing)
+
+
 class ArchiveResults:
     """Sends results of new radiographs to the archive.
 
@@ -78,8 +97,7 @@ class ArchiveResults:
 
     def version(self) -> str:
         """Version of all models that the objects depend on."""
-        versions = self.analysis.models.versions()
-        return "+".join(versions[name] or f"no {name}" for name in _MODELS)
+        return results_version(self.analysis.models.versions())
 
     def pending(self) -> list[str]:
         """Radiographs without a label and without results of the present models, newest study first.
@@ -109,24 +127,22 @@ class ArchiveResults:
         """
         version, uids = self.version(), self.archive.study_of(image_id)
         key, earlier = self.state.key(image_id, version), self.state.sent([image_id])[image_id]
-        if self.analysis.examine(image_id).remarks:
+        result = self.analysis.examine(image_id)
+        if result.remarks:
             self.state.store_result(image_id, version, "left out")
             return 0
         found = self.analysis.detections(image_id)
         boxes = shown_boxes(found, found.score_threshold)
         self.submissions.remember(boxes, image_id, found.placement, MODEL_READER, found.version)
-        present = {str(value_of(item, "0020000E")) for item in self.archive.client.series(study=uids.study)}
         header = self.archive.header(uids)
         replaces = [name for name in earlier if name != key]
-        objects = ResultObjects(self.analysis, header, found, boxes, key, replaces).all()
-        missing = [item for item in objects if item.SeriesInstanceUID not in present]
-        if missing:
-            self.archive.client.store(missing, uids.study)
+        objects = ResultObjects(result, header, boxes, found.version, key, replaces).all()
+        number = store_missing(self.archive.client, objects, uids.study)
         for item in objects:
             if item.Modality == "SR":  # so that it is not fetched to find its author
                 self.state.store_report(ReadReport(str(item.SOPInstanceUID), uids.study, None, "", "ours"))
         self.state.store_result(image_id, version, "sent")
-        return len(missing)
+        return number
 
     def delete(self, images: Sequence[str]) -> dict[str, int]:
         """Delete the objects that were sent for images, and do not send those of the same models again.
@@ -185,23 +201,23 @@ class ResultObjects:
     """Makes the objects of one radiograph.
 
     Args:
-        analysis: of the radiograph.
-        header: its DICOM header.
-        found: its detections.
-        boxes: those of them that readers see.
+        result: of decomposer and lung segmentor.
+        header: the radiograph's DICOM header.
+        boxes: those that readers see.
+        detector_version: of the model that they come from.
         key: :meth:`ArchiveState.key` of the image and the version of all models.
         replaces: keys of results that these replace.
 
     Raises:
-        InputError: as :meth:`RadiographAnalysis.examine`.
+        InputError: a version that no DICOM element can hold.
     """
 
     def __init__(
         self,
-        analysis: RadiographAnalysis,
+        result: AnalysisResult,
         header: pydicom.Dataset,
-        found: Detections,
         boxes: tuple[LabelledBox, ...],
+        detector_version: str,
         key: str,
         replaces: Sequence[str] = (),
     ) -> None:
@@ -212,10 +228,10 @@ class ResultObjects:
         self.replaces = [
             (series_uid(image_id, name, "boxes"), instance_uid(image_id, name, "boxes")) for name in replaces
         ]
-        self.analysis_result = analysis.examine(image_id)
+        self.analysis_result = result
         self.decomposition = self.analysis_result.decomposition
         self.original = to_original(self.decomposition)
-        self.detector = Algorithm("monai-dgm opacity boxes", found.version)
+        self.detector = Algorithm("monai-dgm opacity boxes", detector_version)
         self.decomposer = Algorithm("monai-dgm decomposition", self.analysis_result.versions[0])
 
     def all(self) -> list[pydicom.Dataset]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from monai_dgm.engines.decomposition.outputs import known_probability
+from monai_dgm.engines.decomposition.values import known_probability
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.labelling.labels.image_label import ImageLabel, LabelledBox
 from monai_dgm.labelling.server.analysis import RadiographAnalysis

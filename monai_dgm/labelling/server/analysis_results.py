@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.engines.decomposition.outputs import (
-    known_probability,
     normal_levels,
     overlay_png,
     saliency_levels,
     stepped_residue,
 )
+from monai_dgm.engines.decomposition.values import known_probability
 from monai_dgm.engines.overlay import DISCLAIMER
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition, to_original
 from monai_dgm.errors import InputError

@@ -1,0 +1,44 @@
+"""The packages of the extra ``archive``, imported when they are first needed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from typing import Any
+
+from monai_dgm.errors import InputError
+
+__all__ = ["check_installed", "import_package", "import_ray"]
+
+
+def check_installed() -> None:
+    """Whether the extra is installed, without importing it.
+
+    Raises:
+        InputError: it is not.
+    """
+    for name in ("ray", "pyarrow", "fsspec"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"archive: {name} is not installed; pip install 'monai-dgm[archive]'")
+
+
+def import_package(name: str) -> Any:
+    """A module by its name, such as "pyarrow.parquet".
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise InputError(f"archive: {package} is not installed; pip install 'monai-dgm[archive]'") from error
+
+
+def import_ray() -> Any:
+    """Ray with its data sets, which tells nobody of its use; errors as :func:`import_package`."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = import_package("ray")
+    import_package("ray.data")
+    return ray
