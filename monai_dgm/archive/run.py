@@ -133,7 +133,7 @@ class ArchiveJob:
         done = self.parts.done(self.settings.key)
         new = [image for image in images if not done.has_stamp(image.identifier, image.stamp)]
         maker = None if self.sender is None else ObjectMaker(self.settings)
-        read = ReadImages(self.files, self.settings.load().sides, done, maker)
+        read = ReadImages(self.files, self.settings.sides, done, maker)
         return new, (read, RunModels(self.settings, maker), StoreResults(self.parts, self.settings.key, self.sender))
 
     def run(self, cluster: Cluster, retry_failed: bool = False) -> Iterator[dict[str, int]]:
@@ -149,7 +149,7 @@ class ArchiveJob:
         Raises:
             InputError: nothing in the source, another run in the same folder, a full disk, weights that cannot be used.
         """
-        self.settings.load()  # weights that cannot be used are told before anything is started
+        _ = self.settings.sides  # weights that cannot be used are told before anything is started
         with self.parts.writer(), ray_cluster(cluster.address, cluster.workers) as ray:
             # after Ray has started: tasks of a driver that was killed have ended, or see that their time is over
             new, steps = self.prepare(retry_failed)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,11 @@ class ArchiveSettings:
         digests = {name: describe_model(path)["sha256"] for name, path in there.items()}
         chosen = choose_runtime(runtime, device)
         return cls(there, digests, runtime=chosen, device=device, **{**found, **settings})
+
+    @cached_property
+    def sides(self) -> tuple[int, ...]:
+        """Sides in pixels of the networks' inputs; errors as :meth:`load`. The driver of a cluster may have no GPU."""
+        return replace(self, device="cpu", runtime="torch").load().sides
 
     def load(self) -> RadiographPipeline:
         """The pipeline.

@@ -168,6 +168,12 @@ def test_other_weights_than_those_of_the_driver_are_refused(settings, tmp_path: 
         replace(settings, weights={"decomposer": str(other)}).load()
 
 
+def test_a_missing_extra_is_told_in_one_line(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"ray is not installed; pip install 'monai-dgm\[archive\]'"):
+        make_job()
+
+
 def test_a_source_without_radiographs(make_job: MakeJob, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
         make_job(tmp_path / "nowhere").images()
