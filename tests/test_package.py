@@ -92,6 +92,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "result_objects",
         "stages",
         "estimate",
+        "transport",
         "ray_run",
         "run",
     ),

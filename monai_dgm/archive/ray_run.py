@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_dgm.archive.image_list import ArchiveImage
-from monai_dgm.archive.packages import import_package, import_ray
-from monai_dgm.archive.stages import ImageWork, ReadImages, RunModels, StoreResults
+from monai_dgm.archive.packages import import_ray
+from monai_dgm.archive.stages import ReadImages, RunModels, StoreResults
+from monai_dgm.archive.transport import NetworksProcess, images_table, read_table, store_table
 from monai_dgm.errors import InputError, in_one_line
-from monai_dgm.utils.light_import import import_monai_lightly
 
 __all__ = ["count_workers", "ray_cluster", "run_on_ray"]
 
@@ -28,6 +29,7 @@ SENDERS = 2  # processes that store objects in an archive at a time
 LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the name is misleading: all ports on the loopback address alone
     "RAY_AUTH_MODE": "token",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its warnings to programmers would be between the lines of the command
     "RAY_worker_niceness": "0",  # else 15, beside which every other program comes first
 }
 
@@ -47,17 +49,14 @@ def ray_cluster(address: str | None = None, workers: int | None = None) -> Itera
     Raises:
         InputError: Ray is not installed, does not start, or there is no cluster.
     """
-    if address is None:  # before Ray is imported; processes that it starts inherit them
+    if address is None:  # Ray reads some of them when it is imported; processes that it starts inherit them
+        if "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token":
+            raise InputError("ray: expected a process that has not imported Ray; with an address it may be any")
         os.environ |= {**LOCAL, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     ray = import_ray()
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    hook = f"{import_monai_lightly.__module__}.{import_monai_lightly.__name__}"
-    options: dict[str, Any] = {
-        "runtime_env": {"worker_process_setup_hook": hook},  # its processes start in a third of the time
-        "log_to_driver": False,
-        "logging_level": logging.CRITICAL,
-    }
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     folder = None
     try:
         if address is None:
@@ -68,17 +67,17 @@ def ray_cluster(address: str | None = None, workers: int | None = None) -> Itera
                 include_dashboard=False,
                 object_store_memory=STORE_BYTES,
                 _temp_dir=folder,
-                **options,
+                **quiet,
             )
         else:
-            ray.init(address=address, **options)
+            ray.init(address=address, **quiet)
     except Exception as error:
         shutil.rmtree(folder or "", ignore_errors=True)
         where = "on this machine" if address is None else f"at {address}"
         raise InputError(f"ray: expected a cluster {where}, it cannot be used ({type(error).__name__})") from error
     try:
         if address is None and not ray.util.get_node_ip_address().startswith("127."):
-            raise InputError("ray: expected a cluster on the loopback address; Ray was imported before with others")
+            raise InputError("ray: expected a cluster on the loopback address, it started on another")
         yield ray
     finally:
         ray.shutdown()
@@ -129,58 +128,22 @@ def run_on_ray(
     read, run, store = steps
     ray.data.DataContext.get_current().enable_progress_bars = False
     workers = min(workers, -(-len(images) // chunk))
-    reader = ray.put(read)  # once on each machine, for it knows all images that are done
-    storing = {"num_cpus": STORER, "concurrency": workers if store.sender is None else SENDERS}
+    # once on each machine, for the first knows all images that are done
+    reader, runner, storer = (ray.put(step) for step in (read, run, store))
     whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
     actors = {"num_cpus": NETWORKS, "num_gpus": gpus or None, "concurrency": workers}
+    storing = {"num_cpus": STORER, "concurrency": workers if store.sender is None else SENDERS}
     data = (
-        ray.data.from_arrow([_table(images[start : start + chunk]) for start in range(0, len(images), chunk)])
-        .map_batches(lambda batch: _packed(ray, ray.get(reader)(_images(batch))), num_cpus=READER, **whole)
-        .map_batches(_Networks, fn_constructor_args=(run,), **actors, **whole)
-        .map_batches(lambda batch: _counted(store(_unpacked(ray, batch))), **storing, **whole)
+        ray.data.from_arrow([images_table(images[start : start + chunk]) for start in range(0, len(images), chunk)])
+        .map_batches(lambda table: read_table(reader, table), num_cpus=READER, **whole)
+        .map_batches(NetworksProcess, fn_constructor_args=([runner],), **actors, **whole)
+        .map_batches(lambda table: store_table(storer, table), **storing, **whole)
     )
     try:
         for counts in data.iter_rows():
             yield {name: int(number) for name, number in counts.items()}
     except Exception as error:
         raise InputError(_reason(error)) from error
-
-
-def _table(images: Sequence[ArchiveImage]) -> Any:
-    names = ("identifier", "address", "stamp")
-    return import_package("pyarrow").table({name: [getattr(image, name) for image in images] for name in names})
-
-
-def _images(batch: Any) -> list[ArchiveImage]:
-    return [ArchiveImage(**row) for row in batch.to_pylist()]
-
-
-def _packed(ray: Any, works: Sequence[ImageWork]) -> Any:
-    """One column of pickled objects. Ray would pickle them too, but first try to make columns of them, and log them."""
-    pa = import_package("pyarrow")
-    return pa.table({"work": pa.array([ray.cloudpickle.dumps(work) for work in works], pa.large_binary())})
-
-
-def _unpacked(ray: Any, batch: Any) -> list[ImageWork]:
-    return [ray.cloudpickle.loads(item) for item in batch.column("work").to_pylist()]
-
-
-def _counted(counts: dict[str, int]) -> Any:
-    return import_package("pyarrow").table({name: [number] for name, number in counts.items()})
-
-
-class _Networks:
-    """The step as Ray Data makes one in each process that runs networks."""
-
-    def __init__(self, run: RunModels) -> None:
-        import torch
-
-        torch.set_num_threads(1)  # one process a core
-        self.run = run
-
-    def __call__(self, batch: Any) -> Any:
-        ray = import_ray()
-        return _packed(ray, self.run(_unpacked(ray, batch)))
 
 
 def _reason(error: BaseException) -> str:
