@@ -47,7 +47,7 @@ def _sorted(digests: Sequence[bytes]) -> Digests:
 
 def _has(digests: Digests, one: bytes) -> bool:
     place = int(np.searchsorted(digests, np.bytes_(one)))
-    return place < len(digests) and digests[place] == np.bytes_(one)
+    return place < len(digests) and bool(digests[place] == np.bytes_(one))
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,9 @@ class ResultParts:
         Raises:
             InputError: a file that is damaged.
         """
-        stamps, names, contents = [], [], []
+        stamps: list[bytes] = []
+        names: list[bytes] = []
+        contents: list[bytes] = []
         for path in (*self.paths("done"), *self.paths("failed")):
             for row in self._rows(path, _KEYS):
                 if row["settings_sha256"] == settings_key:

@@ -58,13 +58,19 @@ def archive(
     job = ArchiveJob.of(source, output, settings, stow, _login(), _wanted(since, modalities, query))
     if dry_run:
         found = _estimate(job, workers or os.cpu_count() or 1)
-        print_json(found) if as_json else print_pairs("estimate", _described(found))
+        _print("estimate", found, _described(found), as_json)
         return 0
     total = _run(job, Cluster(address, workers, gpus), retry_failed)
-    print_json(total) if as_json else print_pairs(str(output), {name: str(number) for name, number in total.items()})
-    if not as_json:
-        typer.secho("Research software; not a medical device.", dim=True)
+    _print(str(output), total, {name: str(number) for name, number in total.items()}, as_json)
     return 1 if any(total.get(name) for name in BAD) else 0
+
+
+def _print(title: str, values: Mapping[str, Any], described: Mapping[str, str], as_json: bool) -> None:
+    if as_json:
+        print_json(values)
+        return
+    print_pairs(title, described)
+    typer.secho("Research software; not a medical device.", dim=True)
 
 
 def _run(job: ArchiveJob, cluster: Any, retry_failed: bool) -> dict[str, int]:
