@@ -17,6 +17,7 @@ __all__ = ["FeatureDistances", "distance_to_nearest", "unit_features"]
 FloatArray = NDArray[np.float64]
 
 BLOCK = 1024  # images whose distances are computed at once
+ROUNDING = 1e-9  # of a cosine, by the order of its sum, and more
 KEPT = 4  # rows for each candidate, above which those of images that are gone are dropped
 
 
@@ -81,15 +82,15 @@ class FeatureDistances:
         self._labelled: dict[str, ImageScores] = {}
 
     def _follow_labelled(self, labelled: dict[str, ImageScores]) -> None:
-        if any(labelled.get(name) is not item for name, item in self._labelled.items()):
-            self._cosine[:] = -np.inf  # one is not labelled any more, or has other features
-            self._labelled = {}
-        count = len(self._items)
-        added = _features([item for name, item in labelled.items() if name not in self._labelled])
-        self._labelled = labelled
+        gone = [item for name, item in self._labelled.items() if labelled.get(name) is not item]
+        added = [item for name, item in labelled.items() if self._labelled.get(name) is not item]
+        self._labelled, count = labelled, len(self._items)
+        unit, cosine = self._unit[:count], self._cosine[:count]
+        if gone and count:  # those that one of them was the nearest to
+            rows = np.flatnonzero(_largest_cosine(unit, unit_features(_features(gone))) >= cosine - ROUNDING)
+            cosine[rows] = _largest_cosine(unit[rows], unit_features(_features(list(labelled.values()))))
         if added and count:
-            cosine = _largest_cosine(self._unit[:count], unit_features(added))
-            self._cosine[:count] = np.maximum(self._cosine[:count], cosine)
+            cosine[:] = np.maximum(cosine, _largest_cosine(unit, unit_features(_features(added))))
 
     def _rows_of(self, items: Sequence[ImageScores | None]) -> NDArray[np.int64]:
         """The row of each image, -1 for None; images that are new or have new features get one."""
