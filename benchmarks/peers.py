@@ -1,11 +1,14 @@
 """Other packages beside this one, in one run, as ratios of the time for an image of 224 x 224 pixels.
 
-    pip install torchxrayvision
     python benchmarks/peers.py --repetitions 15
 
-- Triage: TorchXRayVision's DenseNet121. Its weights can only be downloaded from its authors, so the network has random
-  ones: the time is that of the trained one, and nothing is said of how well it does.
-- Boxes: torchvision's RetinaNet with a ResNet-50, random weights, at the same 224 pixels.
+- Triage: the DenseNet121 of TorchXRayVision (one channel, 18 findings): its own class if it is installed, else MONAI's
+  of the same layout. The trained weights can only be downloaded from its authors, so the network has random ones: the
+  time is that of the trained one, and nothing is said of how well it does.
+- Boxes: MONAI's RetinaNet with a ResNet-50 in the place of torchvision's, whose compiled parts PyPI's CPU packages of
+  PyTorch may lack: the same backbone, pyramid on its last three stages (with one extra level, torchvision's has two),
+  256 channels, nine anchors; random weights, the maps alone, without suppression.
+- Decomposition: the other residue systems of this package with random weights, in the sizes of their classes' defaults.
 - A whole run: a plain bundle of MONAI, its UNet, ``LoadImage`` and ``SaveImage``, by MONAI's own evaluator, against the
   run of ``bundles/dgm/configs/inference.json`` on the same files, as that configuration has them.
 
@@ -29,7 +32,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
-from monai.networks.nets import UNet
+from monai.networks.nets import DenseNet121, UNet
 from monai.transforms import Compose, LoadImaged, Resized, SaveImaged, ScaleIntensityd
 
 from monai_dgm.data.examples import example_radiographs
@@ -38,10 +41,13 @@ from monai_dgm.engines.pipeline_loading import load_pipeline
 from monai_dgm.engines.residues.features import predict_with_features
 from monai_dgm.engines.runtimes.installed import installed_runtimes
 from monai_dgm.engines.runtimes.use import in_runtime
+from monai_dgm.networks.detector import OpacityDetector
+from monai_dgm.networks.residue_system import build_residue_system
 from monai_dgm.utils.torchvision_import import ensure_torchvision
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 224
+SYSTEMS = ("vagan", "cyclegan", "munit", "drit", "aeu", "ddad")
 
 
 def shipped(bundle: str) -> Path:
@@ -76,26 +82,33 @@ def networks() -> dict[str, Callable[[], Any]]:
         "boxes, ours": lambda: detector.network.detect(image),
         f"boxes, ours, {other}": lambda: fast_detector.network.detect(image),
     }
+    runs |= {f"decomposition, {name}": residue_system(name, image) for name in SYSTEMS}
     ensure_torchvision()  # before anything imports torchvision
+    triage, peer = triage_network(), retinanet()
+    runs["triage, DenseNet121 of TorchXRayVision"] = lambda: triage(image)
+    runs["boxes, RetinaNet R50"] = lambda: peer(image.expand(1, 3, SIZE, SIZE))
+    return runs
+
+
+def residue_system(name: str, image: torch.Tensor) -> Callable[[], Any]:
+    """A run of another residue system with random weights."""
+    settings = {"image_size": SIZE} if name in ("aeu", "ddad") else {}
+    system = build_residue_system({"architecture": name, "network_settings": settings}).eval()
+    return lambda: system(image)
+
+
+def triage_network() -> torch.nn.Module:
+    """The DenseNet121 of TorchXRayVision, or MONAI's of the same layout."""
     try:
         import torchxrayvision
-
-        densenet = torchxrayvision.models.DenseNet(weights=None).eval()
-        runs["triage, TorchXRayVision DenseNet121"] = lambda: densenet(1024 * image)
     except ImportError:
-        print("torchxrayvision is not installed: left out")
-    from torchvision.models.detection import retinanet_resnet50_fpn
+        return DenseNet121(spatial_dims=2, in_channels=1, out_channels=18).eval()
+    return torchxrayvision.models.DenseNet(weights=None).eval()
 
-    # torchvision's detector calls a compiled suppression that PyPI's CPU packages may lack: the maps are what is timed
-    peer = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2, min_size=SIZE, max_size=SIZE)
-    peer = peer.eval()
 
-    def peer_maps() -> Any:
-        features = list(peer.backbone(image.expand(1, 3, SIZE, SIZE)).values())
-        return peer.head(features)
-
-    runs["boxes, torchvision RetinaNet R50 (without suppression)"] = peer_maps
-    return runs
+def retinanet() -> torch.nn.Module:
+    """MONAI's RetinaNet in torchvision's layout."""
+    return OpacityDetector(3, "resnet50", SIZE, 1.0, 256).eval().network
 
 
 def plain_bundle(files: list[Path], output: Path) -> Callable[[], Any]:
@@ -142,10 +155,14 @@ def our_bundle(files: list[Path], output: Path, runtime: str, outputs: str) -> C
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=15)
+    parser.add_argument("--networks_only", action="store_true", help="no whole runs")
     given = parser.parse_args()
     logging.disable(logging.INFO)
     with torch.inference_mode():
         times = in_turns(networks(), given.repetitions)
+    if given.networks_only:
+        print(json.dumps({"threads": torch.get_num_threads(), "ms cpu per image": times}, indent=1))
+        return
     print(json.dumps({name: round(value, 1) for name, value in times.items()}, indent=1), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted((example_radiographs() / "images").glob("*.png"))
