@@ -24,6 +24,7 @@ BROWSER_ARGUMENTS = [
     *(f"--disable-{what}" for what in ("quic", "background-networking", "component-update", "sync")),
     "--no-first-run",
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
+    "--disable-gpu-rasterization",  # Debian turns it on: without a GPU it draws each page on SwiftShader
 ]
 RECTANGLES = """() => window.cornerstoneTools.annotation.state.getAllAnnotations()
     .filter(one => one.metadata.toolName === 'RectangleROI')
