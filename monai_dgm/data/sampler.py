@@ -11,15 +11,18 @@ from torch.utils.data import Sampler
 __all__ = ["BalancedBatchSampler", "balance_groups"]
 
 
-def balance_groups(groups: Sequence[Hashable]) -> list[float]:
+def balance_groups(groups: Sequence[Hashable], balanced: bool = True) -> list[float] | None:
     """Weights of images with which each group is drawn as the root of its size: small ones more often than their share.
 
     Args:
         groups: of each image, such as its source and label.
+        balanced: False for no weights, so that each image is drawn equally often.
 
     Returns:
-        one weight an image, above 0: 1 over the root of the size of its group.
+        one weight an image, above 0: 1 over the root of the size of its group; None for no weights.
     """
+    if not balanced:
+        return None
     sizes = Counter(groups)
     return [sizes[group] ** -0.5 for group in groups]
 

@@ -151,6 +151,7 @@ def test_groups_are_drawn_as_the_root_of_their_size() -> None:
     assert all(sum(labels[i] == 0 for i in sampler.batch(number)) == 10 for number in range(20))
     again = BalancedBatchSampler(labels, batch_size=20, weights=balance_groups(groups), seed=1)
     assert [again.batch(number) for number in (7, 3)] == [sampler.batch(number) for number in (7, 3)]
+    assert balance_groups(groups, balanced=False) is None
 
 
 @pytest.mark.parametrize("weights", [[1.0] * (len(LABELS) - 1), [0.0] * len(LABELS)])
