@@ -20,10 +20,7 @@ from monai_dgm.archive.run import ArchiveJob, Cluster
 from tests.archive.conftest import rows_in, run_here, write_picture
 
 pytest.importorskip("ray")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skip(reason="not yet seen to pass: Ray's nodes do not start in time on a busy machine"),
-]
+pytestmark = pytest.mark.slow
 
 IMAGES = 96
 SECONDS = 600  # until something happens on a busy machine
