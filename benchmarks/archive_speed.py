@@ -75,16 +75,21 @@ def processes(root: int) -> list[int]:
     return sorted(found)
 
 
-def cpu_seconds() -> float:
-    """Processor time of this process and of all that come from it, ended ones too."""
-    total = 0
-    for pid in processes(os.getpid()):
-        try:
-            fields = Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        total += sum(int(field) for field in fields[11:15])
-    return total / TICK
+class ProcessorTime:
+    """Processor time of this process and of all that come from it; of ended ones, what they had when last looked at."""
+
+    def __init__(self) -> None:
+        self.ticks: dict[tuple[int, str], int] = {}
+
+    def seconds(self) -> float:
+        """Look again."""
+        for pid in processes(os.getpid()):
+            try:
+                fields = Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            self.ticks[pid, fields[19]] = int(fields[11]) + int(fields[12])  # [19]: its start, for a number comes again
+        return sum(self.ticks.values()) / TICK
 
 
 def private_megabytes() -> float:
@@ -116,20 +121,16 @@ def on_ray(job: ArchiveJob, workers: int, look: Callable[[int], None] = lambda d
     """The same on Ray; ``look`` is told the number of images that are done."""
     done = first = 0
     cpu = wall = 0.0
+    time_used = ProcessorTime()
     for counts in job.run(Cluster(workers=workers)):
         if "new" in counts:
             continue
         done += sum(number for name, number in counts.items() if name != "bytes")
+        last_cpu, last_wall = time_used.seconds(), time.perf_counter()
         if not first:
-            first, cpu, wall = done, cpu_seconds(), time.perf_counter()
+            first, cpu, wall = done, last_cpu, last_wall
         look(done)
-        last_cpu, last_wall = (cpu_seconds(), time.perf_counter()) if done >= job_size(job) else (0.0, 0.0)
     return _described(done - first, last_cpu - cpu, last_wall - wall)
-
-
-def job_size(job: ArchiveJob) -> int:
-    """Number of files of a folder."""
-    return sum(1 for _ in os.scandir(job.source))
 
 
 def _described(images: int, cpu: float, wall: float) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported, and inherited by the processes that tests start: pytest-xdist's workers share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+
+from tests.browser import BROWSER_ARGUMENTS, find_browser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -36,6 +40,19 @@ def seeded() -> None:
     """Every test starts from the same random state, whichever tests ran before it."""
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium without tabs; one for all tests of a process, for Playwright runs only once in it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    program = find_browser()
+    if program is None:
+        pytest.skip("there is no Chromium (apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=BROWSER_ARGUMENTS)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

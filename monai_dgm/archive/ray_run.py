@@ -52,7 +52,8 @@ def ray_cluster(address: str | None = None, workers: int | None = None) -> Itera
     if address is None:  # Ray reads some of them when it is imported; processes that it starts inherit them
         if "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token":
             raise InputError("ray: expected a process that has not imported Ray; with an address it may be any")
-        os.environ |= {**LOCAL, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # one token for all clusters of a process: Ray reads it once
+        os.environ |= {**LOCAL, "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)}
     ray = import_ray()
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -17,10 +17,9 @@ import pytest
 
 from monai_dgm.reader_study.answers import read_all
 from monai_dgm.reader_study.study import load_served
-from tests.apps.ohif.viewer import BROWSER_ARGUMENTS, find_browser
 from tests.reader_study.conftest import Server
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytest.importorskip("fastapi", reason="FastAPI is not installed")
 pytestmark = pytest.mark.service
 
@@ -29,17 +28,6 @@ PIXELS = """side => { const image = document.querySelector(`#${side} img`), canv
     const [width, height] = [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
     const pen = canvas.getContext('2d'); pen.drawImage(image, 0, 0);
     return pen.getImageData(0, 0, width, height).data.reduce((a, b) => a + b, 0) / (4 * width * height); }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=BROWSER_ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

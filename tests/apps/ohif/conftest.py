@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from monai_dgm.data.examples import example_radiographs
-from tests.apps.ohif.viewer import BROWSER_ARGUMENTS, Study, Viewer, ask, find_browser, wait_for
+from tests.apps.ohif.viewer import Study, Viewer, ask, wait_for
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 
 @dataclass(frozen=True)
@@ -176,18 +176,6 @@ def double_address(
     with serving(app_dir, orthanc, settings) as (running, process):
         wait_for(lambda: ask(f"{running}/dgm/state")["images"] == len(studies), process)
         yield running
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A Chromium, without its tabs; one for all, since starting it takes a second."""
-    program = find_browser()
-    if program is None:
-        pytest.skip("there is no Chromium (apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=BROWSER_ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

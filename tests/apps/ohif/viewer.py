@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -19,23 +18,11 @@ import numpy as np
 from PIL import Image
 
 SECONDS = 300.0  # for a step of the viewer on a machine that is busy
-BROWSER_ARGUMENTS = [
-    "--no-sandbox",
-    *(f"--disable-{what}" for what in ("quic", "background-networking", "component-update", "sync")),
-    "--no-first-run",
-    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
-    "--disable-gpu-rasterization",  # Debian turns it on: without a GPU it draws each page on SwiftShader
-]
 RECTANGLES = """() => window.cornerstoneTools.annotation.state.getAllAnnotations()
     .filter(one => one.metadata.toolName === 'RectangleROI')
     .map(one => ({label: one.data.label, points: one.data.handles.points}))"""
 PANE = """() => { const box = document.querySelector('.viewport-element').getBoundingClientRect();
     return [box.left, box.top, box.width, box.height]; }"""
-
-
-def find_browser() -> str | None:
-    """A Chromium of this machine."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @dataclass(frozen=True)
