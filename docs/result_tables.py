@@ -39,6 +39,7 @@ DOCUMENTS = (
     "docs/experiments.md",
     "docs/benchmark.md",
     "docs/command.md",
+    "docs/archive.md",
 )
 _TABLE = re.compile(r"(?m)^<!-- table: (\w+)\.(\w+) -->\n(?:\|.*\n)*")
 _REFERENCE = re.compile(r"\{(\w+):([\w/]+)(?:\.(\w+))?@([^|{}]+)\|([^{}]+)\}")
