@@ -21,7 +21,10 @@ from monai_dgm.errors import InputError, in_one_line
 
 __all__ = ["count_workers", "ray_cluster", "run_on_ray"]
 
-READER, NETWORKS, STORER = 0.4, 0.5, 0.1  # of a core for a process of each step, so that one core is enough for all
+NETWORKS = 0.5  # of a core for a process with networks
+# Reading and storing claim nothing: else the networks of a lost machine, started again on another, could take all that
+# is left there and wait for images for ever.
+UNCLAIMED = 0
 STORE_BYTES = 1 << 30  # of shared memory on this machine; Ray Data holds the steps back when it is full
 FOLDER = "monai-dgm-ray-"
 SENDERS = 2  # processes that store objects in an archive at a time
@@ -133,10 +136,10 @@ def run_on_ray(
     reader, runner, storer = (ray.put(step) for step in (read, run, store))
     whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
     actors = {"num_cpus": NETWORKS, "num_gpus": gpus or None, "concurrency": workers}
-    storing = {"num_cpus": STORER, "concurrency": workers if store.sender is None else SENDERS}
+    storing = {"num_cpus": UNCLAIMED, "concurrency": workers if store.sender is None else SENDERS}
     data = (
         ray.data.from_arrow([images_table(images[start : start + chunk]) for start in range(0, len(images), chunk)])
-        .map_batches(lambda table: read_table(reader, table), num_cpus=READER, **whole)
+        .map_batches(lambda table: read_table(reader, table), num_cpus=UNCLAIMED, concurrency=workers, **whole)
         .map_batches(NetworksProcess, fn_constructor_args=([runner],), **actors, **whole)
         .map_batches(lambda table: store_table(storer, table), **storing, **whole)
     )

@@ -23,7 +23,7 @@ pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 IMAGES = 96
-SECONDS = 600  # until something happens on a busy machine
+SECONDS = 300  # until something happens on a busy machine
 DRIVER = """
 import pickle, sys
 from pathlib import Path
@@ -59,6 +59,20 @@ def job(settings: Any, tmp_path: Path) -> ArchiveJob:
     made = ArchiveJob.of(str(tmp_path / "pictures"), tmp_path / "out", settings)
     made.chunk = 4
     return made
+
+
+@pytest.fixture(autouse=True)
+def ends() -> Iterator[None]:
+    """A run that waits for ever fails."""
+
+    def too_late(*_: Any) -> None:
+        raise TimeoutError(f"expected an end within {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def check_complete(job: ArchiveJob) -> None:
