@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 from typing import Any
 
 from monai_dgm.errors import InputError
+from monai_dgm.utils import optional_package
 
 __all__ = ["check_installed", "import_package", "import_ray"]
 
@@ -24,16 +24,8 @@ def check_installed() -> None:
 
 
 def import_package(name: str) -> Any:
-    """A module by its name, such as "pyarrow.parquet".
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise InputError(f"archive: {package} is not installed; pip install 'monai-dgm[archive]'") from error
+    """A module by its name, such as "pyarrow.parquet"; errors as the function of utils has them."""
+    return optional_package.import_package(name, "archive", "archive")
 
 
 def import_ray() -> Any:

@@ -127,15 +127,17 @@ class ResultParts:
         return sum(self._write(kind, some) for kind, some in kinds.items())
 
     def _write(self, kind: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
         ordered = sorted(rows, key=_key)
         name = hashlib.sha256("\n".join("\0".join(_key(row)) for row in ordered).encode("utf-8", "surrogateescape"))
         path = self.images / f"{kind}-{name.hexdigest()[:32]}.parquet"
-        table = pa.Table.from_pylist([dict(row) for row in ordered], schema=schema())
-        with writing(self.images), atomic_write(path) as partial:
-            pq.write_table(table, partial, compression="zstd")
-            self._check_run()
+        self._write_file(path, [dict(row) for row in ordered])
         return path.stat().st_size
+
+    def _write_file(self, path: Path, rows: list[dict[str, Any]]) -> None:
+        pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
+        with writing(self.images), atomic_write(path) as partial:
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema()), partial, compression="zstd")
+            self._check_run()
 
     def _check_run(self) -> None:
         try:
@@ -185,7 +187,6 @@ class ResultParts:
         A file is replaced by one of the same name without them: whoever is killed in between loses nothing, for an
         image without a row is tried again as well.
         """
-        pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
         dropped = 0
         for path in (path for kind in kinds for path in self.paths(kind)):
             rows = self._rows(path)
@@ -194,8 +195,7 @@ class ResultParts:
             if not kept:
                 path.unlink()
             elif len(kept) < len(rows):
-                with writing(self.images), atomic_write(path) as partial:
-                    pq.write_table(pa.Table.from_pylist(kept, schema=schema()), partial, compression="zstd")
+                self._write_file(path, kept)
         return dropped
 
     def _rows(self, path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:

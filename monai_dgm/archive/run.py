@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from monai_dgm.archive.image_files import ImageFiles
 from monai_dgm.archive.image_list import ArchiveImage, is_dicomweb, list_images
 from monai_dgm.archive.packages import check_installed
-from monai_dgm.archive.parts import AGAIN, ResultParts
+from monai_dgm.archive.parts import AGAIN, KEPT, ResultParts
 from monai_dgm.archive.ray_run import count_workers, ray_cluster, run_on_ray
 from monai_dgm.archive.result_objects import ObjectMaker, ObjectSender
+from monai_dgm.archive.rows import FAILED
 from monai_dgm.archive.settings import ArchiveSettings
 from monai_dgm.archive.stages import ReadImages, RunModels, StoreResults
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["ArchiveJob", "Cluster"]
 
 CHUNK, CHUNK_WITH_OBJECTS = 32, 8  # images that are read, run and stored together
-FAILED_PARTS = "failed"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class ArchiveJob:
             InputError: nothing in the source, weights that cannot be used, damaged results.
         """
         images = self.images()
-        again = (AGAIN, FAILED_PARTS) if retry_failed else (AGAIN,)
+        again = (AGAIN, KEPT[FAILED]) if retry_failed else (AGAIN,)
         self.parts.drop(again, {image.identifier for image in images}, self.settings.key)
         return self.new_ones(images)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from monai_dgm import __version__
 from monai_dgm.data.fingerprints import hash_file
+from monai_dgm.engines.runtimes.installed import EXACT, RUNTIMES
 from monai_dgm.errors import InputError
 from monai_dgm.utils.bundle_files import BUNDLES, app_folder, bundles_folder, in_wheel
 
@@ -28,8 +29,6 @@ EXTRAS = {
     "label": "the label app",
     "mlflow": "--tracking mlflow",
 }
-# runtime -> its distribution, and what it cannot run without (as in monai_dgm.engines.runtimes.installed)
-RUNTIMES = {"torch": ("torch",), "openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx")}
 
 
 def describe_installation() -> dict[str, Any]:
@@ -44,7 +43,7 @@ def describe_installation() -> dict[str, Any]:
         "packages": {name: version_of(name) for name in ("torch", "monai", "numpy", "pydicom")},
         "missing_packages": missing,
         "runtimes": {
-            name: version_of(needed[0]) if all(map(version_of, needed)) else None for name, needed in RUNTIMES.items()
+            name: version_of(RUNTIMES[name][0]) if all(map(version_of, RUNTIMES[name])) else None for name in EXACT
         },
         "extras": {
             name: {"for": purpose, "missing": [one for one in extras[name] if version_of(one) is None]}

@@ -12,7 +12,7 @@ import torch
 
 from monai_dgm.cli import installation
 from monai_dgm.data.fingerprints import hash_file
-from monai_dgm.engines.runtimes.installed import EXACT, RUNTIMES
+from monai_dgm.engines.runtimes.installed import EXACT, installed_runtimes
 from monai_dgm.utils.bundle_files import BUNDLES, bundles_folder
 
 
@@ -63,5 +63,6 @@ def test_a_runtime_without_what_it_needs_is_not_called_installed(monkeypatch: py
 
 
 def test_the_runtimes_are_those_that_a_run_can_take() -> None:
-    exact = {name: needed for name, needed in RUNTIMES.items() if name in EXACT}
-    assert exact == installation.RUNTIMES
+    told = installation.describe_installation()["runtimes"]
+    assert list(told) == list(EXACT)
+    assert {name for name, version in told.items() if version} == {*installed_runtimes()} & {*EXACT}

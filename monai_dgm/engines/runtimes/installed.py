@@ -1,18 +1,19 @@
-"""Which runtimes there are, which are installed, and which one a run takes."""
+"""Which runtimes there are, which are installed, and which one a run takes. Importing it does not import torch."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import importlib.util
 import logging
 import os
 from functools import cache
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from monai_dgm.errors import InputError
+from monai_dgm.utils.optional_package import import_package
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "AUTO",
@@ -56,10 +57,7 @@ def import_runtime(name: str) -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"runtime: {name} is not installed; {_advice(name)}") from error
+    return import_package(name, "runtime", _extra(name))
 
 
 @cache
@@ -77,8 +75,8 @@ def openvino_core() -> Any:
     return import_runtime("openvino").Core()
 
 
-def _advice(runtime: str) -> str:
-    return f"pip install 'monai-dgm[{'onnx' if runtime == 'onnxruntime' else 'openvino'}]'"
+def _extra(runtime: str) -> str:
+    return "onnx" if runtime == "onnxruntime" else "openvino"
 
 
 def runtime_version(runtime: str) -> str:
@@ -102,6 +100,8 @@ def choose_runtime(
     Raises:
         InputError: an unknown runtime, one that is not installed, or one that does not run on this device.
     """
+    import torch
+
     asked = runtime or AUTO
     if asked == AUTO:
         asked = os.environ.get(VARIABLE) or AUTO
@@ -111,7 +111,7 @@ def choose_runtime(
     elif asked not in RUNTIMES:
         raise InputError(f"runtime: expected one of {', '.join((AUTO, *RUNTIMES))}, got {asked!r}")
     elif asked not in there:
-        raise InputError(f"runtime: {asked} is not installed; {_advice(asked)}")
+        raise InputError(f"runtime: {asked} is not installed; pip install 'monai-dgm[{_extra(asked)}]'")
     elif asked != "torch" and not on_cpu:
         raise InputError(f"runtime: expected torch on the device {device}, got {asked}, which runs on the CPU")
     else:

@@ -20,12 +20,13 @@ from pathlib import Path
 import pydicom
 
 from monai_dgm.labelling.server.studies import StudyImage
+from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.read import sniff_format
 
 __all__ = ["Examination", "Examinations", "dicom_text"]
 
 KEPT = 50_000
-_TAGS = ["SpecificCharacterSet", "PatientID", "PatientName", "StudyDate", "StudyTime", "SeriesDate", "AcquisitionDate"]
+_TAGS = ["PatientID", "PatientName", "StudyDate", "StudyTime", "SeriesDate", "AcquisitionDate"]
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ def _header(path: Path) -> pydicom.Dataset | None:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
-            found: pydicom.Dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-            for keyword in _TAGS[1:]:
+            found = read_header(path)
+            for keyword in _TAGS:
                 found.get(keyword)  # decoded now
             return found
     except Exception:  # a header that is damaged fails in many ways
