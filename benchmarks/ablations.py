@@ -157,6 +157,7 @@ def curve_table(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) 
 def draw_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], path: Path) -> None:
     """The loss that the variants have in common; each seed as a thin line, their mean as a thick one."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
@@ -172,6 +173,9 @@ def draw_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], 
     axes.set_xlabel("iteration")
     axes.set_ylabel("loss without $\\ell_R^2$")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 8.0, 9.0)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend()
     with atomic_write(path) as partial:
         figure.savefig(partial, dpi=150, format=path.suffix.removeprefix("."))
@@ -222,8 +226,11 @@ def main() -> int:
     print(json.dumps(tables, indent=1, ensure_ascii=False))
     if arguments.results:
         data = f"{dataset_info.name}; {arguments.iterations} iterations of 8 images, {arguments.image_size} px"
-        shown = [word for word in sys.argv[1:] if not word.startswith(str(arguments.output_dir))]
-        write_results(arguments.results, tables, f"python benchmarks/ablations.py {' '.join(shown)} ({data})")
+        chosen = {"only": arguments.only, "seeds": arguments.seeds, "iterations": str(arguments.iterations)}
+        given = [f"--{name} {value}" for name, value in chosen.items() if value != parser.get_default(name)]
+        folder = ["--dataset_dir FOLDER"] if arguments.dataset_dir else []
+        command = " ".join(["python benchmarks/ablations.py --output_dir OUT", *folder, *map(str, given)])
+        write_results(arguments.results, tables, f"{command} ({data})")
     if arguments.figure and curves:
         draw_curves(curves, arguments.figure)
     for name, reason in outcome.failed.items():

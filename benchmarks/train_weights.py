@@ -21,6 +21,7 @@ import time
 import traceback
 from pathlib import Path
 
+from gpu.classifier import train_classifier
 from gpu.decomposer import train_decomposer
 from gpu.detector import train_detector
 from gpu.export import export, export_detector
@@ -72,10 +73,21 @@ def run_plan(arguments: argparse.Namespace) -> None:
         print(name, "ended with", process.wait(), flush=True)
 
 
+COMMANDS = {
+    "pack": pack,
+    "classifier": train_classifier,
+    "decomposer": train_decomposer,
+    "detector": train_detector,
+    "all": run_plan,
+    "export": export,
+    "export_detector": export_detector,
+}
+
+
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("pack", "decomposer", "detector", "all", "export", "export_detector"))
+    parser.add_argument("command", choices=tuple(COMMANDS))
     parser.add_argument("--dataset_dir", help="folder with a manifest.csv")
     parser.add_argument("--output_dir", help="of pack")
     parser.add_argument("--cache_dir", help="of pack")
@@ -89,12 +101,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch_size", type=int)
     parser.add_argument("--lr", type=float)
-    parser.add_argument("--encoder_factor", type=float, default=0.5)
+    parser.add_argument("--encoder_factor", type=float, default=1.0)
     parser.add_argument("--labels_only", action="store_true", help="use no box")
     parser.add_argument("--weights", default="{}", help="of the objective, other than the usual, as JSON")
     parser.add_argument("--exclude", choices=SOURCES)
     parser.add_argument("--half", type=int, choices=(0, 1), help="train on half of the patients")
+    parser.add_argument("--backbone", default="efficientnet_lite2", help="of a detector")
+    parser.add_argument("--width", type=float, default=1.0, help="of a detector's ResNet")
+    parser.add_argument("--initial_weights", help="of a detector, to begin with")
     parser.add_argument("--halves", nargs=2, help="decomposers trained on half 0 and on half 1")
+    parser.add_argument("--test_fold", type=int, help="train on all other folds, at 128 px")
+    parser.add_argument("--compile", action="store_true", help="networks of a decomposer through torch.compile")
     parser.add_argument("--layout", choices=("channels_last", "contiguous_format"), default="channels_last")
     parser.add_argument("--weights_file", help="of export")
     parser.add_argument("--mask_gain", type=float, default=1.0)
@@ -104,13 +121,11 @@ def main() -> None:
     parser.add_argument("--log_interval", type=int, default=100)
     arguments = parser.parse_args()
     if arguments.lr is None:
-        arguments.lr = 5e-4 if arguments.command == "detector" else 8e-4
+        arguments.lr = 8e-4 if arguments.command == "decomposer" else 5e-4
     if arguments.batch_size is None:
-        arguments.batch_size = 16 if arguments.command == "detector" else 64
-    commands = {"pack": pack, "decomposer": train_decomposer, "detector": train_detector, "all": run_plan,
-                "export": export, "export_detector": export_detector}  # fmt: skip
+        arguments.batch_size = 32 if arguments.command == "detector" else 64
     try:
-        commands[arguments.command](arguments)
+        COMMANDS[arguments.command](arguments)
     except Exception:
         traceback.print_exc()
         sys.exit(1)

@@ -31,17 +31,17 @@ NETWORK: dict[str, Any] = {
     "num_categories": 3,
 }
 WEIGHTS = {
-    "adversarial": 1.0,
+    "adversarial": 0.3,
     "reconstruction": 10.0,
     "total_variation": 0.0,
     "abnormality": 2.0,
     "paired_normal": 10.0,
     "normal_ssim": 3.0,
     "proposal": 2.0,
-    "lesion_mask": 2.0,
+    "lesion_mask": 4.0,
     "category": 1.0,
 }
-WITH_BOXES = {"box_outside": 10.0, "box_inside": 0.5, "image_evidence": 0.1}
+WITH_BOXES = {"box_outside": 10.0, "box_inside": 1.0, "image_evidence": 0.1}
 LABELS_ONLY = {"image_evidence": 0.5}
 VARIATION = {
     "rotation": 10.0, "scale": 0.15, "shift": 0.06, "contrast": 0.2, "brightness": 0.15, "gamma": 0.3,
@@ -76,8 +76,10 @@ def train_decomposer(arguments: argparse.Namespace) -> None:
     step = AdversarialStep(
         network, discriminator, optimizer, d_optimizer,
         DGMObjective({**WEIGHTS, **(WITH_BOXES if boxes else LABELS_ONLY), **json.loads(arguments.weights)}),
-        [RandTruthAugmentation(**VARIATION), opacity], torch.bfloat16, max_grad_norm=5.0,
+        [RandTruthAugmentation(**VARIATION), opacity], autocast=torch.bfloat16, max_grad_norm=5.0,
     )  # fmt: skip
+    if arguments.compile:
+        step.network, step.discriminator = torch.compile(network), torch.compile(discriminator)
     average, clock = Average(network), Clock([optimizer, d_optimizer], arguments.seconds)
     started, saved, seen = time.monotonic(), time.monotonic(), 0
     network.train()

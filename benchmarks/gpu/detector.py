@@ -15,6 +15,8 @@ from gpu.judge import decompose
 from gpu.loop import Average, Clock, log, prepared, save
 from gpu.pack import draws
 from monai_dgm.engines.training.resident import ResidentRadiographs
+from monai_dgm.engines.weights import read_state_dict
+from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.networks.efficientnet import imagenet_state_dict
 
 
@@ -31,7 +33,6 @@ def cross_fitted_residues(arguments: argparse.Namespace, data: ResidentRadiograp
 
 def train_detector(arguments: argparse.Namespace) -> None:
     """Train one opacity detector on [image] or, with ``--halves``, on [image, residue], and save its average."""
-    from monai_dgm.networks.detector import OpacityDetector
     from monai_dgm.transforms.augmentation import RandRadiographAugmentation
 
     device, training, _ = prepared(arguments)
@@ -39,21 +40,17 @@ def train_detector(arguments: argparse.Namespace) -> None:
     channels = ("image", "residue") if arguments.halves else ("image",)
     residues = cross_fitted_residues(arguments, training) if arguments.halves else None
     torch.manual_seed(arguments.seed)
-    detector = OpacityDetector(len(channels), "efficientnet_lite2", training.images.shape[-1], 1.0, 128)
-    if arguments.imagenet:
-        weights = imagenet_state_dict(torch.load(arguments.imagenet, map_location="cpu", weights_only=True))
-        stem = "stages.0.0.1.weight"
-        blank = weights[stem].new_zeros(weights[stem].shape[0], len(channels) - 1, 3, 3)  # a residue adds nothing yet
-        weights[stem] = torch.cat((weights[stem], blank), dim=1)
-        detector.network.feature_extractor.body.load_state_dict(weights)
+    size = training.images.shape[-1]
+    detector = OpacityDetector(len(channels), arguments.backbone, size, arguments.width, 128)
+    start_detector(detector, arguments)
     detector = detector.to(device, memory_format=torch.channels_last)
     fused = device.type == "cuda"
-    optimizer = torch.optim.AdamW(detector.parameters(), lr=arguments.lr, weight_decay=0.02, fused=fused)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=arguments.lr, weight_decay=0.05, fused=fused)
     augmentation = RandRadiographAugmentation(
-        channels, rotation=8.0, scale=0.2, shift=0.1, contrast=0.2, brightness=0.15, gamma=0.3
+        channels, rotation=8.0, scale=0.25, shift=0.1, contrast=0.2, brightness=0.15, gamma=0.3
     )
-    average, clock = Average(detector, 0.004), Clock([optimizer], arguments.seconds)
-    started, seen = time.monotonic(), 0
+    average, clock = Average(detector, 0.002), Clock([optimizer], arguments.seconds)
+    started, saved, seen = time.monotonic(), time.monotonic(), 0
     detector.train()
     for index in draws(training, arguments.batch_size):
         if not clock.tick():
@@ -70,27 +67,48 @@ def train_detector(arguments: argparse.Namespace) -> None:
         seen += len(index)
         if clock.steps % arguments.log_interval == 0:
             log(arguments, clock.steps, clock.pace(), losses)
+        if time.monotonic() - saved > 60:
+            save(average.average, f"{arguments.output}.last")
+            saved = time.monotonic()
     save(average.average, arguments.output)
     note = {"name": Path(arguments.output).stem, "steps": clock.steps, "images": seen, "channels": channels,
-            "seconds": round(time.monotonic() - started, 1), "loss": float(losses["loss"])}  # fmt: skip
+            "backbone": arguments.backbone, "width": arguments.width, "batch_size": arguments.batch_size,
+            "learning_rate": arguments.lr, "seconds": round(time.monotonic() - started, 1),
+            "loss": float(losses["loss"])}  # fmt: skip
     Path(arguments.output).with_suffix(".json").write_text(json.dumps(note))
     print("DONE", json.dumps(note), flush=True)
 
 
-def detector_batch(data: ResidentRadiographs, residues: Tensor | None, index: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Images (B, C, S, S), half of them mirrored with their boxes, and boxes, B tensors (n, 4) on the CPU."""
+def start_detector(detector: OpacityDetector, arguments: argparse.Namespace) -> None:
+    """Weights to begin with: a detector's, also one of other channels, or ImageNet's for an EfficientNet."""
+    body = detector.network.feature_extractor.body
+    if arguments.initial_weights:
+        state = read_state_dict(arguments.initial_weights)
+        stem = next(name for name, value in body.named_parameters(prefix="network.feature_extractor.body"))
+        state[stem] = _with_channels(state[stem], detector.state_dict()[stem].shape[1])
+        detector.load_state_dict(state)
+    elif arguments.imagenet and arguments.backbone == "efficientnet_lite2":
+        weights = imagenet_state_dict(torch.load(arguments.imagenet, map_location="cpu", weights_only=True))
+        stem = "stages.0.0.1.weight"
+        weights[stem] = _with_channels(weights[stem], detector.network.feature_extractor.body.state_dict()[stem].shape[1])
+        body.load_state_dict(weights)
+
+
+def _with_channels(weight: Tensor, channels: int) -> Tensor:
+    """A first convolution's weights for fewer or more channels; those added do nothing yet."""
+    blank = weight.new_zeros(weight.shape[0], max(0, channels - weight.shape[1]), *weight.shape[2:])
+    return torch.cat((weight[:, :channels], blank), dim=1)
+
+
+def detector_batch(data: ResidentRadiographs, residues: Tensor | None, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (B, C, S, S), half of them mirrored with their boxes (B, K, 4), those that an image lacks zeros."""
     image = data.batch(index)["image"]
     if residues is not None:
         image = torch.cat((image, residues[index].float()), dim=1)
     mirrored = torch.rand(len(index), device=image.device) < 0.5
     image = torch.where(mirrored[:, None, None, None], image.flip(-1), image)
     side = image.shape[-1]
-    all_boxes = data.boxes[index]
-    flipped = torch.stack(
-        (side - all_boxes[..., 2], all_boxes[..., 1], side - all_boxes[..., 0], all_boxes[..., 3]), -1
-    )
-    real = (all_boxes[..., 2] > all_boxes[..., 0]).cpu()
-    moved = torch.where(mirrored[:, None, None], flipped, all_boxes).cpu()
-    return image.contiguous(memory_format=torch.channels_last), [
-        own[kept] for own, kept in zip(moved, real, strict=True)
-    ]
+    boxes = data.boxes[index]
+    real = boxes[..., 2:3] > boxes[..., 0:1]
+    flipped = torch.stack((side - boxes[..., 2], boxes[..., 1], side - boxes[..., 0], boxes[..., 3]), -1) * real
+    return image.contiguous(memory_format=torch.channels_last), torch.where(mirrored[:, None, None], flipped, boxes)

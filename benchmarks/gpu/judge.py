@@ -45,6 +45,26 @@ def judge(network: DGM, data: ResidentRadiographs) -> dict[str, float]:
     return {key: round(value, 4) for key, value in metrics.items()}
 
 
+@torch.no_grad()
+def abnormality_aucs(network: nn.Module, data: ResidentRadiographs, batch_size: int = 64) -> dict[str, float]:
+    """AUC of a classifier, and of its mean over the image and its mirror image, within each source with boxes."""
+    network.eval()
+    plain, both = [], []
+    for index in torch.arange(len(data), device=data.images.device).split(batch_size):
+        image = data.batch(index)["image"]
+        own = network(image)[:, 0].float()
+        plain.append(own)
+        both.append(own + network(image.flip(-1))[:, 0].float())
+    metrics = {}
+    for name in ("nih", "siim_fisabio"):
+        own = data.source == SOURCES.index(name)
+        label = data.label[own] > 0
+        if 0 < int(label.sum()) < len(label):
+            metrics[f"{name}_auc"] = round(_auc(torch.cat(plain)[own], label), 4)
+            metrics[f"{name}_auc_mirrored"] = round(_auc(torch.cat(both)[own], label), 4)
+    return metrics
+
+
 def _auc(score: Tensor, label: Tensor) -> float:
     rank = torch.argsort(torch.argsort(score)).double() + 1
     positive = int(label.sum())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpu.pack import PARTS, SOURCES, load_pack
+from gpu.pack import PARTS, SOURCES, load_folds, load_pack
 from monai_dgm.engines.training.resident import ResidentRadiographs
 
 
@@ -72,7 +72,11 @@ def prepared(arguments: argparse.Namespace) -> tuple[torch.device, ResidentRadio
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.benchmark_limit = 3
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training, validation = (load_pack(arguments.pack, part).to(device) for part in PARTS)
+    if arguments.test_fold is None:
+        parts = [load_pack(arguments.pack, part) for part in PARTS]
+    else:
+        parts = [*load_folds(arguments.pack, arguments.test_fold)]
+    training, validation = (part.to(device) for part in parts)
     if arguments.exclude:
         training = training.take(training.source != SOURCES.index(arguments.exclude))
     if arguments.half is not None:

@@ -1,8 +1,8 @@
 """Opacity detector (paper, section 5.8): MONAI's two-dimensional RetinaNet on [image] or [image, residue].
 
-Network, anchors, losses, box coding and suppression are MONAI's (``monai.apps.detection``); the matching of anchors to
-boxes is torchvision's. Defined here are the sizes of the anchors, which are those of opacities, the normalisation of
-the losses, which is that of the RetinaNet paper, and the order of the box edges.
+Network, anchors, box decoding and suppression are MONAI's (``monai.apps.detection``); targets and losses are in
+:mod:`monai_dgm.networks.anchor_targets`. Defined here are the sizes of the anchors, which are those of opacities, and
+the order of the box edges.
 
 MONAI's boxes have x along array axis 0. The planes of this package are (rows, cols), so x runs along axis 1.
 :func:`swap_axes` converts between the two; no other function does.
@@ -18,12 +18,10 @@ import torch
 from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from monai.apps.detection.networks.retinanet_network import RetinaNet
 from monai.apps.detection.utils.anchor_utils import AnchorGenerator
-from monai.losses.focal_loss import sigmoid_focal_loss
 from torch import Tensor, nn
-from torch.nn.functional import smooth_l1_loss
 
+from monai_dgm.networks.anchor_targets import anchor_losses, pad_boxes
 from monai_dgm.networks.feature_pyramid import BACKBONES, make_pyramid
-from monai_dgm.utils.torchvision_import import ensure_torchvision
 
 __all__ = [
     "BACKBONES",
@@ -42,7 +40,6 @@ DETECTION_CHANNELS = ("xmin", "ymin", "xmax", "ymax", "score")
 ANCHOR_SIDE = 24 / 224
 ANCHOR_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 ANCHOR_HEIGHT_TO_WIDTH = (0.6, 1.1, 2.0)
-FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.4  # of the RetinaNet paper; anchors between them are left out of the losses
 
 
 def swap_axes(boxes: Tensor) -> Tensor:
@@ -68,30 +65,6 @@ def opacity_anchors(image_size: int) -> AnchorGenerator:
     return AnchorGenerator(sizes, (ratios,) * len(sizes))
 
 
-def anchor_matcher() -> Any:
-    """torchvision's matcher with the thresholds of the RetinaNet paper; every box also keeps its best anchor."""
-    ensure_torchvision()
-    from torchvision.models.detection._utils import Matcher
-
-    return Matcher(FOREGROUND_IOU, BACKGROUND_IOU, allow_low_quality_matches=True)
-
-
-class _FocalLoss(nn.Module):
-    """MONAI's focal loss (gamma 2, alpha 0.25), summed over the anchors, divided by the number of positive anchors."""
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Logits and targets (N, 1), one row per anchor -> scalar; finite where no anchor is positive."""
-        return sigmoid_focal_loss(logits, target, gamma=2.0, alpha=0.25).sum() / target.sum().clamp(min=1)
-
-
-class _BoxLoss(nn.Module):
-    """Smooth L1 loss (beta 1/9), summed over the four box codes, averaged over the positive anchors."""
-
-    def forward(self, codes: Tensor, target: Tensor) -> Tensor:
-        """Codes and targets (N, 4), one row per positive anchor -> scalar."""
-        return smooth_l1_loss(codes, target, beta=1 / 9, reduction="sum") / max(1, len(target))
-
-
 class _FiniteMaps(nn.Module):
     """The network as MONAI's detector calls it: float32 maps under autocast, and an error where they are not finite."""
 
@@ -107,33 +80,11 @@ class _FiniteMaps(nn.Module):
         """
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* is NaN or Inf")  # the error below says so
-            try:
-                maps = self.network(images)
-            except ValueError as error:  # MONAI's heads check too while training
-                if "NaN or Inf" not in str(error):
-                    raise
-                raise FloatingPointError(f"the detector's maps are not finite ({error})") from error
+            maps = self.network(images)
         maps = {name: [level.float() for level in levels] for name, levels in maps.items()}
         if not all(torch.isfinite(level).all() for levels in maps.values() for level in levels):
             raise FloatingPointError("the detector's maps are not finite (NaN or infinity)")
         return maps
-
-
-class _Detector(RetinaNetDetector):
-    """MONAI's detector with torchvision's matcher, also where MONAI was imported before torchvision could be."""
-
-    proposal_matcher: Any = None  # set when it is first trained
-
-    def compute_anchor_matched_idxs(
-        self, anchors: list[Tensor], targets: list[dict[str, Tensor]], num_anchor_locs_per_level: Sequence[int]
-    ) -> list[Tensor]:
-        """For each image the index (A,) of the box that each anchor is trained to find, negative for none."""
-        matches = []
-        for anchor, target in zip(anchors, targets, strict=True):
-            boxes = target[self.target_box_key].to(anchor.device)
-            none = torch.full((len(anchor),), -1, dtype=torch.long, device=anchor.device)
-            matches.append(self.proposal_matcher(self.box_overlap_metric(boxes, anchor)) if len(boxes) else none)
-        return matches
 
 
 class OpacityDetector(nn.Module):
@@ -191,11 +142,11 @@ class OpacityDetector(nn.Module):
         """
         self._monai = (self._make_detector(network),)
 
-    def _make_detector(self, network: nn.Module) -> _Detector:
+    def _make_detector(self, network: nn.Module) -> RetinaNetDetector:
         score_threshold, nms_threshold, max_detections = self._selection
-        detector = _Detector(_FiniteMaps(network), self.anchors, spatial_dims=2, num_classes=1, size_divisible=32)
-        detector.set_cls_loss(_FocalLoss())
-        detector.set_box_regression_loss(_BoxLoss(), encode_gt=True, decode_pred=False)
+        detector = RetinaNetDetector(
+            _FiniteMaps(network), self.anchors, spatial_dims=2, num_classes=1, size_divisible=32
+        )
         detector.set_box_selector_parameters(score_threshold, 1000, nms_threshold, max_detections)
         return detector
 
@@ -232,12 +183,13 @@ class OpacityDetector(nn.Module):
         return torch.cat(flat, dim=1).float()
 
     @torch.jit.unused
-    def training_losses(self, images: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Losses of the RetinaNet paper for a batch.
+    def training_losses(self, images: Tensor, targets: Sequence[Tensor] | Tensor) -> dict[str, Tensor]:
+        """Losses of the RetinaNet paper for a batch (:func:`monai_dgm.networks.anchor_targets.anchor_losses`).
 
         Args:
             images: (B, C, S, S).
-            targets: the boxes (N, 4) of each of the B images, (0, 4) for an image without boxes.
+            targets: the boxes (N, 4) of each of the B images, (0, 4) for an image without boxes; or, on the device
+                of the images, all of them as (B, K, 4), those that an image lacks zeros.
 
         Returns:
             ``classification`` (focal loss), ``box_regression`` (smooth L1), and ``loss``, their sum; scalars.
@@ -246,12 +198,19 @@ class OpacityDetector(nn.Module):
             FloatingPointError: NaN or infinity in the network's maps.
             ValueError: boxes without area, or of another shape.
         """
-        swapped = [swap_axes(boxes.to(images.device, torch.float32)) for boxes in targets]
-        rows = [{"boxes": boxes, "labels": boxes.new_zeros(len(boxes), dtype=torch.long)} for boxes in swapped]
-        detector = self._prepared(images, training=True)
-        losses = cast(dict[str, Tensor], detector(images, rows))
-        losses = {name: loss.to(images.device) for name, loss in losses.items()}  # without boxes MONAI's is on the CPU
-        return {**losses, "loss": losses["classification"] + losses["box_regression"]}
+        boxes = targets if isinstance(targets, Tensor) else pad_boxes(targets)
+        boxes = boxes.to(images.device, torch.float32)[..., [1, 0, 3, 2]]
+        features = list(self.network.feature_extractor(images).values())
+        classify, regress = self.network.classification_head, self.network.regression_head
+        # not the heads themselves: they look for NaN in each map, which makes a GPU wait twelve times
+        logits = self._flat([classify.cls_logits(classify.conv(level)) for level in features], 1)
+        codes = self._flat([regress.bbox_reg(regress.conv(level)) for level in features], 4)
+        with torch.no_grad():
+            anchors = self.anchors(images, features)[0].float()
+        losses = anchor_losses(logits, codes, anchors, boxes)
+        if not torch.isfinite(losses["loss"]):
+            raise FloatingPointError("the detector's maps are not finite (NaN or infinity)")
+        return losses
 
     @torch.jit.unused
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -266,19 +225,13 @@ class OpacityDetector(nn.Module):
         Raises:
             FloatingPointError: NaN or infinity in the network's maps.
         """
-        with torch.no_grad():
-            found = cast(list[dict[str, Tensor]], self._prepared(images, training=False)(images))
-        return [(swap_axes(one["boxes"]), one["labels_scores"]) for one in found]
-
-    def _prepared(self, images: Tensor, training: bool) -> _Detector:
-        """MONAI's detector in training or evaluation mode; the mode of the layers is that of this module."""
         (detector,) = self._monai
-        detector.training = training
-        if training and detector.proposal_matcher is None:
-            detector.proposal_matcher = anchor_matcher()  # here, for torchvision takes a second to import
+        detector.training = False
         if detector.anchors is not None and detector.anchors[0].device != images.device:
             detector.anchors = None
-        return detector
+        with torch.no_grad():
+            found = cast(list[dict[str, Tensor]], detector(images))
+        return [(swap_axes(one["boxes"]), one["labels_scores"]) for one in found]
 
 
 def build_detector(settings: Mapping[str, Any]) -> OpacityDetector:

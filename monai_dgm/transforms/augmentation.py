@@ -14,7 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["RandMirror", "RandRadiographAugmentation", "keep_visible", "move_boxes", "move_planes"]
+__all__ = [
+    "RandMirror",
+    "RandRadiographAugmentation",
+    "blank_invisible",
+    "keep_visible",
+    "move_boxes",
+    "move_planes",
+]
 
 BACKGROUND = {"image": -1.0, "residue": 0.0}  # value of each kind of channel beyond the border: air, no residue
 MIN_VISIBLE = 0.4  # a box of which a smaller share of the area stays in the image is dropped
@@ -80,7 +87,8 @@ class RandRadiographAugmentation:
 
         Args:
             batch: ``image`` (B, C, S, S) in [-1, 1]; the mask named by ``mask_key``; ``boxes``, where there are any, B
-                tensors (N, 4) ``[xmin, ymin, xmax, ymax]`` in pixels. Other entries stay as they are.
+                tensors (N, 4) ``[xmin, ymin, xmax, ymax]`` in pixels, or one tensor (B, K, 4) on the device of the
+                images, zeros for the boxes that an image lacks. Other entries stay as they are.
 
         Returns:
             the batch with new ``image`` (float32, in [-1, 1]), mask and boxes.
@@ -106,7 +114,11 @@ class RandRadiographAugmentation:
         if self.mask_key is not None:
             mask = batch[self.mask_key]
             result[self.mask_key] = torch.where(each, (moved[-1] > 0.5).to(mask.dtype), mask)
-        if "boxes" in batch:
+        if isinstance(batch.get("boxes"), Tensor):
+            moved_boxes = move_boxes(batch["boxes"], motion, image.shape[-1])
+            visible = blank_invisible(moved_boxes, image.shape[-1])
+            result["boxes"] = torch.where(chosen[:, None, None], visible, batch["boxes"])
+        elif "boxes" in batch:
             size, rows = image.shape[-1], zip(batch["boxes"], motion, chosen.tolist(), strict=True)
             result["boxes"] = [
                 keep_visible(move_boxes(boxes, matrix.to(boxes.device), size), size) if changed else boxes
@@ -202,20 +214,20 @@ def move_boxes(boxes: Tensor, motion: Tensor, size: int) -> Tensor:
     rotation the result is exact for the box itself. (MONAI's box transforms zoom and flip, but do not rotate.)
 
     Args:
-        boxes: (N, 4) ``[xmin, ymin, xmax, ymax]`` in pixels.
-        motion: (2, 3) as ``torch.nn.functional.affine_grid`` takes it: from coordinates in the moved image to those in
-            the image, both from -1 to 1 over its edges, x first.
+        boxes: (..., N, 4) ``[xmin, ymin, xmax, ymax]`` in pixels.
+        motion: (..., 2, 3), one for N boxes, as ``torch.nn.functional.affine_grid`` takes it: from coordinates in the
+            moved image to those in the image, both from -1 to 1 over its edges, x first.
         size: side S of the image in pixels.
 
     Returns:
-        float32 (N, 4); boxes may reach beyond the image.
+        float32 (..., N, 4); boxes may reach beyond the image.
     """
-    middle = (boxes[:, :2] + boxes[:, 2:]) / size - 1
-    half = (boxes[:, 2:] - boxes[:, :2]) / size
-    inverse = torch.linalg.inv(motion[:, :2])
-    middle = (middle - motion[:, 2]) @ inverse.T
-    half = torch.sqrt((half**2) @ (inverse.T**2))  # extent of an ellipse along the axes after a linear map
-    return (torch.cat((middle - half, middle + half), dim=1) + 1) * size / 2
+    middle = (boxes[..., :2] + boxes[..., 2:]) / size - 1
+    half = (boxes[..., 2:] - boxes[..., :2]) / size
+    inverse = torch.linalg.inv(motion[..., :2])
+    middle = (middle - motion[..., None, :, 2]) @ inverse.mT
+    half = torch.sqrt((half**2) @ (inverse.mT**2))  # extent of an ellipse along the axes after a linear map
+    return (torch.cat((middle - half, middle + half), dim=-1) + 1) * size / 2
 
 
 def keep_visible(boxes: Tensor, size: int, min_visible: float = MIN_VISIBLE) -> Tensor:
@@ -231,6 +243,16 @@ def keep_visible(boxes: Tensor, size: int, min_visible: float = MIN_VISIBLE) -> 
         float32 (M, 4), M <= N, in [0, S].
     """
     clipped = boxes.clamp(0, size)
-    sides, whole = clipped[:, 2:] - clipped[:, :2], boxes[:, 2:] - boxes[:, :2]
-    visible = sides.prod(dim=1) >= min_visible * whole.prod(dim=1)
-    return clipped[visible & (sides >= MIN_SIDE).all(dim=1)]
+    return clipped[_is_visible(boxes, clipped, min_visible)]
+
+
+def blank_invisible(boxes: Tensor, size: int, min_visible: float = MIN_VISIBLE) -> Tensor:
+    """As :func:`keep_visible` for padded boxes (B, K, 4): those that it drops are zeros."""
+    clipped = boxes.clamp(0, size)
+    return clipped * _is_visible(boxes, clipped, min_visible)[..., None]
+
+
+def _is_visible(boxes: Tensor, clipped: Tensor, min_visible: float) -> Tensor:
+    """(...,) bool: enough of the boxes (..., 4) is left."""
+    sides, whole = clipped[..., 2:] - clipped[..., :2], boxes[..., 2:] - boxes[..., :2]
+    return (sides.prod(dim=-1) >= min_visible * whole.prod(dim=-1)) & (sides >= MIN_SIDE).all(dim=-1)

@@ -261,3 +261,18 @@ def test_mirror_of_probability_0_takes_no_random_number_and_changes_nothing() ->
     for wrong in (-0.1, 1.1):
         with pytest.raises(ValueError, match=r"\[0, 1\]"):
             RandMirror(wrong)
+
+
+def test_padded_boxes_move_like_lists_of_boxes() -> None:
+    torch.manual_seed(0)
+    lists = [torch.tensor([[4.0, 8, 30, 40], [50, 2, 63, 20]]), torch.zeros(0, 4), torch.tensor([[0.0, 40, 9, 60]])]
+    padded = torch.nn.utils.rnn.pad_sequence(lists, batch_first=True)
+    augmentation = RandRadiographAugmentation(prob=1.0, rotation=20.0, scale=0.3, shift=0.3)
+    results = []
+    for boxes in (lists, padded):
+        torch.manual_seed(3)
+        results.append(augmentation({"image": torch.zeros(3, 1, 64, 64), "boxes": boxes})["boxes"])
+    assert results[1].shape == padded.shape
+    for own, rows in zip(*results, strict=True):
+        torch.testing.assert_close(rows[rows[:, 2] > rows[:, 0]], own)
+        assert (rows[rows[:, 2] <= rows[:, 0]] == 0).all()
