@@ -29,9 +29,7 @@ def train_classifier(arguments: argparse.Namespace) -> None:
         weights = torch.load(arguments.imagenet, map_location="cpu", weights_only=True)
         network.encoder.load_state_dict(imagenet_state_dict(weights))
     network = network.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=arguments.lr, weight_decay=0.05, fused=device.type == "cuda"
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=arguments.lr, weight_decay=0.05, fused=device.type == "cuda")
     augmentation = RandTruthAugmentation(**VARIATION)
     average, clock = Average(network), Clock([optimizer], arguments.seconds)
     started, judged, seen = time.monotonic(), time.monotonic(), 0

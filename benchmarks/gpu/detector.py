@@ -90,7 +90,7 @@ def start_detector(detector: OpacityDetector, arguments: argparse.Namespace) -> 
     elif arguments.imagenet and arguments.backbone == "efficientnet_lite2":
         weights = imagenet_state_dict(torch.load(arguments.imagenet, map_location="cpu", weights_only=True))
         stem = "stages.0.0.1.weight"
-        weights[stem] = _with_channels(weights[stem], detector.network.feature_extractor.body.state_dict()[stem].shape[1])
+        weights[stem] = _with_channels(weights[stem], body.state_dict()[stem].shape[1])
         body.load_state_dict(weights)
 
 
