@@ -3,14 +3,16 @@
     python docs/result_tables.py            # write the tables
     python docs/result_tables.py --check    # fail where a document and the JSON files differ
     python docs/result_tables.py --metrics OUT/report/metrics.json --into sample    # take the metrics of an evaluation
+    python docs/result_tables.py --metrics OUT/report --into benchmark_systems      # or of the benchmark, those in tables
 
 A table is below a comment ``<!-- table: FILE.NAME -->``. FILE.json holds the command, the date, and under "tables" the
 table NAME in one of two forms:
 
 - ``{"columns": [...], "formats": [...], "rows": [[...], ...]}``: a cell is a text, or numbers for its column's format.
   A text may refer to a metric as ``{FILE:METRIC@GROUP|.3f}``, ``{FILE:METRIC.low@GROUP|.3f}``, or, for value and
-  interval, ``{FILE:METRIC@GROUP|interval}``, or with other digits ``|interval.4f``. FILE is one of docs/results, or a
-  bundle with shipped metrics.
+  interval, ``{FILE:METRIC@GROUP|interval}``, or with other digits ``|interval.4f``, and for value and deviation over
+  seeds ``|deviation``. FILE is one of docs/results, or a bundle with shipped
+  metrics.
 - ``{"heading": ..., "metrics": {name: label}, "groups": {group: heading}}``: a line for each metric of the file's
   "metrics", which are the rows of a ``metrics.json`` as an evaluation writes it.
 
@@ -21,6 +23,7 @@ lists those that are in no table, each with what it is.
 from __future__ import annotations
 
 import argparse
+import csv
 import datetime
 import json
 import math
@@ -69,6 +72,8 @@ def resolved(text: str, everything: dict[str, dict[str, Any]]) -> str:
         if form.startswith("interval"):
             digits = form.removeprefix("interval") or ".3f"
             return f"{rows[0]['value']:{digits}} [{rows[0]['low']:{digits}}, {rows[0]['high']:{digits}}]"
+        if form == "deviation":
+            return f"{rows[0]['value']:.3f} ± {rows[0]['sd']:.3f}"
         return format(rows[0][field or "value"], form)
 
     return _REFERENCE.sub(value_of, text)
@@ -149,17 +154,38 @@ def problems(results: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
+def benchmark_metrics(report: Path, tables: Any) -> list[dict[str, Any]]:
+    """Metrics of a benchmark's report that tables refer to; their group is SYSTEM@TEST_SET@GROUP."""
+    found = {}
+    for row in csv.DictReader((report / "metrics.csv").read_text(encoding="utf-8").splitlines()):
+        found[row["metric"], f"{row['system']}@{row['test_set']}@{row['group']}"] = row | {"value": row["mean"]}
+    for row in csv.DictReader((report / "differences.csv").read_text(encoding="utf-8").splitlines()):
+        key = f"difference_of_{row['metric']}", f"{row['ours']} - {row['other']}@{row['test_set']}@{row['group']}"
+        found[key] = row | {"value": row["difference"]}
+    wanted = dict.fromkeys((metric, group) for _, metric, _, group, _ in _REFERENCE.findall(json.dumps(tables)))
+    return [
+        {"name": metric, "group": group}
+        | {name: round(float(row[name]), 4) for name in ("value", "low", "high", "sd") if row.get(name)}
+        | {"num_images": int(row["num_images"])}
+        for metric, group in wanted
+        for row in (found[metric, group],)
+    ]
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where something differs")
-    parser.add_argument("--metrics", type=Path, help="metrics.json of a report")
+    parser.add_argument("--metrics", type=Path, help="metrics.json of a report, or the folder of a benchmark's report")
     parser.add_argument("--into", help="name of the file in docs/results that takes these metrics")
     arguments = parser.parse_args()
     if arguments.metrics:
         target = RESULTS / f"{arguments.into}.json"
-        metrics = json.loads(arguments.metrics.read_text(encoding="utf-8"))
         content = json.loads(target.read_text(encoding="utf-8"))
+        if arguments.metrics.is_dir():
+            metrics = benchmark_metrics(arguments.metrics, content["tables"])
+        else:
+            metrics = json.loads(arguments.metrics.read_text(encoding="utf-8"))
         content |= {"date": str(datetime.date.today()), "metrics": metrics}
         target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     results = read_results()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -74,7 +75,7 @@ def train_detector(arguments: argparse.Namespace) -> None:
     note = {"name": Path(arguments.output).stem, "steps": clock.steps, "images": seen, "channels": channels,
             "backbone": arguments.backbone, "width": arguments.width, "batch_size": arguments.batch_size,
             "learning_rate": arguments.lr, "seconds": round(time.monotonic() - started, 1),
-            "loss": float(losses["loss"])}  # fmt: skip
+            "loss": float(losses["loss"]), "initial_weights_sha256": _sha256(arguments.initial_weights)}  # fmt: skip
     Path(arguments.output).with_suffix(".json").write_text(json.dumps(note))
     print("DONE", json.dumps(note), flush=True)
 
@@ -92,6 +93,10 @@ def start_detector(detector: OpacityDetector, arguments: argparse.Namespace) -> 
         stem = "stages.0.0.1.weight"
         weights[stem] = _with_channels(weights[stem], body.state_dict()[stem].shape[1])
         body.load_state_dict(weights)
+
+
+def _sha256(path: str | None) -> str | None:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
 
 
 def _with_channels(weight: Tensor, channels: int) -> Tensor:

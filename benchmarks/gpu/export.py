@@ -51,10 +51,11 @@ def export_detector(arguments: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_weights({name: v.float() if v.is_floating_point() else v for name, v in state.items()}, folder / "model.pt")
     settings = {
-        "channels": note["channels"], "backbone": "efficientnet_lite2", "width": 1.0, "fpn_channels": 128,
+        "channels": note["channels"], "backbone": note["backbone"], "width": note["width"], "fpn_channels": 128,
         "image_size": arguments.size, "cross_fitted": False, "decomposer_sha256": None,
-        "trained_on": arguments.trained_on, "fold": arguments.fold, "seed": arguments.seed, "batch_size": 16,
-        "steps": note["steps"], "images_seen": note["images"], "learning_rate": 5e-4,
+        "trained_on": arguments.trained_on, "fold": arguments.fold, "seed": arguments.seed,
+        "batch_size": note["batch_size"], "steps": note["steps"], "images_seen": note["images"],
+        "learning_rate": note["learning_rate"], "initial_weights_sha256": note["initial_weights_sha256"],
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(settings))
