@@ -3,7 +3,7 @@
     python docs/result_tables.py            # write the tables
     python docs/result_tables.py --check    # fail where a document and the JSON files differ
     python docs/result_tables.py --metrics OUT/report/metrics.json --into sample    # take the metrics of an evaluation
-    python docs/result_tables.py --metrics OUT/report --into benchmark_systems      # or of the benchmark, those in tables
+    python docs/result_tables.py --metrics OUT/report --into benchmark_systems    # or those of the benchmark
 
 A table is below a comment ``<!-- table: FILE.NAME -->``. FILE.json holds the command, the date, and under "tables" the
 table NAME in one of two forms:
