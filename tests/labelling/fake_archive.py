@@ -73,6 +73,10 @@ class FakeArchive:
         self.instances.setdefault(str(header.SOPInstanceUID), (content, header))
         return header
 
+    def outside(self, path: str, query: dict[str, list[str]]) -> Any:
+        """JSON at an address outside of DICOMweb; None for nothing."""
+        return None
+
     def of(self, modality: str) -> list[pydicom.Dataset]:
         """Headers of a modality."""
         return [header for _, header in self.instances.values() if header.Modality == modality]
@@ -106,7 +110,11 @@ def _described(header: pydicom.Dataset, level: str, count: int | None) -> dict[s
         values["00201209"] = count
     if level == "instances":
         values |= {"00080018": header.SOPInstanceUID, "00080016": header.SOPClassUID}
-        values |= {"00280010": header.get("Rows"), "00280011": header.get("Columns")}
+        values |= {
+            "00280010": header.get("Rows"),
+            "00280011": header.get("Columns"),
+            "00100020": header.get("PatientID"),
+        }
     return {tag: {"vr": "UI", "Value": [value]} for tag, value in values.items() if value is not None}
 
 
@@ -139,8 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"Location": "http://127.0.0.1:9/elsewhere"} if 300 <= archive.fail < 400 else {}
             return self.answer(archive.fail, "text/plain", b"no", headers)
         found = archive.search(path, parse_qs(parts.query))
-        if found is not None:
+        if found is not None and parts.path.startswith(ROOT):
             return self.answer(200, "application/dicom+json", json.dumps(found).encode())
+        values = None if parts.path.startswith(ROOT) else archive.outside(parts.path, parse_qs(parts.query, True))
+        if values is not None:
+            return self.answer(200, "application/json", json.dumps(values).encode())
         uid = path.rsplit("/", 1)[-1]
         if "/instances/" not in path or uid not in archive.instances:
             return self.answer(404, "text/plain", b"none")

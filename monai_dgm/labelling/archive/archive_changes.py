@@ -2,9 +2,12 @@
 
 Orthanc keeps a log of changes (``/changes``) beside its DICOMweb service: a look is a few small requests, however many
 studies there are. Every instance that was added is in it, also one that replaces an older one of the same UID; what
-was deleted is missing in ``/instances``. Other archives are listed again. A listing of a large archive takes seconds,
-so the next one waits until listings take no more than :data:`SHARE` of the time; studies of the last two days are
-looked at each time. In these archives, an instance that is replaced under the same UID is not noticed.
+was deleted is missing in ``/instances``. Orthanc's name of each instance's file is stored, with the last entry of the
+log that was dealt with: so what happened while no server ran is noticed at the next start.
+
+Other archives are listed again. A listing of a large archive takes seconds, so the next one waits until listings take
+no more than :data:`SHARE` of the time; studies of the last two days are looked at each time. In these archives, an
+instance that is replaced under the same UID is not noticed.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive.archive_client import ArchiveClient, is_uid
+from monai_dgm.labelling.archive.archive_client import PAGE, ArchiveClient, is_uid
+from monai_dgm.labelling.archive.archive_state import ArchiveState
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, UnknownError
 
 __all__ = ["ChangeFeed", "Changes", "ListingFeed", "OrthancFeed", "find_feed"]
 
 SHARE = 0.02  # of the time, for listings
 AT_ONCE = 1_000  # changes in one look
+AFTER_A_PAUSE = 10_000  # changes at the start, above which all instances are compared
 MANY = 200  # added instances in one look, above which the archive is listed as a whole
 
 
@@ -33,7 +38,8 @@ class Changes:
         everything: the whole archive has to be listed.
         recent: first study date (YYYYMMDD) of the studies to list; empty for none.
         studies: Study Instance UIDs of studies with added or removed instances.
-        replaced: SOP Instance UIDs of instances that replaced an earlier one of the same UID.
+        replaced: SOP Instance UIDs of instances that replaced an earlier one of the same UID, which may have been
+            deleted before.
         removed: :attr:`ArchivedInstance.orthanc_id` of removed instances.
         more: there are more changes to look at.
     """
@@ -73,6 +79,9 @@ class ChangeFeed(Protocol):
     def listed(self, seconds: float) -> None:
         """The whole archive was listed, which took so long."""
 
+    def keep(self) -> None:
+        """The changes up to now are dealt with: the next run need not look at them again."""
+
 
 class ListingFeed:
     """Changes of an archive without a log of changes."""
@@ -90,6 +99,9 @@ class ListingFeed:
         """As :meth:`ChangeFeed.listed`."""
         self._next = time.monotonic() + seconds / SHARE
 
+    def keep(self) -> None:
+        """As :meth:`ChangeFeed.keep`; there is nothing to keep."""
+
 
 class OrthancFeed:
     """Changes of an Orthanc server.
@@ -97,64 +109,125 @@ class OrthancFeed:
     Args:
         client: of its DICOMweb service.
         root: address of the server.
+        state: knows the last entry of Orthanc's log that was dealt with, and the file of each instance.
     """
 
-    def __init__(self, client: ArchiveClient, root: str) -> None:
+    def __init__(self, client: ArchiveClient, root: str, state: ArchiveState) -> None:
         self.client = client
         self.root = root
+        self.state = state
         self._position: int | None = None
+        self._entry: dict[str, Any] | None = None  # the last one that was read
+        self._files: dict[str, str] = {}  # Orthanc's name of the file by identifier, where it is not in the state yet
         self._present: set[str] = set()  # Orthanc's identifiers of all instances
         self._studies: dict[str, str] = {}  # Orthanc's identifier of a series -> Study Instance UID
 
     def look(self) -> Changes:
-        """As :meth:`ChangeFeed.look`."""
+        """As :meth:`ChangeFeed.look`; the first one has the instances that were replaced since the last run, too."""
         if self._position is None:
-            self._position = int(self.client.json(f"{self.root}/changes?last")["Last"])
-            self._present = set(self.client.json(f"{self.root}/instances"))
-            return Changes(everything=True)
-        page = self.client.json(f"{self.root}/changes?since={self._position}&limit={AT_ONCE}")
-        added = list(dict.fromkeys(c["ID"] for c in page["Changes"] if c["ChangeType"] == "NewInstance"))
-        changes = Changes(more=not page["Done"])
-        if len(added) > MANY:
+            changes = self._begin()
             changes.everything = True
-        for identifier in added:
-            self._add(identifier, changes)
+            return changes
+        changes = self._read(self._json(f"changes?since={self._position}&limit={AT_ONCE}"))
         self._remove(changes)
-        self._position = int(page["Last"])
         return changes
 
     def listed(self, seconds: float) -> None:
         """As :meth:`ChangeFeed.listed`."""
 
-    def _add(self, identifier: str, changes: Changes) -> None:
+    def keep(self) -> None:
+        """As :meth:`ChangeFeed.keep`."""
+        self.state.store_log(self._entry, self._files)
+        self._files = {}
+
+    def _begin(self) -> Changes:
+        """What happened since the last run, by the log where it still has the very entry that was the last one then.
+
+        The entry is missing, or another one, if the log was emptied, an older database was restored, or this is another
+        archive; and if what it is about was deleted.
+        """
+        entry = self.state.last_entry()
+        if entry is not None:
+            page = self._json(f"changes?since={entry['Seq'] - 1}&limit={AFTER_A_PAUSE}")
+            if page["Done"] and page["Changes"][:1] == [entry]:
+                self._present = set(self._json("instances"))
+                return self._read(page)
+        return self._compare()
+
+    def _compare(self) -> Changes:
+        """Compare the files of all instances with the known ones."""
+        newest = self._json("changes?last")  # before the listing, so that nothing is missed
+        self._present = set(self._json("instances"))
+        changes, seen = Changes(), set[str]()
+        while page := self._json(f"instances?expand&since={len(seen)}&limit={PAGE}"):
+            before = len(seen)
+            seen |= {item["ID"] for item in page}
+            self._note(page, changes)
+            if len(seen) == before:
+                break
+        left = (self._instance(identifier) for identifier in self._present - seen)  # a deletion moved the pages
+        self._note([item for item in left if item is not None], changes)
+        self._entry = newest["Changes"][0] if newest["Changes"] else None
+        self._position = int(newest["Last"])
+        return changes
+
+    def _read(self, page: dict[str, Any]) -> Changes:
+        """The changes in a page of the log."""
+        added = list(dict.fromkeys(c["ID"] for c in page["Changes"] if c["ChangeType"] == "NewInstance"))
+        changes = Changes(more=not page["Done"], everything=len(added) > MANY)
+        instances = [item for item in map(self._instance, added) if item is not None]
+        self._note(instances, changes)
+        for item in instances:
+            self._add(item, changes)
+        self._entry = page["Changes"][-1] if page["Changes"] else self._entry
+        self._position = int(page["Last"])
+        return changes
+
+    def _instance(self, identifier: str) -> dict[str, Any] | None:
+        """What Orthanc tells of an instance; None if it was removed again."""
         try:
-            instance = self.client.json(f"{self.root}/instances/{identifier}")
-            series = str(instance["ParentSeries"])
+            found: dict[str, Any] = self._json(f"instances/{identifier}")
+        except UnknownError:
+            return None
+        return found
+
+    def _note(self, instances: list[dict[str, Any]], changes: Changes) -> None:
+        """Note the files of instances; those that had another file before were replaced."""
+        known = self.state.files(item["ID"] for item in instances)
+        for item in instances:
+            identifier, file, uid = item["ID"], str(item["FileUuid"]), item["MainDicomTags"].get("SOPInstanceUID")
+            if known.get(identifier) != file:
+                self._files[identifier] = file
+                if identifier in known and is_uid(uid):
+                    changes.replaced.add(uid)
+
+    def _add(self, instance: dict[str, Any], changes: Changes) -> None:
+        series = str(instance["ParentSeries"])
+        try:
             study = self._studies.get(series) or self._study_of(series)
         except UnknownError:  # removed again
             return
-        uid = instance["MainDicomTags"].get("SOPInstanceUID")
-        if is_uid(uid) and is_uid(study):
+        if is_uid(study):
             self._studies[series] = study
             changes.studies.add(study)
-            if identifier in self._present:
-                changes.replaced.add(uid)
-            self._present.add(identifier)
+        self._present.add(instance["ID"])
 
     def _study_of(self, series: str) -> str:
-        return str(self.client.json(f"{self.root}/series/{series}/study")["MainDicomTags"].get("StudyInstanceUID"))
+        return str(self._json(f"series/{series}/study")["MainDicomTags"].get("StudyInstanceUID"))
 
     def _remove(self, changes: Changes) -> None:
         """Look for what was deleted, if there are fewer instances than known."""
-        count = int(self.client.json(f"{self.root}/statistics")["CountInstances"])
-        if count >= len(self._present):
+        if int(self._json("statistics")["CountInstances"]) >= len(self._present):
             return
-        present = set(self.client.json(f"{self.root}/instances"))
+        present = set(self._json("instances"))
         changes.removed = self._present - present
         self._present = present
 
+    def _json(self, path: str) -> Any:
+        return self.client.json(f"{self.root}/{path}")
 
-def find_feed(client: ArchiveClient) -> ChangeFeed:
+
+def find_feed(client: ArchiveClient, state: ArchiveState) -> ChangeFeed:
     """The log of changes of an Orthanc server, where the address is that of one; else listings.
 
     Raises:
@@ -165,7 +238,7 @@ def find_feed(client: ArchiveClient) -> ChangeFeed:
         system: Any = client.json(f"{root}/system")
         if isinstance(system, dict) and "ApiVersion" in system and "DatabaseVersion" in system:
             client.json(f"{root}/changes?last")
-            return OrthancFeed(client, root)
+            return OrthancFeed(client, root, state)
     except ArchiveAwayError as error:
         if "something unexpected" not in str(error):  # another server's page is not JSON
             raise

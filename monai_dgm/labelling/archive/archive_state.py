@@ -1,11 +1,14 @@
-"""State of the work with an archive, kept over restarts: results that were sent, reports that were read."""
+"""State of the work with an archive, kept over restarts: results that were sent, reports that were read, changes of
+the archive that were dealt with."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.utils.sqlite import SqliteFile
@@ -24,6 +27,8 @@ _TABLES = {
     "failures": "image_id TEXT PRIMARY KEY, reason TEXT NOT NULL, time TEXT NOT NULL",
     "senders": "uid TEXT PRIMARY KEY, user TEXT NOT NULL",  # of objects that came through this server
     "replaced": "image_id TEXT PRIMARY KEY, number INTEGER NOT NULL",  # how often the instance was replaced
+    "orthanc_files": "id TEXT PRIMARY KEY, file TEXT NOT NULL",  # also of instances that were deleted
+    "orthanc_log": "entry TEXT NOT NULL",  # at most one row
 }
 
 
@@ -169,6 +174,29 @@ class ArchiveState:
         with self._file.reading() as connection:
             found = connection.execute(query, (study, reader)).fetchone()[0]
         return None if found is None else str(found)
+
+    def last_entry(self) -> dict[str, Any] | None:
+        """The last entry of Orthanc's log of changes that was dealt with; None without one."""
+        with self._file.reading() as connection:
+            found = connection.execute("SELECT entry FROM orthanc_log").fetchone()
+        return None if found is None else dict(json.loads(found[0]))
+
+    def files(self, identifiers: Iterable[str]) -> dict[str, str]:
+        """Orthanc's name of the file that an instance had last, by Orthanc's identifiers; known ones alone."""
+        found: dict[str, str] = {}
+        with self._file.reading() as connection:
+            for name in identifiers:
+                row = connection.execute("SELECT file FROM orthanc_files WHERE id = ?", (name,)).fetchone()
+                found |= {} if row is None else {name: str(row[0])}
+        return found
+
+    def store_log(self, entry: Mapping[str, Any] | None, files: Mapping[str, str]) -> None:
+        """Store the last entry of Orthanc's log, and files that have changed."""
+        with self._file.writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO orthanc_files VALUES (?, ?)", files.items())
+            connection.execute("DELETE FROM orthanc_log")
+            if entry is not None:
+                connection.execute("INSERT INTO orthanc_log VALUES (?)", (json.dumps(entry),))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of results and of reports for each outcome."""

@@ -108,7 +108,7 @@ class StudyArchive:
         Raises:
             ArchiveAwayError: the archive does not answer; the index stays as it was, or is partly updated.
         """
-        before = self._index.instances
+        before, first = self._index.instances, not self._index.listed
         try:
             if changes.everything:
                 self._index.refresh()
@@ -121,9 +121,12 @@ class StudyArchive:
         except InputError as error:
             self._failure = error  # kept, since an archive that is away may take seconds to fail again
             raise
-        replaced = changes.replaced & before.keys()
-        for name in replaced | (before.keys() - self._index.instances.keys()):
-            self.cache.drop(before[name].uids.path)
+        now = self._index.instances
+        if first and self._index.listed:  # what was deleted while no server ran
+            self.cache.keep_only(item.uids.path for item in now.values())
+        replaced = changes.replaced & (before.keys() | now.keys())
+        for name in replaced | (before.keys() - now.keys()):
+            self.cache.drop((before.get(name) or now[name]).uids.path)
         for name in replaced:
             self._revisions[name] = self._revisions.get(name, 0) + 1
         return replaced
@@ -181,6 +184,8 @@ class StudyArchive:
             ArchiveAwayError: the archive does not answer.
         """
         uids = self.study_of(image_id)
+        if not self._index.listed:
+            self.cache.drop(uids.path)  # it may have been replaced while no server ran
         with self.cache.file(uids.path, lambda: self.client.retrieve(uids)) as path:
             radiograph = read_checked(path, self.max_bytes, self.max_pixels)
             return radiograph, Placement.of(radiograph)

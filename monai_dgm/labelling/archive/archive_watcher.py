@@ -99,7 +99,7 @@ class ArchiveWatcher:
         self._left.studies |= told
         try:
             if self._feed is None:
-                self._feed = find_feed(archive.client)
+                self._feed = find_feed(archive.client, state)
             self._left.add(self._feed.look())
         except InputError as error:
             archive.note_failure(error)
@@ -112,8 +112,11 @@ class ArchiveWatcher:
         replaced = archive.apply(changes)
         if replaced:
             state.mark_replaced(replaced)
+            for name in replaced:
+                self.results.submissions.forget(name)  # boxes of the earlier pixels
             self.forget(replaced)
         changes.replaced.clear()  # they are dealt with, even if the reports fail
+        self._feed.keep()
         labels = self.reports.update(changes)
         self._left = Changes()
         if changes.everything:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,6 +68,15 @@ class DicomCache:
             if path.is_file():
                 self._bytes -= path.stat().st_size
                 path.unlink()
+
+    def keep_only(self, keys: Iterable[str]) -> None:
+        """Remove the files of all other instances."""
+        with self._lock:
+            kept = {self._path(key) for key in keys}
+            for path, _ in self._files():
+                if path not in kept:
+                    path.unlink(missing_ok=True)
+            self._shrink()
 
     def size(self) -> tuple[int, int]:
         """Number of files, and of their bytes together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,12 @@ def orthanc(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def watch(orthanc: Any, bundles: Path, tmp_path: Path) -> ArchiveWatcher:
+def start(orthanc: Any, bundles: Path, tmp_path: Path) -> Callable[[], ArchiveWatcher]:
+    """Start a server's watcher: on the same folders each time, as after a restart."""
+    return lambda: start_watcher(orthanc, bundles, tmp_path)
+
+
+def start_watcher(orthanc: Any, bundles: Path, tmp_path: Path) -> ArchiveWatcher:
     archive = StudyArchive(ArchiveClient(orthanc.address), DicomCache(tmp_path / "cache", 100_000_000))
     analysis = RadiographAnalysis(archive, LabellingModels(bundles))
     submissions, state = Submissions(tmp_path / "state"), ArchiveState(tmp_path / "state" / "a.sqlite")
@@ -86,9 +91,10 @@ def delete(orthanc: Any, uid: str) -> None:
 
 
 def test_arrival_replacement_and_deletion_are_followed(
-    orthanc: Any, watch: ArchiveWatcher, monkeypatch: pytest.MonkeyPatch
+    orthanc: Any, start: Callable[[], ArchiveWatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive, state, forgotten = watch.results.archive, watch.results.state, list[str]()
+    watch, forgotten = start(), list[str]()
+    archive, state = watch.results.archive, watch.results.state
     watch.forget = forgotten.extend
     first = radiograph("first")
     orthanc.upload(encode_dicom(first))
@@ -113,12 +119,22 @@ def test_arrival_replacement_and_deletion_are_followed(
     assert forgotten == [name]
     assert len(state.sent([name])[name]) == 2  # the results of the new pixels, beside those of the earlier ones
 
+    orthanc.upload(encode_dicom(radiograph("second", PatientID="")))  # while no server runs
+    watch = start()
+    watch.send, watch.forget, archive = False, forgotten.extend, watch.results.archive
+    asked = addresses_asked(watch, monkeypatch)
+    assert forgotten == [name, name] and not path.exists()
+    assert not [address for address in asked if "expand" in address]  # Orthanc's log is enough
+    assert np.array_equal(archive.read(name)[0].pixels, shown)
+
     assert path.is_file()
     delete(orthanc, name)
     watch.run_round()
     assert archive.ids() == [first.SOPInstanceUID] and not path.exists()
     with pytest.raises(UnknownError):
         archive.read(name)
-    delete(orthanc, first.SOPInstanceUID)
+    delete(orthanc, first.SOPInstanceUID)  # while no server runs; Orthanc's log has changed, too
+    watch = start()
     watch.run_round()
+    archive = watch.results.archive
     assert archive.ids() == [] and archive.cache.size() == (0, 0)
