@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TEST_INSTALLED := $(VENV)/.installed-test
 DOCS_INSTALLED := $(VENV)/.installed-docs
 LABEL_VENV := .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
@@ -30,6 +31,37 @@ PORT ?= 8000
 WORKERS ?= 2
 LABEL_WORKERS ?= 0
 
+# uv takes two fifths of pip's processor time (docs/install.md). INSTALLER=pip does without, and so does a machine that gets no
+# uv. It does not read pip's settings: those of the environment are handed on.
+INSTALLER ?= uv
+comma := ,
+space := $(subst ,, )
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_EXTRA_INDEX_URL
+export UV_INDEX ?= $(PIP_EXTRA_INDEX_URL)
+# the newest version of all indexes, as pip does
+export UV_INDEX_STRATEGY ?= unsafe-best-match
+endif
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(PIP_FIND_LINKS))
+endif
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+
+# $(call install,ENVIRONMENT,REQUIREMENTS): with the versions of constraints.txt. Constraints of variables and of uv's option reach
+# isolated builds too; `pip -c` does not. Nothing is compiled to bytecode ahead: Python does it for what it imports.
+PIP_INSTALL = PIP_CONSTRAINT=constraints.txt $(1)/bin/python -m pip install --quiet --no-compile
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+	  { echo "expected Python 3.10 to 3.12, got $$($(PYTHON) --version); name one as in make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	{ test '$(INSTALLER)' = uv && $(PIP_INSTALL) uv && $(1)/bin/uv pip install --quiet --python $(1)/bin/python \
+	    --constraint constraints.txt --build-constraint constraints.txt $(2); } || $(PIP_INSTALL) $(2)
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help environment demo train test coverage test-slow test-pydicom3 test-wheel test-label label label-pacs ohif reader-study docs lint format clean
 
@@ -51,14 +83,16 @@ help:
 	@echo "make format     environment, ruff's fixes and formatting"
 	@echo "make clean      remove the environment and the tools' caches (outputs stay)"
 
-environment: $(INSTALLED)
+environment: $(TEST_INSTALLED)
 
-# A constraint of the environment variable reaches pip's isolated builds too; `pip -c` does not.
+# What the package itself needs, and the page of the reader study.
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
-	  { echo "expected Python 3.10 to 3.12, got $$($(PYTHON) --version); name one as in make PYTHON=python3.12" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(call install,$(VENV),--editable '.[study]')
+	$(BIN)/python -m pip check
+	touch $@
+
+$(TEST_INSTALLED): $(INSTALLED)
+	$(call install,$(VENV),--editable '.[test]')
 	$(BIN)/python -m pip check
 	touch $@
 
@@ -77,14 +111,14 @@ demo: $(INSTALLED)
 train: $(INSTALLED)
 	$(BIN)/python -m monai.bundle run training --config_file $(TRAIN_CONFIG) $(ARGS)
 
-test: $(INSTALLED)
+test: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 # The floor is `fail_under` in pyproject.toml.
-coverage: $(INSTALLED)
+coverage: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
-test-slow: $(INSTALLED)
+test-slow: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
 
 # A folder before the environment's own packages: all but pydicom is shared.
@@ -93,22 +127,23 @@ test-pydicom3: $(PYDICOM3_FOLDER)/.installed
 	PYTHONPATH=$(PYDICOM3_FOLDER) $(BIN)/python -m pytest -n $(WORKERS) tests/data tests/readers \
 	  tests/labelling/dicom_objects/test_structured_report_reader.py $(ARGS)
 
-$(PYDICOM3_FOLDER)/.installed: $(INSTALLED) Makefile
+$(PYDICOM3_FOLDER)/.installed: $(TEST_INSTALLED) Makefile
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PYDICOM3_FOLDER) pydicom==$(PYDICOM3)
 	touch $@
 
-# The wheel is built from the source distribution, and installed where nothing else is; its tests run outside the repository.
+# The wheel is built from the source distribution, and installed by pip where nothing else is; its tests run outside the
+# repository.
 test-wheel: $(DIST_INSTALLED)
 	rm -rf build dist $(WHEEL_VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv $(WHEEL_VENV)
-	PIP_CONSTRAINT=constraints.txt $(WHEEL_VENV)/bin/python -m pip install --quiet dist/*.whl
+	PIP_CONSTRAINT=constraints.txt $(WHEEL_VENV)/bin/python -m pip install --quiet --no-compile dist/*.whl
 	$(WHEEL_VENV)/bin/python -m pip check
 	MONAI_DGM_WHEEL_ENVIRONMENT=$(CURDIR)/$(WHEEL_VENV) $(BIN)/python -m pytest tests/wheel $(ARGS)
 	rm -rf build $(WHEEL_VENV)
 
-$(DIST_INSTALLED): $(INSTALLED)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dist]'
+$(DIST_INSTALLED): $(TEST_INSTALLED)
+	$(call install,$(VENV),--editable '.[dist]')
 	touch $@
 
 # MONAI Label needs older versions of some packages, so it has a separate environment, with decoders of its own. One process
@@ -119,14 +154,13 @@ test-label: $(LABEL_TEST_INSTALLED)
 	  $(if $(filter tests/%,$(ARGS)),,tests/apps tests/deploy tests/reader_study tests/readers/dicom/test_decoders.py)
 
 $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
-	test -x $(LABEL_VENV)/bin/python || $(PYTHON) -m venv $(LABEL_VENV)
-	PIP_CONSTRAINT=constraints.txt $(LABEL_VENV)/bin/python -m pip install --quiet --no-compile --editable '.[label-server]'
-	PIP_CONSTRAINT=constraints.txt $(LABEL_VENV)/bin/python -m pip install --quiet --no-compile --no-deps monailabel
+	$(call install,$(LABEL_VENV),--editable '.[label-server]')
+	$(call install,$(LABEL_VENV),--no-deps monailabel)
 	$(LABEL_VENV)/bin/python apps/radiology_dgm/check_requirements.py
 	touch $@
 
 $(LABEL_TEST_INSTALLED): $(LABEL_INSTALLED)
-	PIP_CONSTRAINT=constraints.txt $(LABEL_VENV)/bin/python -m pip install --quiet --editable '.[label-server,test,browser]'
+	$(call install,$(LABEL_VENV),--editable '.[label-server,test,browser]')
 	$(LABEL_VENV)/bin/python apps/radiology_dgm/check_requirements.py
 	touch $@
 
@@ -158,18 +192,18 @@ docs: $(DOCS_INSTALLED)
 	$(BIN)/python docs/result_tables.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)
 
-$(DOCS_INSTALLED): $(INSTALLED)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[docs]'
+$(DOCS_INSTALLED): $(TEST_INSTALLED)
+	$(call install,$(VENV),--editable '.[docs]')
 	$(BIN)/python -m pip check
 	touch $@
 
 # All three speak before it fails.
-lint: $(INSTALLED)
+lint: $(TEST_INSTALLED)
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy; do \
 	  echo "$$check"; $(BIN)/python -m $$check || status=1; \
 	done; exit $$status
 
-format: $(INSTALLED)
+format: $(TEST_INSTALLED)
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
