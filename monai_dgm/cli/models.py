@@ -144,7 +144,6 @@ def run_over_files(
         buffer_size=READ_AHEAD,
         batch_size=batch_size,
         num_workers=num_workers,
-        multiprocessing_context="spawn" if num_workers else None,  # a runtime's threads do not survive a fork
         collate_fn=collate_files,
     )
     writer.save_all(batches)

@@ -38,7 +38,6 @@ def run_files(
         FileDataset(files.items, transform),
         batch_size=batch_size,
         num_workers=num_workers,
-        multiprocessing_context="spawn" if num_workers else None,  # as in the bundles
         collate_fn=collate_files,
     )
     SupervisedEvaluator(
