@@ -6,7 +6,6 @@ import importlib.util
 import os
 from typing import Any
 
-from monai_dgm.errors import InputError
 from monai_dgm.utils import optional_package
 
 __all__ = ["check_installed", "import_package", "import_ray"]
@@ -20,7 +19,7 @@ def check_installed() -> None:
     """
     for name in ("ray", "pyarrow", "fsspec"):
         if importlib.util.find_spec(name) is None:
-            raise InputError(f"archive: {name} is not installed; pip install 'monai-dgm[archive]'")
+            raise optional_package.not_installed(name, "archive", "archive")
 
 
 def import_package(name: str) -> Any:

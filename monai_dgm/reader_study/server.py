@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from monai_dgm.errors import InputError
 from monai_dgm.reader_study.answers import AnswerLog, ReaderAnswers
 from monai_dgm.reader_study.study import ANSWERS, load_served, reader_code
+from monai_dgm.utils.optional_package import not_installed
 
 HOST = "127.0.0.1"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -48,7 +49,7 @@ def make_app(folder: Path) -> Any:
         from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
         from starlette.middleware.trustedhost import TrustedHostMiddleware
     except ImportError as error:
-        raise InputError("expected FastAPI, it is not installed (pip install 'monai-dgm[study]')") from error
+        raise not_installed("fastapi", "reader study", "study") from error
     from monai_dgm.report.page import render
 
     study = load_served(folder)
@@ -119,7 +120,7 @@ def serve(folder: Path, port: int) -> None:
     try:
         import uvicorn
     except ImportError as error:
-        raise InputError("expected uvicorn, it is not installed (pip install 'monai-dgm[study]')") from error
+        raise not_installed("uvicorn", "reader study", "study") from error
     app = make_app(folder)
     print(f"reader study: http://{HOST}:{port}/   answers: {folder / ANSWERS}   (Ctrl+C stops)", flush=True)
     # the addresses of requests are not logged

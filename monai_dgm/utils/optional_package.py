@@ -7,7 +7,7 @@ from typing import Any
 
 from monai_dgm.errors import InputError
 
-__all__ = ["import_package"]
+__all__ = ["import_package", "not_installed"]
 
 
 def import_package(name: str, purpose: str, extra: str) -> Any:
@@ -24,5 +24,9 @@ def import_package(name: str, purpose: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.partition(".")[0]
-        raise InputError(f"{purpose}: {package} is not installed; pip install 'monai-dgm[{extra}]'") from error
+        raise not_installed(name, purpose, extra) from error
+
+
+def not_installed(name: str, purpose: str, extra: str) -> InputError:
+    """The error of a package that is missing; arguments as of :func:`import_package`."""
+    return InputError(f"{purpose}: {name.partition('.')[0]} is not installed; pip install 'monai-dgm[{extra}]'")

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from monai_dgm.errors import InputError
-from monai_dgm.utils.optional_package import import_package
+from monai_dgm.utils.optional_package import import_package, not_installed
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +111,7 @@ def choose_runtime(
     elif asked not in RUNTIMES:
         raise InputError(f"runtime: expected one of {', '.join((AUTO, *RUNTIMES))}, got {asked!r}")
     elif asked not in there:
-        raise InputError(f"runtime: {asked} is not installed; pip install 'monai-dgm[{_extra(asked)}]'")
+        raise not_installed(asked, "runtime", _extra(asked))
     elif asked != "torch" and not on_cpu:
         raise InputError(f"runtime: expected torch on the device {device}, got {asked}, which runs on the CPU")
     else:

@@ -26,6 +26,7 @@ from monai_dgm.engines.runtimes.installed import INT8, import_runtime, openvino_
 from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.utils.command import exit_status
+from monai_dgm.utils.optional_package import import_package
 
 __all__ = ["quantise_decomposer"]
 
@@ -69,10 +70,7 @@ def quantise_decomposer(
 
 def _import_nncf() -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # else it tells its makers of its use
-    try:
-        import nncf
-    except ImportError as error:
-        raise InputError("quantisation needs NNCF; pip install 'monai-dgm[int8]'") from error
+    nncf = import_package("nncf", "quantisation", "int8")
     nncf.set_log_level(logging.ERROR)
     return nncf
 

@@ -24,14 +24,13 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
 from monai_dgm.labelling.server.studies import MAX_FILE_BYTES
+from monai_dgm.utils.optional_package import not_installed
 
 try:
     import requests
     from dicomweb_client import DICOMwebClient
 except ImportError as missing:
-    raise InputError(
-        "studies of an archive: expected dicomweb-client, it is not installed (pip install 'monai-dgm[dicom]')"
-    ) from missing
+    raise not_installed("dicomweb_client", "studies of an archive", "dicom") from missing
 
 __all__ = ["ArchiveClient", "StudyUIDs", "checked_archive_url", "is_uid", "value_of"]
 

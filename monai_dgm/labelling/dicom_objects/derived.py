@@ -77,21 +77,6 @@ def check_text(name: str, text: str, longest: int = 64) -> str:
     return text
 
 
-def load_highdicom(purpose: str) -> Any:
-    """The package highdicom, which the extras `dicom` and `label` install.
-
-    Raises:
-        InputError: not installed.
-    """
-    try:
-        import highdicom
-    except ImportError as error:
-        raise InputError(
-            f"{purpose}: expected highdicom, it is not installed (pip install 'monai-dgm[label]')"
-        ) from error
-    return highdicom
-
-
 @contextmanager
 def known_sop_class(header: pydicom.Dataset) -> Iterator[None]:
     """Context in which highdicom's errors about an unknown SOP class become an InputError of one line.

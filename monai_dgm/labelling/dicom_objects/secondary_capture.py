@@ -22,12 +22,12 @@ from monai_dgm.labelling.dicom_objects.derived import (
     Algorithm,
     check_text,
     copy_identity,
-    load_highdicom,
     new_object,
     reference_item,
     source_header,
 )
 from monai_dgm.readers.dicom.read import pixel_spacing
+from monai_dgm.utils.optional_package import import_package
 
 WARNING_TEXT = "synthetic - not for diagnosis"
 LEAST_SIDE = 512  # pixels of the shorter side: smaller pictures are enlarged to make the warning readable
@@ -85,7 +85,7 @@ def write_secondary_capture(
     Raises:
         InputError: highdicom is not installed, the source lacks UIDs or size, or an invalid picture.
     """
-    hd = load_highdicom("DICOM secondary captures")
+    hd = import_package("highdicom", "DICOM secondary captures", "dicom")
     header = source_header(source)
     pixels = burn_in(picture)
     series = new_object(algorithm, SERIES_NUMBER, kind.title, series_uid)

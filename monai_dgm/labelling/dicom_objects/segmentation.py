@@ -21,11 +21,11 @@ from monai_dgm.labelling.dicom_objects.derived import (
     Algorithm,
     copy_identity,
     known_sop_class,
-    load_highdicom,
     new_object,
     source_header,
 )
 from monai_dgm.readers.dicom.read import pixel_spacing
+from monai_dgm.utils.optional_package import import_package
 
 SERIES_NUMBER = 9103
 _CATEGORY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
@@ -81,7 +81,7 @@ def write_saliency_segmentation(
         raise InputError(f"segmentation: expected a mask of {header.Rows} x {header.Columns}, got {mask.shape}")
     if not mask.any():
         raise InputError("segmentation: expected a mask with at least one pixel, it is empty")
-    hd = load_highdicom("DICOM segmentations")
+    hd = import_package("highdicom", "DICOM segmentations", "dicom")
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"):
         setattr(header, keyword, source.get(keyword))
     header.SliceThickness = "1"  # a projection has none, and highdicom asks for one

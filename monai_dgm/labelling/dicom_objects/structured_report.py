@@ -31,11 +31,11 @@ from monai_dgm.labelling.dicom_objects.derived import (
     check_text,
     copy_identity,
     known_sop_class,
-    load_highdicom,
     new_object,
     new_uid,
     source_header,
 )
+from monai_dgm.utils.optional_package import import_package
 
 RECTANGLE = "Cornerstone3DTools@^0.1.0:RectangleROI"
 NO_OPACITY = "monai-dgm:NoOpacity"
@@ -83,7 +83,7 @@ def write_opacity_report(
         InputError: highdicom is not installed, the source lacks UIDs or size, its SOP class is unknown, an
             invalid box, a box outside the image, or scores or UIDs that do not match the boxes.
     """
-    hd = load_highdicom("DICOM structured reports")
+    hd = import_package("highdicom", "DICOM structured reports", "dicom")
     header = source_header(source)
     corners = _inside(boxes, header.Rows, header.Columns)
     comments = _comments(scores, len(corners), label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import warnings
 
 import pydicom
@@ -16,7 +15,6 @@ from monai_dgm.labelling.dicom_objects.derived import (
     check_text,
     copy_identity,
     encode_dicom,
-    load_highdicom,
     source_header,
 )
 from tests.dicom_files import DicomWriter
@@ -92,12 +90,6 @@ def test_text_that_is_no_value_of_an_element(text: str) -> None:
         check_text("name", text)
     with pytest.raises(InputError):
         Algorithm("name", text)
-
-
-def test_without_highdicom_there_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(InputError, match=r"reports: expected highdicom.*pip install"):
-        load_highdicom("reports")
 
 
 def test_several_values_stay_several() -> None:
