@@ -160,7 +160,7 @@ $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 $(LABEL_TEST_INSTALLED): $(LABEL_INSTALLED)
-	$(call install,$(LABEL_VENV),--editable '.[label-server,test,browser]')
+	$(call install,$(LABEL_VENV),--editable '.[label-server$(comma)test$(comma)browser]')
 	$(LABEL_VENV)/bin/python apps/radiology_dgm/check_requirements.py
 	touch $@
 
