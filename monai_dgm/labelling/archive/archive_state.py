@@ -88,11 +88,15 @@ class ArchiveState:
 
         An instance that was replaced is a new one.
         """
+        number = "SELECT number FROM replaced WHERE image_id = ?"
+        done = "SELECT 1 FROM results WHERE image_id = ? AND version = ?"
+        left: list[str] = []
         with self._file.reading() as connection:
-            replaced = dict(connection.execute("SELECT image_id, number FROM replaced").fetchall())
-            rows = connection.execute("SELECT image_id, version FROM results").fetchall()
-        done = {name for name, key in rows if key == _key(version, replaced.get(name, 0))}
-        return [name for name in image_ids if name not in done]
+            for name in image_ids:
+                key = _key(version, (connection.execute(number, (name,)).fetchone() or (0,))[0])
+                if connection.execute(done, (name, key)).fetchone() is None:
+                    left.append(name)
+        return left
 
     def key(self, image_id: str, version: str) -> str:
         """What the results of an image are stored under: the version, and the number of times it was replaced."""
@@ -158,9 +162,9 @@ class ArchiveState:
 
     def unread(self, uids: Iterable[str]) -> list[str]:
         """Those of ``uids`` that have not been read, in the given order."""
+        query = "SELECT 1 FROM reports WHERE uid = ?"
         with self._file.reading() as connection:
-            known = {row[0] for row in connection.execute("SELECT uid FROM reports").fetchall()}
-        return [uid for uid in uids if uid not in known]
+            return [uid for uid in uids if connection.execute(query, (uid,)).fetchone() is None]
 
     def store_report(self, report: ReadReport) -> None:
         """Store that a report was read."""

@@ -6,6 +6,8 @@ the background.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import pydicom
 
 from monai_dgm.errors import InputError, in_one_line
@@ -53,7 +55,7 @@ class StudyArchive:
         self.left_out = 0
         self.wanted = wanted
         self._index = ArchiveIndex(client, wanted)
-        self._sorted: tuple[int, list[str]] = (-1, [])
+        self._sorted: tuple[int, list[str]] = (-1, [])  # at this number of changes
         self._revisions: dict[str, int] = {}
         self._failure: InputError | None = None
 
@@ -65,7 +67,11 @@ class StudyArchive:
     @property
     def changes(self) -> int:
         """A number that grows with each change of the index, or of an instance in it."""
-        return self._index.changes + sum(self._revisions.values())
+        return len(self._index.changed)
+
+    def changed_since(self, changes: int) -> list[str]:
+        """Ids of the radiographs that came, went, changed or were replaced since :attr:`changes` was this number."""
+        return self._index.changed[changes:]
 
     def ids(self) -> list[str]:
         """The ids of all radiographs, sorted; new ones are found after a few seconds.
@@ -75,7 +81,7 @@ class StudyArchive:
         """
         if self._failure is not None:
             raise ArchiveAwayError(str(self._failure))
-        changes, instances = self._index.changes, self._index.instances
+        changes, instances = self.changes, self._index.instances
         if self._sorted[0] != changes:
             self._sorted = changes, sorted(instances)
         return list(self._sorted[1])
@@ -86,13 +92,18 @@ class StudyArchive:
         All of them, if the conditions say more than the modality, or if there are at most :data:`MAX_UNASKED`.
         """
         names = self.ids()
-        return names if self.wanted.narrowed or len(names) <= MAX_UNASKED else []
+        return names if self.asks_for_all else []
 
-    def instances(self) -> list[ArchivedInstance]:
-        """All radiographs; errors as :meth:`ids`."""
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether :meth:`asked_for` are all radiographs; else none."""
+        return self.wanted.narrowed or len(self._index.instances) <= MAX_UNASKED
+
+    def instances(self) -> Mapping[str, ArchivedInstance]:
+        """All radiographs by id; errors as :meth:`ids`."""
         if self._failure is not None:
             raise ArchiveAwayError(str(self._failure))
-        return list(self._index.instances.values())
+        return self._index.instances
 
     def note_failure(self, error: InputError | None) -> None:
         """That the archive did not answer, which :meth:`ids` then says, or that it does again."""
@@ -108,28 +119,34 @@ class StudyArchive:
         Raises:
             ArchiveAwayError: the archive does not answer; the index stays as it was, or is partly updated.
         """
-        before, first = self._index.instances, not self._index.listed
+        first, gone = not self._index.listed, list[ArchivedInstance]()
         try:
             if changes.everything:
-                self._index.refresh()
+                gone = self._index.refresh()
             else:
                 if changes.recent:
-                    self._index.refresh_recent(changes.recent)
+                    gone += self._index.refresh_recent(changes.recent)
                 for study in changes.studies | self._studies_of(changes.removed):
-                    self._index.refresh_study(study)
+                    gone += self._index.refresh_study(study)
             self._failure = None
         except InputError as error:
             self._failure = error  # kept, since an archive that is away may take seconds to fail again
             raise
-        now = self._index.instances
+        finally:
+            self._drop(gone)
         if first and self._index.listed:  # what was deleted while no server ran
-            self.cache.keep_only(item.uids.path for item in now.values())
-        replaced = changes.replaced & (before.keys() | now.keys())
-        for name in replaced | (before.keys() - now.keys()):
-            self.cache.drop((before.get(name) or now[name]).uids.path)
+            self.cache.keep_only(item.uids.path for item in list(self._index.instances.values()))
+        now = {name: item for name in changes.replaced if (item := self._index.instances.get(name)) is not None}
+        self._drop(now.values())
+        replaced = now.keys() | (changes.replaced & {item.uids.instance for item in gone})
         for name in replaced:
             self._revisions[name] = self._revisions.get(name, 0) + 1
+        self._index.changed.extend(replaced)
         return replaced
+
+    def _drop(self, gone: Iterable[ArchivedInstance]) -> None:
+        for item in gone:
+            self.cache.drop(item.uids.path)
 
     def find(self, image_id: str) -> StudyImage:
         """A radiograph by its id.
@@ -164,7 +181,7 @@ class StudyArchive:
         """
         if not is_uid(study):
             raise UnknownError("study: expected a Study Instance UID, got another value")
-        self._index.refresh_study(study)
+        self._drop(self._index.refresh_study(study))
         found = self._index.of_study(study)
         if not found:
             raise UnknownError("study: there is no study of that UID with a radiograph")
@@ -232,6 +249,4 @@ class StudyArchive:
 
     def _studies_of(self, orthanc_ids: set[str]) -> set[str]:
         """Studies of instances by Orthanc's identifiers."""
-        if not orthanc_ids:
-            return set()
-        return {item.uids.study for item in self._index.instances.values() if item.orthanc_id in orthanc_ids}
+        return {study for name in orthanc_ids if (study := self._index.study_of_orthanc(name)) is not None}

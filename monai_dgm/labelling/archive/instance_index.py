@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,14 +51,16 @@ def _any_study(study: str) -> bool:
 class ArchiveIndex:
     """Instances by SOP Instance UID. Updates come one after the other; reading is safe beside them.
 
+    An update costs what it changes, but for that of the whole archive.
+
     Args:
         client: of the archive.
         wanted: conditions for an instance.
 
     Attributes:
-        instances: of the last update.
+        instances: of the last update. Of one that is in several series, the one of the smallest UIDs.
         listed: whether the whole archive was listed once.
-        changes: number of updates that changed something.
+        changed: SOP Instance UIDs of the instances that came, went or changed, in this order; it only grows.
     """
 
     def __init__(self, client: ArchiveClient, wanted: WantedImages) -> None:
@@ -66,16 +68,21 @@ class ArchiveIndex:
         self.wanted = wanted
         self.instances: dict[str, ArchivedInstance] = {}
         self.listed = False
-        self.changes = 0
+        self.changed: list[str] = []
         self._series: Series = {}
-        self._by_study: dict[str, list[tuple[str, str]]] = {}
+        self._by_study: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._copies: dict[str, list[ArchivedInstance]] = {}  # of each instance those in all series
+        self._by_orthanc_id: dict[str, str] = {}  # -> Study Instance UID
         self._updating = threading.Lock()
 
-    def refresh(self, include: Callable[[str], bool] = _any_study) -> None:
+    def refresh(self, include: Callable[[str], bool] = _any_study) -> list[ArchivedInstance]:
         """Update the index from the whole archive.
 
         Args:
             include: whether to include a study, by its Study Instance UID.
+
+        Returns:
+            The instances that are not in the archive any more.
 
         Raises:
             ArchiveAwayError: the archive does not answer; the index stays as it was.
@@ -89,34 +96,36 @@ class ArchiveIndex:
                 for item in self._matching_series(modality):
                     if include(str(value_of(item, "0020000D"))):
                         self._add_series(item, listed)
-            self._replace(listed)
+            gone = self._update(listed, self._series.keys())
             self.listed = True
+            return gone
 
-    def refresh_study(self, study: str) -> None:
-        """Update the index from one study; errors as :meth:`refresh`."""
+    def refresh_study(self, study: str) -> list[ArchivedInstance]:
+        """Update the index from one study; as :meth:`refresh`."""
         with self._updating:
-            known = {key: self._series[key] for key in self._by_study.get(study, [])}
             listed: Series = {}
             for modality in self.wanted.modalities:
                 for item in self._matching_series(modality, study):
                     self._add_series({"0020000D": {"Value": [study]}, **item}, listed, fresh=True)
-            if listed != known:
-                self._replace({**{key: found for key, found in self._series.items() if key not in known}, **listed})
+            return self._update(listed, self._by_study.get(study, ()))
 
-    def refresh_recent(self, first_date: str) -> None:
-        """Add what is new in studies from a date (YYYYMMDD) on; nothing is removed. Errors as :meth:`refresh`."""
+    def refresh_recent(self, first_date: str) -> list[ArchivedInstance]:
+        """Add what is new in studies from a date (YYYYMMDD) on; no series is removed. As :meth:`refresh`."""
         with self._updating:
             listed: Series = {}
             for modality in self.wanted.modalities:
                 for item in self._matching_series(modality, since=first_date):
                     self._add_series(item, listed)
-            if any(self._series.get(key) != found for key, found in listed.items()):
-                self._replace({**self._series, **listed})
+            return self._update(listed, ())
 
     def of_study(self, study: str) -> list[ArchivedInstance]:
         """The instances of a study."""
         series = self._series
-        return [item for key in self._by_study.get(study, []) if key in series for item in series[key][1]]
+        return [item for key in self._by_study.get(study, ()) for item in series.get(key, (0, []))[1]]
+
+    def study_of_orthanc(self, orthanc_id: str) -> str | None:
+        """Study Instance UID of an instance by :attr:`ArchivedInstance.orthanc_id`; None if it is not in the index."""
+        return self._by_orthanc_id.get(orthanc_id)
 
     def _matching_series(self, modality: str, study: str | None = None, since: str = "") -> Iterator[dict[str, Any]]:
         filters = self.wanted.filters(modality)
@@ -160,14 +169,45 @@ class ArchiveIndex:
         kept = [instance for entry in found if (instance := _instance(entry, *key, _study_time(item))) is not None]
         listed[key] = (count, kept)
 
-    def _replace(self, listed: Series) -> None:
-        by_study: dict[str, list[tuple[str, str]]] = {}
-        for key in listed:
-            by_study.setdefault(key[0], []).append(key)
-        if listed != self._series:
-            self.changes += 1
-        self._series, self._by_study = listed, by_study
-        self.instances = {item.uids.instance: item for _, found in listed.values() for item in found}
+    def _update(self, listed: Series, known: Iterable[tuple[str, str]]) -> list[ArchivedInstance]:
+        """Take over the listed series in the place of the known ones; returns the instances that are gone."""
+        before: list[ArchivedInstance] = []
+        now: list[ArchivedInstance] = []
+        for key in [key for key in known if key not in listed]:
+            before += self._series.pop(key)[1]
+            self._by_study[key[0]] = tuple(other for other in self._by_study[key[0]] if other != key)
+            if not self._by_study[key[0]]:
+                del self._by_study[key[0]]
+        for key, found in listed.items():
+            if key not in self._series:
+                self._by_study[key[0]] = (*self._by_study.get(key[0], ()), key)
+            elif self._series[key] == found:
+                continue
+            before += self._series.get(key, (0, []))[1]
+            now += found[1]
+            self._series[key] = found
+        for item in before:
+            self._copies[item.uids.instance].remove(item)
+            self._by_orthanc_id.pop(item.orthanc_id, None)
+        for item in now:
+            self._copies.setdefault(item.uids.instance, []).append(item)
+            self._by_orthanc_id[item.orthanc_id] = item.uids.study
+        for uid in dict.fromkeys(item.uids.instance for item in (*before, *now)):
+            self._choose(uid)
+        kept = {item.uids for item in now}
+        return [item for item in before if item.uids not in kept]
+
+    def _choose(self, uid: str) -> None:
+        """Take the copy of an instance that counts."""
+        copies, shown = self._copies[uid], self.instances.get(uid)
+        chosen = min(copies, key=lambda item: item.uids.path, default=None)
+        if chosen is None:
+            del self._copies[uid]
+            self.instances.pop(uid, None)
+        else:
+            self.instances[uid] = chosen
+        if chosen != shown:
+            self.changed.append(uid)
 
 
 def _study_time(item: dict[str, Any]) -> str:

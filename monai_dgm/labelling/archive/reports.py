@@ -69,6 +69,8 @@ class ArchiveReports:
         self.by_login = by_login
         self.more = False  # whether the last update left reports unread
         self._index = ArchiveIndex(archive.client, WantedImages(("SR",)))
+        self._waiting: list[str] = []  # unread reports, also those in studies without radiographs
+        self._changes = 0  # of the index, up to which `_waiting` is known
 
     def update(self, changes: Changes = Changes(everything=True)) -> int:  # noqa: B008, it is not changed
         """Read new reports in studies with radiographs; returns the number of stored labels.
@@ -79,15 +81,17 @@ class ArchiveReports:
         Raises:
             ArchiveAwayError: the archive does not answer; reports that were read before stay read.
         """
-        studies = {item.uids.study for item in self.archive.instances()}
+        known = self.archive.known_in_study
         if changes.everything:
-            self._index.refresh(studies.__contains__)
+            self._index.refresh(lambda study: bool(known(study)))
         elif changes.recent:
             self._index.refresh_recent(changes.recent)
-        for study in changes.studies & studies:
+        for study in filter(known, changes.studies):
             self._index.refresh_study(study)
-        instances = self._index.instances
-        unread = [uid for uid in self.state.unread(instances) if instances[uid].uids.study in studies]
+        instances, changed = self._index.instances, len(self._index.changed)
+        names = dict.fromkeys(self._waiting + self._index.changed[self._changes :])
+        self._waiting, self._changes = self.state.unread(name for name in names if name in instances), changed
+        unread = [uid for uid in self._waiting if known(instances[uid].uids.study)]
         together, self.more = self.more, len(unread) > AT_ONCE  # those of one look have no order of arrival
         read = [self._read(instances[uid].uids) for uid in unread[:AT_ONCE]]
         newest: dict[tuple[str, str], _Read] = {}

@@ -23,6 +23,7 @@ from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.archive.archive_client import ArchiveClient, value_of
 from monai_dgm.labelling.archive.archive_state import FAILED, ArchiveState, ReadReport
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
+from monai_dgm.labelling.archive.instance_index import ArchivedInstance
 from monai_dgm.labelling.dicom_objects.derived import Algorithm
 from monai_dgm.labelling.dicom_objects.secondary_capture import NORMAL, RESIDUE, write_secondary_capture
 from monai_dgm.labelling.dicom_objects.segmentation import segmentation_obstacle, write_saliency_segmentation
@@ -94,6 +95,9 @@ class ArchiveResults:
         self.archive = archive
         self.submissions = submissions
         self.state = state
+        self._waiting: list[str] = []  # without results, labelled or not
+        self._known: tuple[object, ...] = ()  # of which models, and after which demand to try again
+        self._changes = 0  # of the archive, up to which `_waiting` is known
 
     def version(self) -> str:
         """Version of all models that the objects depend on."""
@@ -109,12 +113,24 @@ class ArchiveResults:
         """
         if not self.analysis.models.has("decomposer"):
             return []
+        instances = self.archive.instances()
+        if not self.archive.asks_for_all:
+            return []
+        self._update_waiting(instances)
         labelled = self.submissions.labelled()
-        asked_for = set(self.archive.asked_for())
-        found = sorted(self.archive.instances(), key=lambda item: item.study_time, reverse=True)
-        names = [item.uids.instance for item in found]
-        ids = [name for name in names if name in asked_for and name not in labelled]
-        return self.state.pending(ids, self.version())
+        found = [item for name in self._waiting if name not in labelled and (item := instances.get(name)) is not None]
+        found.sort(key=lambda item: item.uids.instance)
+        found.sort(key=lambda item: item.study_time, reverse=True)
+        return [item.uids.instance for item in found]
+
+    def _update_waiting(self, instances: Mapping[str, ArchivedInstance]) -> None:
+        """Look at the images that waited and those that have changed; at all of them for other models."""
+        known, changes = (self.version(), self.state.revision), self.archive.changes
+        names = self._waiting + self.archive.changed_since(self._changes)
+        if known != self._known:
+            names = list(instances)
+        self._waiting = self.state.pending((name for name in dict.fromkeys(names) if name in instances), known[0])
+        self._known, self._changes = known, changes
 
     def send_results(self, image_id: str) -> int:
         """Compute an image's results and send those that the archive does not have; returns the number of objects.

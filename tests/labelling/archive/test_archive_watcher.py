@@ -196,7 +196,7 @@ def test_a_replaced_instance_is_read_and_analysed_again(fake_archive: FakeArchiv
     assert archive.find(image.SOPInstanceUID).stamp != before and state.failures() == []
     assert forgotten == [image.SOPInstanceUID]
     assert len(fake_archive.of("SR")) == 1 and watch._pending() == []
-    state.mark_replaced([image.SOPInstanceUID])
+    state.mark_replaced(archive.apply(Changes(replaced={image.SOPInstanceUID})))
     assert watch.results.pending() == [image.SOPInstanceUID]
     watch.results.send_results(image.SOPInstanceUID)
     assert len(fake_archive.of("SR")) == 2  # the earlier objects are not changed
