@@ -28,6 +28,10 @@ def opened(client: Any, image: str, reader: str) -> Any:
     return client.post("/dgm/boxes", params={"image": image, "reader": reader}).json()
 
 
+def prolong(client: Any, image: str, reader: str) -> Any:
+    return client.put("/dgm/reservation", params={"image": image, "reader": reader}).json()["reserved"]
+
+
 def rows(client: Any, reader: str, **order: Any) -> dict[str, Any]:
     answer = client.post("/dgm/worklist", params={"reader": reader}, json=order).json()
     return {row["image"]: row for row in answer["rows"]}
@@ -52,6 +56,8 @@ def test_second_reads_are_blinded(client: Any) -> None:
 def test_a_case_is_offered_to_two_readers_at_a_time(client: Any) -> None:
     taken = {reader: opened(client, "c", reader)["reserved"] for reader in ("one", "two", "three")}
     assert taken == {"one": True, "two": True, "three": False}
+    prolonged = {reader: prolong(client, "c", reader) for reader in taken}
+    assert prolonged == taken
     client.delete("/dgm/reservation", params={"image": "c", "reader": "three"})  # nobody ends that of another reader
     assert not opened(client, "c", "three")["reserved"]
     assert client.delete("/dgm/reservation", params={"image": "c", "reader": "one"}).status_code == 200

@@ -29,6 +29,11 @@ def test_a_closed_case_is_given_back_once_with_the_present_token(found: Any) -> 
     assert [one["request"].split()[0] for one in found["release"]].count("DELETE") == 1
 
 
+def test_a_case_stays_reserved_while_its_reader_does_something(found: Any) -> None:
+    # at most once in 30 seconds; not without an action, and not after it was submitted
+    assert found["prolonged"] == ["PUT /dgm/reservation?image=x"] * 3
+
+
 def test_where_a_login_ends_the_reader_is_asked_and_boxes_wait(found: Any) -> None:
     stay = found["stay"]
     assert stay["refused"] == 401 and stay["asked"] == ["Your login has ended"]

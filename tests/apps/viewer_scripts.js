@@ -17,19 +17,20 @@ function makeStorage() {
 
 /** A page of the viewer on an image. status: of the server's answers; user: of the login. */
 function makePage(storage, given) {
-  const page = { requests: [], asked: [], logins: 0, rectangles: [], ...given };
+  const page = { requests: [], asked: [], logins: 0, rectangles: [], now: 1e12, ...given };
   const fetch = async (address, options = {}) => {
     page.requests.push({
       request: `${options.method || 'GET'} ${address.pathname}${address.search}`,
       token: options.headers.Authorization,
       keepalive: !!options.keepalive,
     });
-    const body = page.status === 200 ? { image: 'x', boxes: BOXES, own: null, same_box_pixels: 1 } : { detail: 'no' };
+    const body = page.status === 200 ? { image: 'x', boxes: BOXES, own: null, same_box_pixels: 1, reserved: true } : { detail: 'no' };
     return { ok: page.status === 200, status: page.status, json: async () => body };
   };
   const window = { location: { origin: 'http://localhost', search: '' }, fetch };
   window.window = window;
   const context = vm.createContext(Object.assign(window, { fetch, sessionStorage: storage, URL, URLSearchParams, console }));
+  vm.runInContext('Date', context).now = () => page.now;
   const dgm = (window.monaiDgm = {
     boxes: {
       read: () => page.rectangles,
@@ -62,6 +63,18 @@ async function main() {
   dgm.case.release();
   dgm.case.release();
   found.release = page.requests;
+
+  ({ page, dgm } = makePage(makeStorage(), { status: 200, user: 'rita', token: 'first' }));
+  await dgm.case.prolong(); // nothing is open
+  await dgm.case.open(image);
+  for (const seconds of [0, 10, 10, 15, 3600]) {
+    page.now += seconds * 1000;
+    await dgm.case.prolong();
+  }
+  await dgm.case.submit('no_finding');
+  page.now += 3600 * 1000;
+  await dgm.case.prolong(); // it is submitted
+  found.prolonged = page.requests.map(one => one.request).filter(request => request.includes('reservation'));
 
   const tab = makeStorage();
   ({ page, dgm } = makePage(tab, { status: 200, user: 'rita', token: 'first', answer: 'stay' }));

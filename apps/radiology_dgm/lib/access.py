@@ -114,6 +114,7 @@ RULES: dict[str, Rule] = {
     "POST /dgm/boxes": _VIEW,
     "PUT /dgm/boxes": _LABEL,
     "POST /dgm/next": _READER,
+    "PUT /dgm/reservation": _READER,
     "DELETE /dgm/reservation": _READER,
     "GET /dgm/numbers": _VIEW,
     "GET /dgm/layers/{name}": _VIEW,

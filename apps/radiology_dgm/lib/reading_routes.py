@@ -81,6 +81,16 @@ def next_case(app: App, document: Body, user: CurrentUser, reader: str = "") -> 
     return app.queue.next_case(reader_who_asks({"reader": reader}, user), request)
 
 
+@router.put("/dgm/reservation")
+def prolong_reservation(app: App, image: ImageId, user: CurrentUser, reader: str = "") -> dict[str, Any]:
+    """The reader still works on a case that is open: its reservation lasts longer.
+
+    "reserved" is false where it had ended, and enough others have read the case or have it open.
+    """
+    who = reader_who_asks({"reader": reader}, user)
+    return {"image": image, "reader": who, "reserved": app.plan.open(image, who)}
+
+
 @router.delete("/dgm/reservation")
 def end_reservation(app: App, image: ImageId, user: CurrentUser, reader: str = "") -> dict[str, Any]:
     """The reader has closed a case: it is offered to others again."""

@@ -57,7 +57,8 @@ class Settings(BaseSettings):
         cache_gigabytes: size of that folder in 1e9 bytes.
         poll_seconds: time between two looks at the archive.
         readers_per_case: how many readers each case needs; with 2 or more, readers do not see each other's labels.
-        reservation_minutes: how long a case that a reader has open is not offered to others.
+        reservation_minutes: how long a case that a reader has open is not offered to others, after the reader's last
+            action.
         send_results: whether results are stored in the archive.
         public_url: address of the server for browsers, where a proxy is before it: https://labels.example.org
         auth_audience: value that the audience of a token must hold; MONAI_LABEL_AUTH_CLIENT_ID by default.

@@ -68,6 +68,7 @@
     submit: (image, status, boxes) =>
       ask('/dgm/boxes', { image, reader: reader() }, send('PUT', { status, boxes })),
     next: (skipped, worklist) => ask('/dgm/next', { reader: reader() }, send('POST', { skipped, worklist })),
+    prolong: image => ask('/dgm/reservation', { image, reader: reader() }, { method: 'PUT' }),
     // also while the page is being closed
     release: image => ask('/dgm/reservation', { image, reader: reader() }, { method: 'DELETE', keepalive: true }),
     worklist: order => ask('/dgm/worklist', { reader: reader() }, send('POST', order)),

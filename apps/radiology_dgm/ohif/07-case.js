@@ -3,10 +3,12 @@
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
   const RADIOGRAPHS = ['CR', 'DX', 'RG'];
+  const SECONDS_BETWEEN_SIGNS = 30;
 
   const state = empty();
   const unsaved = new Map(); // image -> state of other images of the study whose boxes are not submitted
   const reserved = new Set(); // the server's ids of the cases that this tab has opened and not given back
+  let lastSign = 0; // when the server was last told that the reader works on the case
   const listeners = [];
 
   function empty() {
@@ -137,6 +139,20 @@
     }
   }
 
+  /** The reader uses pointer, wheel or keys: the reservation of a case that is not submitted yet lasts longer. */
+  async function prolong() {
+    const { boxes, own } = state;
+    if (!boxes?.reserved || own || Date.now() - lastSign < SECONDS_BETWEEN_SIGNS * 1000) {
+      return;
+    }
+    lastSign = Date.now();
+    const answer = await dgm.server.prolong(boxes.image).catch(() => null);
+    if (answer && !answer.reserved) {
+      boxes.reserved = false; // the reader was away for too long, and others have it
+      changed();
+    }
+  }
+
   function close() {
     release();
     unsaved.clear();
@@ -232,7 +248,8 @@
   }
 
   dgm.case = {
-    state, open, watch, close, opened, isUnsaved, changedBoxes, rebase, release, reserveAgain, showModel, showOwn, submit, acceptAll, mayLeave,
+    state, open, watch, close, opened, isUnsaved, changedBoxes, rebase, release, reserveAgain, prolong, showModel, showOwn, submit,
+    acceptAll, mayLeave,
     listen: listener => listeners.push(listener),
   };
 })();

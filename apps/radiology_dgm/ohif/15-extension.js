@@ -7,6 +7,7 @@
   const SECONDS_BETWEEN_STATES = 15;
   const SECONDS_BETWEEN_LOOKS = 0.3;
   const STEP = 0.05; // of a slider, by a key
+  const SIGNS = ['pointerdown', 'pointermove', 'wheel', 'keydown']; // that somebody is there
 
   const boxes = count => `${count || 'no'} ${count === 1 ? 'box' : 'boxes'}`;
 
@@ -162,6 +163,7 @@
       window.addEventListener('beforeunload', guardClosing);
       window.addEventListener('pagehide', dgm.case.release);
       window.addEventListener('pageshow', guardReturning);
+      SIGNS.forEach(sign => window.addEventListener(sign, dgm.case.prolong, { capture: true, passive: true }));
       dgm.status.refresh();
       stop = [
         dgm.keyboard.listen(run),
@@ -171,6 +173,7 @@
         () => window.removeEventListener('beforeunload', guardClosing),
         () => window.removeEventListener('pagehide', dgm.case.release),
         () => window.removeEventListener('pageshow', guardReturning),
+        () => SIGNS.forEach(sign => window.removeEventListener(sign, dgm.case.prolong, { capture: true })),
       ];
     },
 

@@ -20,7 +20,7 @@ class Reservations:
 
     Args:
         path: the file; made if missing.
-        minutes: how long a reservation holds after the reader opened the case last.
+        minutes: how long a reservation holds after the reader opened the case, or did something on it.
         now: time in seconds, for tests.
     """
 
