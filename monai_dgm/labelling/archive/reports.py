@@ -81,17 +81,17 @@ class ArchiveReports:
         Raises:
             ArchiveAwayError: the archive does not answer; reports that were read before stay read.
         """
-        known = self.archive.known_in_study
+        radiographs = self.archive.known_in_study
         if changes.everything:
-            self._index.refresh(lambda study: bool(known(study)))
+            self._index.refresh(lambda study: bool(radiographs(study)))
         elif changes.recent:
             self._index.refresh_recent(changes.recent)
-        for study in filter(known, changes.studies):
+        for study in filter(radiographs, changes.studies):
             self._index.refresh_study(study)
         instances, changed = self._index.instances, len(self._index.changed)
         names = dict.fromkeys(self._waiting + self._index.changed[self._changes :])
         self._waiting, self._changes = self.state.unread(name for name in names if name in instances), changed
-        unread = [uid for uid in self._waiting if known(instances[uid].uids.study)]
+        unread = [uid for uid in self._waiting if radiographs(instances[uid].uids.study)]
         together, self.more = self.more, len(unread) > AT_ONCE  # those of one look have no order of arrival
         read = [self._read(instances[uid].uids) for uid in unread[:AT_ONCE]]
         newest: dict[tuple[str, str], _Read] = {}
