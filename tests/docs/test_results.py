@@ -54,8 +54,8 @@ def test_other_metrics_are_noticed_in_tables_and_text(tool: ModuleType, results:
 
 
 def test_a_number_that_no_file_has_is_named(tool: ModuleType, results: dict[str, Any]) -> None:
-    text = "The AUC is 0.954, in truth 0.9871.\n\n    python x.py --rate 0.7777\n\nWith `0.6666` and 128 px.\n"
-    assert tool.unknown_numbers(text, results) == ["0.9871"]
+    text = "The AUC is 0.954, in truth 1234.5678.\n\n    python x.py --rate 0.7777\n\nWith `0.6666` and 128 px.\n"
+    assert tool.unknown_numbers(text, results) == ["1234.5678"]
 
 
 def test_cells(tool: ModuleType) -> None:
