@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_dgm.archive.compaction import compact
 from monai_dgm.archive.image_files import ImageFiles
 from monai_dgm.archive.image_list import ArchiveImage, is_dicomweb, list_images
 from monai_dgm.archive.packages import check_installed
@@ -152,6 +153,7 @@ class ArchiveJob:
         _ = self.settings.sides  # weights that cannot be used are told before anything is started
         with self.parts.writer(), ray_cluster(cluster.address, cluster.workers) as ray:
             # after Ray has started: tasks of a driver that was killed have ended, or see that their time is over
+            compact(self.parts)
             new, steps = self.prepare(retry_failed)
             yield {"new": len(new)}
             if new:
