@@ -89,6 +89,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "settings",
         "rows",
         "parts",
+        "compaction",
         "result_objects",
         "stages",
         "estimate",
