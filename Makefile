@@ -119,7 +119,7 @@ coverage: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-slow: $(TEST_INSTALLED)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
 
 # A folder before the environment's own packages: all but pydicom is shared.
 test-pydicom3: $(PYDICOM3_FOLDER)/.installed
