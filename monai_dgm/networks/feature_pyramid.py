@@ -9,7 +9,6 @@ from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
 
 from monai_dgm.networks.efficientnet import FEATURE_WIDTHS, EfficientNetLite
-from monai_dgm.utils.torchvision_import import ensure_torchvision
 
 __all__ = ["BACKBONES", "EfficientNetPyramid", "ResNetPyramid", "make_pyramid"]
 
@@ -21,16 +20,32 @@ BACKBONES: dict[str, tuple[str, list[int]]] = {
 }
 
 
+class _Stages(nn.ModuleDict):
+    """Layers of a ResNet by their names, up to the last level (as torchvision has it, which is slow to import)."""
+
+    def __init__(self, backbone: ResNet, levels: Sequence[int]) -> None:
+        names = [name for name, _ in backbone.named_children()]
+        kept = names[: names.index(f"layer{max(levels)}") + 1]
+        super().__init__({name: getattr(backbone, name) for name in kept})
+        self.names = {f"layer{level}": str(level) for level in levels}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, C, S, S) -> features by level."""
+        features: dict[str, Tensor] = {}
+        for name, layer in self.items():
+            x = layer(x)
+            if name in self.names:
+                features[self.names[name]] = x
+        return features
+
+
 class ResNetPyramid(nn.Module):
     """Stages of MONAI's ResNet and MONAI's feature pyramid over them, without a further pooled level."""
 
     def __init__(self, backbone: ResNet, levels: Sequence[int], out_channels: int) -> None:
         super().__init__()
-        ensure_torchvision()
-        from torchvision.models._utils import IntermediateLayerGetter  # as MONAI's BackboneWithFPN does
-
         channels = [_out_channels(getattr(backbone, f"layer{level}")) for level in levels]
-        self.body = IntermediateLayerGetter(backbone, {f"layer{level}": str(level) for level in levels})
+        self.body = _Stages(backbone, levels)
         self.fpn = FeaturePyramidNetwork(2, channels, out_channels)
         self.out_channels = out_channels
 
