@@ -31,7 +31,7 @@ PORT ?= 8000
 WORKERS ?= 2
 LABEL_WORKERS ?= 0
 
-# uv takes two fifths of pip's processor time (docs/install.md). INSTALLER=pip does without, and so does a machine that gets no
+# uv takes two fifths of pip's processor time (docs/performance.md). INSTALLER=pip does without, and so does a machine that gets no
 # uv. It does not read pip's settings: those of the environment are handed on.
 INSTALLER ?= uv
 comma := ,

@@ -226,10 +226,10 @@ def main() -> int:
     print(json.dumps(tables, indent=1, ensure_ascii=False))
     if arguments.results:
         data = f"{dataset_info.name}; {arguments.iterations} iterations of 8 images, {arguments.image_size} px"
-        chosen = {"only": arguments.only, "seeds": arguments.seeds, "iterations": str(arguments.iterations)}
-        given = [f"--{name} {value}" for name, value in chosen.items() if value != parser.get_default(name)]
-        folder = ["--dataset_dir FOLDER"] if arguments.dataset_dir else []
-        command = " ".join(["python benchmarks/ablations.py --output_dir OUT", *folder, *map(str, given)])
+        chosen = {"only": arguments.only, "seeds": arguments.seeds, "iterations": arguments.iterations}
+        given = [f" --{name} {value}" for name, value in chosen.items() if value != parser.get_default(name)]
+        folder = " --dataset_dir FOLDER" if arguments.dataset_dir else ""
+        command = f"python benchmarks/ablations.py --output_dir OUT{folder}{''.join(given)}"
         write_results(arguments.results, tables, f"{command} ({data})")
     if arguments.figure and curves:
         draw_curves(curves, arguments.figure)

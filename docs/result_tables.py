@@ -11,8 +11,7 @@ table NAME in one of two forms:
 - ``{"columns": [...], "formats": [...], "rows": [[...], ...]}``: a cell is a text, or numbers for its column's format.
   A text may refer to a metric as ``{FILE:METRIC@GROUP|.3f}``, ``{FILE:METRIC.low@GROUP|.3f}``, or, for value and
   interval, ``{FILE:METRIC@GROUP|interval}``, or with other digits ``|interval.4f``, and for value and deviation over
-  seeds ``|deviation``. FILE is one of docs/results, or a bundle with shipped
-  metrics.
+  seeds ``|deviation``. FILE is one of docs/results, or a bundle with shipped metrics.
 - ``{"heading": ..., "metrics": {name: label}, "groups": {group: heading}}``: a line for each metric of the file's
   "metrics", which are the rows of a ``metrics.json`` as an evaluation writes it.
 

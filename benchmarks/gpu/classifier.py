@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gpu.decomposer import VARIATION
 from gpu.judge import abnormality_aucs
-from gpu.loop import Average, Clock, log, prepared, save
+from gpu.loop import Average, Clock, log, prepared, save, write_note
 from gpu.pack import draws
+from monai_dgm.engines.training.imagenet import load_imagenet
 from monai_dgm.networks.classifiers import EfficientNetClassifier
-from monai_dgm.networks.efficientnet import imagenet_state_dict
 from monai_dgm.transforms.truth_augmentation import RandTruthAugmentation
 
 SMOOTHING = 0.05  # of the labels, many of which are text-mined
@@ -26,8 +25,7 @@ def train_classifier(arguments: argparse.Namespace) -> None:
     device, training, validation = prepared(arguments)
     network = EfficientNetClassifier(1, dropout=0.3)
     if arguments.imagenet:
-        weights = torch.load(arguments.imagenet, map_location="cpu", weights_only=True)
-        network.encoder.load_state_dict(imagenet_state_dict(weights))
+        load_imagenet(network.encoder, Path(arguments.imagenet))
     network = network.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=arguments.lr, weight_decay=0.05, fused=device.type == "cuda")
     augmentation = RandTruthAugmentation(**VARIATION)
@@ -57,5 +55,4 @@ def train_classifier(arguments: argparse.Namespace) -> None:
     note = {"name": Path(arguments.output).stem, "steps": clock.steps, "images": seen,
             "seconds": round(time.monotonic() - started, 1),
             "validation": abnormality_aucs(average.average, validation)}  # fmt: skip
-    Path(arguments.output).with_suffix(".json").write_text(json.dumps(note))
-    print("DONE", json.dumps(note), flush=True)
+    write_note(arguments, note)

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from gpu.judge import judge
-from gpu.loop import Average, Clock, log, prepared, save
+from gpu.loop import Average, Clock, log, prepared, save, write_note
 from gpu.pack import draws
+from monai_dgm.engines.training.imagenet import load_imagenet
 from monai_dgm.engines.training.steps import AdversarialStep
 from monai_dgm.losses.objective import DGMObjective
 from monai_dgm.networks.dgm import DGM
 from monai_dgm.networks.discriminator import MultiScaleDiscriminator
-from monai_dgm.networks.efficientnet import imagenet_state_dict
 from monai_dgm.transforms.lung_opacity import RandLungOpacity
 from monai_dgm.transforms.truth_augmentation import RandTruthAugmentation
 
@@ -31,17 +31,17 @@ NETWORK: dict[str, Any] = {
     "num_categories": 3,
 }
 WEIGHTS = {
-    "adversarial": 0.3,
+    "adversarial": 1.0,
     "reconstruction": 10.0,
     "total_variation": 0.0,
     "abnormality": 2.0,
     "paired_normal": 10.0,
     "normal_ssim": 3.0,
     "proposal": 2.0,
-    "lesion_mask": 4.0,
+    "lesion_mask": 2.0,
     "category": 1.0,
 }
-WITH_BOXES = {"box_outside": 10.0, "box_inside": 1.0, "image_evidence": 0.1}
+WITH_BOXES = {"box_outside": 10.0, "box_inside": 0.5, "image_evidence": 0.1}
 LABELS_ONLY = {"image_evidence": 0.5}
 VARIATION = {
     "rotation": 10.0, "scale": 0.15, "shift": 0.06, "contrast": 0.2, "brightness": 0.15, "gamma": 0.3,
@@ -52,8 +52,7 @@ def make_decomposer(imagenet: str | None) -> DGM:
     """The network of NETWORK, its E_F with ImageNet's weights."""
     network = DGM(joint_decoder=False, **NETWORK)
     if imagenet:
-        weights = torch.load(imagenet, map_location="cpu", weights_only=True)
-        network.residue_encoder.load_state_dict(imagenet_state_dict(weights))
+        load_imagenet(network.residue_encoder, Path(imagenet))
     return network
 
 
@@ -102,5 +101,4 @@ def train_decomposer(arguments: argparse.Namespace) -> None:
     settings = {"steps": clock.steps, "images": seen, "seconds": round(time.monotonic() - started, 1), **NETWORK}
     memory = torch.cuda.max_memory_allocated() / 2**30 if fused else 0.0
     note = {"name": Path(arguments.output).stem, "memory_gib": round(memory, 1), **settings, "validation": metrics}
-    Path(arguments.output).with_suffix(".json").write_text(json.dumps(note))
-    print("DONE", json.dumps(note), flush=True)
+    write_note(arguments, note)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
 from pathlib import Path
 
@@ -13,12 +11,13 @@ from torch import Tensor, nn
 
 from gpu.decomposer import make_decomposer
 from gpu.judge import decompose
-from gpu.loop import Average, Clock, log, prepared, save
+from gpu.loop import Average, Clock, log, prepared, save, write_note
 from gpu.pack import draws
+from monai_dgm.engines.files import weights_sha256
+from monai_dgm.engines.training.imagenet import load_imagenet
 from monai_dgm.engines.training.resident import ResidentRadiographs
 from monai_dgm.engines.weights import read_state_dict
 from monai_dgm.networks.detector import OpacityDetector
-from monai_dgm.networks.efficientnet import imagenet_state_dict
 
 
 def cross_fitted_residues(arguments: argparse.Namespace, data: ResidentRadiographs) -> Tensor:
@@ -26,7 +25,7 @@ def cross_fitted_residues(arguments: argparse.Namespace, data: ResidentRadiograp
     residues = torch.zeros_like(data.images, dtype=torch.float16)
     for half, path in enumerate(arguments.halves):  # the one trained on half 0 takes half 1 apart
         network = make_decomposer(None).to(data.images.device, memory_format=torch.channels_last)
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network.load_state_dict(read_state_dict(path))
         others = (data.half != half).nonzero()[:, 0]
         residues[others] = decompose(network, data.take(others))[0]
     return residues
@@ -75,9 +74,9 @@ def train_detector(arguments: argparse.Namespace) -> None:
     note = {"name": Path(arguments.output).stem, "steps": clock.steps, "images": seen, "channels": channels,
             "backbone": arguments.backbone, "width": arguments.width, "batch_size": arguments.batch_size,
             "learning_rate": arguments.lr, "seconds": round(time.monotonic() - started, 1),
-            "loss": float(losses["loss"]), "initial_weights_sha256": _sha256(arguments.initial_weights)}  # fmt: skip
-    Path(arguments.output).with_suffix(".json").write_text(json.dumps(note))
-    print("DONE", json.dumps(note), flush=True)
+            "loss": float(losses["loss"]),
+            "initial_weights_sha256": weights_sha256(arguments.initial_weights)}  # fmt: skip
+    write_note(arguments, note)
 
 
 def start_detector(detector: OpacityDetector, arguments: argparse.Namespace) -> None:
@@ -85,18 +84,11 @@ def start_detector(detector: OpacityDetector, arguments: argparse.Namespace) -> 
     body = detector.network.feature_extractor.body
     if arguments.initial_weights:
         state = read_state_dict(arguments.initial_weights)
-        stem = next(name for name, value in body.named_parameters(prefix="network.feature_extractor.body"))
+        stem = next(name for name, _ in body.named_parameters(prefix="network.feature_extractor.body"))
         state[stem] = _with_channels(state[stem], detector.state_dict()[stem].shape[1])
         detector.load_state_dict(state)
     elif arguments.imagenet and arguments.backbone == "efficientnet_lite2":
-        weights = imagenet_state_dict(torch.load(arguments.imagenet, map_location="cpu", weights_only=True))
-        stem = "stages.0.0.1.weight"
-        weights[stem] = _with_channels(weights[stem], body.state_dict()[stem].shape[1])
-        body.load_state_dict(weights)
-
-
-def _sha256(path: str | None) -> str | None:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+        load_imagenet(body, Path(arguments.imagenet))
 
 
 def _with_channels(weight: Tensor, channels: int) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from gpu.decomposer import NETWORK, make_decomposer
-from monai_dgm.engines.weights import save_weights
+from monai_dgm.engines.weights import read_state_dict, save_weights
 from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM
 
@@ -25,7 +25,7 @@ def sharpen_mask(network: DGM, gain: float, offset: float) -> None:
 def export(arguments: argparse.Namespace) -> None:
     """Write a trained decomposer as ``model.pt`` with its settings, as a bundle's training does."""
     network = make_decomposer(None)
-    network.load_state_dict(torch.load(arguments.weights_file, map_location="cpu", weights_only=True))
+    network.load_state_dict(read_state_dict(arguments.weights_file))
     sharpen_mask(network, arguments.mask_gain, arguments.mask_offset)
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 def export_detector(arguments: argparse.Namespace) -> None:
     """Write a detector on [image] as ``model.pt`` with its settings, as a bundle's training does."""
-    state = torch.load(arguments.weights_file, map_location="cpu", weights_only=True)
+    state = read_state_dict(arguments.weights_file)
     note = json.loads(Path(arguments.weights_file).with_suffix(".json").read_text())
     if note["channels"] != ["image"]:
         raise ValueError(f"{arguments.weights_file}: expected a detector on [image], got {note['channels']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
 import time
 from pathlib import Path
@@ -73,10 +74,9 @@ def prepared(arguments: argparse.Namespace) -> tuple[torch.device, ResidentRadio
     torch.backends.cudnn.benchmark_limit = 3
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if arguments.test_fold is None:
-        parts = [load_pack(arguments.pack, part) for part in PARTS]
+        training, validation = (load_pack(arguments.pack, part).to(device) for part in PARTS)
     else:
-        parts = [*load_folds(arguments.pack, arguments.test_fold)]
-    training, validation = (part.to(device) for part in parts)
+        training, validation = (part.to(device) for part in load_folds(arguments.pack, arguments.test_fold))
     if arguments.exclude:
         training = training.take(training.source != SOURCES.index(arguments.exclude))
     if arguments.half is not None:
@@ -97,3 +97,10 @@ def save(network: nn.Module, path: str) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, f"{path}.part")
     Path(f"{path}.part").rename(path)
+
+
+def write_note(arguments: argparse.Namespace, note: dict[str, Any]) -> None:
+    """What is known of a finished training, beside its weights."""
+    text = json.dumps(note)
+    Path(arguments.output).with_suffix(".json").write_text(text)
+    print("DONE", text, flush=True)

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_dgm.archive.packages import import_package
-from monai_dgm.archive.parts import KEPT, ResultParts
+from monai_dgm.archive.parts import KEPT, ResultParts, opened
 from monai_dgm.engines.files import writing
-from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
 __all__ = ["compact"]
@@ -49,7 +48,8 @@ def _groups(paths: list[Path]) -> list[list[Path]]:
     groups: list[list[Path]] = [[]]
     rows = 0
     for path in paths:
-        own = _open(path).metadata.num_rows
+        with opened(path) as file:
+            own = file.metadata.num_rows
         if own < ROWS / 2:
             groups[-1].append(path)
             rows += own
@@ -61,7 +61,7 @@ def _groups(paths: list[Path]) -> list[list[Path]]:
 
 def _merge(parts: ResultParts, kind: str, group: list[Path]) -> None:
     pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
-    table = pa.concat_tables([_open(path).read() for path in group])
+    table = pa.concat_tables(map(_table, group))
     target = parts.images / f"{kind}-{secrets.token_hex(16)}.parquet"
     with atomic_write(parts.folder / JOURNAL) as partial:
         partial.write_text(json.dumps({"merged": target.name, "parts": [path.name for path in group]}))
@@ -82,9 +82,6 @@ def _finish(parts: ResultParts) -> None:
     journal.unlink()
 
 
-def _open(path: Path) -> Any:
-    pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path}: expected a Parquet file of this command ({type(error).__name__})") from error
+def _table(path: Path) -> Any:
+    with opened(path) as file:
+        return file.read()

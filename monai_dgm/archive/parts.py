@@ -27,7 +27,7 @@ from monai_dgm.engines.files import writing
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
-__all__ = ["DoneImages", "ResultParts"]
+__all__ = ["DoneImages", "ResultParts", "opened"]
 
 KEPT = {DONE: "done", FAILED: "failed"}
 AGAIN = "again"
@@ -199,12 +199,23 @@ class ResultParts:
         return dropped
 
     def _rows(self, path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
-        pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
-        try:
-            rows: list[dict[str, Any]] = pq.ParquetFile(path).read(columns).to_pylist()
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise InputError(f"{path}: expected a Parquet file of this command ({type(error).__name__})") from error
+        with opened(path) as file:
+            rows: list[dict[str, Any]] = file.read(columns).to_pylist()
         return rows
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A Parquet file of this command.
+
+    Raises:
+        InputError: a damaged file, also where it is read within.
+    """
+    pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
+    try:
+        yield pq.ParquetFile(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path}: expected a Parquet file of this command ({type(error).__name__})") from error
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -43,8 +43,8 @@ ANCHOR_HEIGHT_TO_WIDTH = (0.6, 1.1, 2.0)
 
 
 def swap_axes(boxes: Tensor) -> Tensor:
-    """Convert boxes (N, 4) with x along the columns to MONAI's, with x along array axis 0, or back."""
-    return boxes[:, [1, 0, 3, 2]]
+    """Convert boxes (..., 4) with x along the columns to MONAI's, with x along array axis 0, or back."""
+    return boxes[..., [1, 0, 3, 2]]
 
 
 def pyramid_levels(image_size: int) -> tuple[int, ...]:
@@ -147,6 +147,7 @@ class OpacityDetector(nn.Module):
         detector = RetinaNetDetector(
             _FiniteMaps(network), self.anchors, spatial_dims=2, num_classes=1, size_divisible=32
         )
+        detector.training = False  # it detects only; the mode of the layers is that of this module
         detector.set_box_selector_parameters(score_threshold, 1000, nms_threshold, max_detections)
         return detector
 
@@ -199,7 +200,7 @@ class OpacityDetector(nn.Module):
             ValueError: boxes without area, or of another shape.
         """
         boxes = targets if isinstance(targets, Tensor) else pad_boxes(targets)
-        boxes = boxes.to(images.device, torch.float32)[..., [1, 0, 3, 2]]
+        boxes = swap_axes(boxes.to(images.device, torch.float32))
         features = list(self.network.feature_extractor(images).values())
         classify, regress = self.network.classification_head, self.network.regression_head
         # not the heads themselves: they look for NaN in each map, which makes a GPU wait twelve times
@@ -226,7 +227,6 @@ class OpacityDetector(nn.Module):
             FloatingPointError: NaN or infinity in the network's maps.
         """
         (detector,) = self._monai
-        detector.training = False
         if detector.anchors is not None and detector.anchors[0].device != images.device:
             detector.anchors = None
         with torch.no_grad():

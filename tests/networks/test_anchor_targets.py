@@ -15,15 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
 from monai_dgm.networks.anchor_targets import anchor_losses, encode_boxes, match_anchors, pad_boxes
-from monai_dgm.networks.detector import OpacityDetector, opacity_anchors, pyramid_levels, swap_axes
+from monai_dgm.networks.detector import OpacityDetector, swap_axes
 from monai_dgm.utils.torchvision_import import ensure_torchvision
+from tests.networks.anchors import all_anchors
 
 NONE = torch.zeros(0, 4)
-
-
-def all_anchors(size: int) -> Tensor:
-    maps = [torch.zeros(1, 1, size // 2 ** (level + 1), size // 2 ** (level + 1)) for level in pyramid_levels(size)]
-    return opacity_anchors(size)(torch.zeros(1, 1, size, size), maps)[0]
 
 
 def some_boxes(seed: int, count: int = 5, size: int = 64) -> Tensor:
@@ -80,7 +76,8 @@ def test_matching_by_the_paper() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_matches_are_torchvisions(seed: int) -> None:
     several = [some_boxes(seed), NONE, some_boxes(seed + 9, 2)]
-    anchors, found = all_anchors(64), match_anchors(pad_boxes(several), all_anchors(64))
+    anchors = swap_axes(all_anchors(64))
+    found = match_anchors(pad_boxes(several), anchors)
     for boxes, own in zip(several, found, strict=True):
         wanted = torchvision_matcher()(box_iou(boxes, anchors)) if len(boxes) else torch.full((len(anchors),), -1)
         assert torch.equal(own, wanted)

@@ -16,11 +16,10 @@ from monai_dgm.networks.detector import (
     DETECTION_CHANNELS,
     OpacityDetector,
     build_detector,
-    opacity_anchors,
-    pyramid_levels,
     swap_axes,
 )
 from monai_dgm.transforms.boxes import rasterise_boxes
+from tests.networks.anchors import all_anchors
 
 SIZE = 64
 NONE = torch.zeros(0, 4)
@@ -28,12 +27,6 @@ NONE = torch.zeros(0, 4)
 
 def tiny(in_channels: int = 1, size: int = SIZE, **others: float) -> OpacityDetector:
     return OpacityDetector(in_channels, "resnet18", size, width=0.125, fpn_channels=16, **others)  # type: ignore[arg-type]
-
-
-def all_anchors(size: int) -> Tensor:
-    """(A, 4) of ours."""
-    maps = [torch.zeros(1, 1, size // 2 ** (level + 1), size // 2 ** (level + 1)) for level in pyramid_levels(size)]
-    return swap_axes(opacity_anchors(size)(torch.zeros(1, 1, size, size), maps)[0])
 
 
 def test_with_swapped_axes_monai_marks_the_same_pixels() -> None:

@@ -9,17 +9,10 @@ import pytest
 import torch
 from monai.data.box_utils import box_iou
 from PIL import Image
-from torch import Tensor
 
 from monai_dgm.data.manifest import load_manifest
-from monai_dgm.networks.detector import opacity_anchors, pyramid_levels, swap_axes
 from monai_dgm.transforms.geometry import RadiographGeometry
-
-
-def all_anchors(size: int) -> Tensor:
-    """(A, 4) of ours."""
-    maps = [torch.zeros(1, 1, size // 2 ** (level + 1), size // 2 ** (level + 1)) for level in pyramid_levels(size)]
-    return swap_axes(opacity_anchors(size)(torch.zeros(1, 1, size, size), maps)[0])
+from tests.networks.anchors import all_anchors
 
 
 @pytest.mark.parametrize("size", [96, 128, 224])
