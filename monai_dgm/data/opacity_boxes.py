@@ -55,11 +55,18 @@ def box_readers(datalist: Sequence[Mapping[str, Any]]) -> set[Any]:
     return {item.get("label_source") for item in datalist if num_boxes(item)}
 
 
-def opacity_splits(splits: Splits) -> Splits:
+def opacity_splits(splits: Splits, boxed_images: int | None = None, seed: int = 0) -> Splits:
     """:func:`known_opacities` of each part; who draws boxes is decided over all of them.
 
+    Args:
+        splits: of all images.
+        boxed_images: train with this many of the images with boxes, drawn at random, as if no others had been
+            annotated; None trains with all. Images without opacities stay.
+        seed: of the draw. With the same seed a smaller number draws a part of a larger one's images.
+
     Raises:
-        InputError: training or validation has no image with boxes, unless all are test images.
+        InputError: training or validation has no image with boxes, unless all are test images; or training has fewer
+            than ``boxed_images``.
     """
     readers = box_readers([*splits.training, *splits.validation, *splits.test])
     training, validation, test = (
@@ -68,7 +75,17 @@ def opacity_splits(splits: Splits) -> Splits:
     for name, part in () if splits.is_external else (("training", training), ("validation", validation)):
         if not any(num_boxes(item) for item in part):
             raise InputError(f"{name}: expected images with opacity_boxes, none of {len(part)} has one")
+    if boxed_images is not None:
+        training = _draw_boxed(training, boxed_images, seed)
     return Splits(training, validation, test, splits.description)
+
+
+def _draw_boxed(datalist: Datalist, count: int, seed: int) -> Datalist:
+    boxed = [index for index, item in enumerate(datalist) if num_boxes(item)]
+    if not 1 <= count <= len(boxed):
+        raise InputError(f"boxed_images: expected 1 to {len(boxed)}, the training images with boxes, got {count}")
+    drawn = set(np.random.default_rng(seed).permutation(boxed)[:count].tolist())
+    return [item for index, item in enumerate(datalist) if index in drawn or not num_boxes(item)]
 
 
 class OpacityBoxDataset(DatasetView):

@@ -54,6 +54,21 @@ def test_splits_share_what_is_known_of_the_readers() -> None:
         opacity_splits(Splits([normal], [boxed], [], ""))
 
 
+def test_few_boxed_images_are_part_of_more_and_images_without_boxes_stay() -> None:
+    boxed = [item("lung_opacity", "r", BOX) | {"image": str(index)} for index in range(20)]
+    normal = item("normal", "r")
+    splits = Splits([*boxed, normal], boxed[:1], boxed[:2], "")
+    few, more, other = (opacity_splits(splits, count, seed) for count, seed in ((5, 0), (12, 0), (5, 1)))
+    named = [{one["image"] for one in part.training if len(one["opacity_boxes"])} for part in (few, more, other)]
+    assert [len(names) for names in named] == [5, 12, 5]
+    assert named[0] < named[1] and named[0] != named[2]
+    assert all(len(part.training) == len(names) + 1 for part, names in zip((few, more, other), named, strict=True))
+    assert (len(few.validation), len(few.test)) == (1, 2)
+    for count in (0, 21):
+        with pytest.raises(InputError, match=rf"expected 1 to 20, .*got {count}"):
+            opacity_splits(splits, count)
+
+
 def test_embedded_sample_is_known_throughout(sample_dir: Path) -> None:
     datalist = load_manifest(sample_dir)
     assert len(known_opacities(datalist)) == len(datalist)
