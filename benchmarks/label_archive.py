@@ -4,7 +4,8 @@
 
 It needs MONAI Label and Orthanc (`make label-pacs` installs both), starts Orthanc as `make label-pacs` does and fills
 it with simulated noise of 64 x 64 pixels, one DX a study, over twelve months; --archive ADDRESS takes an archive that
-is filled already. Nothing is sent to it.
+is filled already. Nothing is sent to it. With --storage FOLDER Orthanc's files stay there, and the next run with the same
+folder does not fill it again.
 
 - listen: from the start of the process to the first answer of `/info/`; index: to the end of the listing.
 - idle: CPU seconds of the server and of Orthanc in --idle seconds, when nothing is to be analysed, as shares of a core.
@@ -20,8 +21,13 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from label_server import ROOT, Server, serving
@@ -31,20 +37,46 @@ REQUESTS = 100
 MAX_SECONDS = 1_800
 
 
-def fill(orthanc: Any, studies: int) -> float:
-    """Store studies; returns the seconds."""
-    import numpy as np
+def noise(studies: int) -> Iterator[NDArray[np.uint16]]:
+    """Pixels of each study."""
+    random = np.random.default_rng(0)
+    for _ in range(studies):
+        yield (random.random((SIDE, SIDE)) * 60_000).astype(np.uint16)
 
+
+def fill(orthanc: Any, images: Iterable[NDArray[np.uint16]]) -> float:
+    """Store an image a study; returns the seconds."""
     from monai_dgm.labelling.dicom_objects.derived import encode_dicom
     from monai_dgm.labelling.dicom_objects.digital_xray import ExaminedPatient, write_digital_xray
 
-    random, start = np.random.default_rng(0), time.monotonic()
-    for number in range(studies):
-        pixels = (random.random((SIDE, SIDE)) * 60_000).astype(np.uint16)
-        image = write_digital_xray(pixels, ExaminedPatient(f"p{number}"), f"load/{number}", pixel_spacing=(5.0, 5.0))
+    start = time.monotonic()
+    for number, pixels in enumerate(images):
+        spacing = 320.0 / len(pixels)
+        patient = ExaminedPatient(f"p{number}")
+        image = write_digital_xray(pixels, patient, f"load/{number}", pixel_spacing=(spacing, spacing))
         image.StudyDate = f"2026{1 + number % 12:02d}{1 + number % 28:02d}"
         orthanc.upload(encode_dicom(image))
     return time.monotonic() - start
+
+
+@contextmanager
+def filled_orthanc(folder: Path, images: Iterable[NDArray[np.uint16]]) -> Iterator[tuple[Any, float]]:
+    """Orthanc with an image a study, as `make label-pacs` starts it, and the seconds that filling it took.
+
+    Its files stay in ``folder``; where these are complete, it is not filled again.
+    """
+    sys.path.insert(0, str(ROOT / "apps" / "radiology_dgm"))
+    import pacs
+
+    orthanc, complete, seconds = pacs.Orthanc(folder), folder / "complete", 0.0
+    orthanc.start()
+    try:
+        if not complete.exists():
+            seconds = fill(orthanc, images)
+            complete.touch()
+        yield orthanc, seconds
+    finally:
+        orthanc.stop()
 
 
 def cpu_seconds(process: int) -> float:
@@ -104,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--studies", type=int, default=10_000)
     parser.add_argument("--archive", default="", help="DICOMweb address of an archive that is filled already")
+    parser.add_argument("--storage", default="", help="folder in which Orthanc's files stay")
     parser.add_argument("--orthanc", type=int, help="process of that archive, for its CPU")
     parser.add_argument("--idle", type=float, default=120.0, help="seconds")
     given = parser.parse_args()
@@ -112,17 +145,9 @@ def main() -> None:
         if given.archive:
             print(json.dumps(measure(given.archive, folder, given.orthanc, given.idle), indent=1))
             return
-        sys.path.insert(0, str(ROOT / "apps" / "radiology_dgm"))
-        import pacs
-
-        orthanc = pacs.Orthanc(folder / "orthanc")
-        orthanc.start()
-        try:
-            filled = fill(orthanc, given.studies)
-            assert orthanc.process is not None
+        storage = Path(given.storage or folder / "orthanc")
+        with filled_orthanc(storage, noise(given.studies)) as (orthanc, filled):
             found = measure(orthanc.address, folder, orthanc.process.pid, given.idle)
-        finally:
-            orthanc.stop()
         print(json.dumps({"studies": given.studies, "fill_s": round(filled, 1), **found}, indent=1))
 
 
