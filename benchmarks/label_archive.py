@@ -4,8 +4,8 @@
 
 It needs MONAI Label and Orthanc (`make label-pacs` installs both), starts Orthanc as `make label-pacs` does and fills
 it with simulated noise of 64 x 64 pixels, one DX a study, over twelve months; --archive ADDRESS takes an archive that
-is filled already. Nothing is sent to it. With --storage FOLDER Orthanc's files stay there, and the next run with the same
-folder does not fill it again.
+is filled already. Nothing is sent to it. With --storage FOLDER Orthanc's files stay there, and the next run with the
+same folder does not fill it again.
 
 - listen: from the start of the process to the first answer of `/info/`; index: to the end of the listing.
 - idle: CPU seconds of the server and of Orthanc in --idle seconds, when nothing is to be analysed, as shares of a core.

@@ -123,12 +123,18 @@ def test_a_report_stored_through_the_server_becomes_a_label(
     assert client.get("/dgm/archive").json()["reports"] == {"stored": 1}
 
 
-def test_an_archive_that_is_away_is_said_in_one_line(client: Any, archive: FakeArchive) -> None:
+def test_an_archive_that_is_away_is_said_in_one_line(
+    client: Any, archive: FakeArchive, image: pydicom.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive.fail = 500
     deadline = time.monotonic() + 60
     while not client.get("/dgm/archive").json()["away"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    offered = client.post("/dgm/next")  # it may only be busy
+    assert offered.status_code == 200 and offered.json()["image"] == image.SOPInstanceUID
+    monkeypatch.setattr("monai_dgm.labelling.archive.archive_studies.AWAY_SECONDS", 0)
+    assert client.post("/dgm/next").status_code == 503
     for path in ("/datastore/", "/dicom-web/studies", "/dgm/studies/1.2.3"):
         answer = client.get(path)
         assert answer.status_code == 503 and "\n" not in answer.json()["detail"], path

@@ -6,6 +6,7 @@ the background.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 import pydicom
@@ -29,6 +30,8 @@ MAX_HEADER_BYTES = 20_000_000  # size limit of an object without pixels
 # Radiographs that are analysed without being asked for one by one, where no condition but the modality was given:
 # whoever names the archive of a hospital does not mean all that it holds.
 MAX_UNASKED = 1_000
+# A busy archive may fail to answer once; what it held a moment ago is good enough for that long.
+AWAY_SECONDS = 30.0
 
 
 class StudyArchive:
@@ -58,6 +61,7 @@ class StudyArchive:
         self._sorted: tuple[int, list[str]] = (-1, [])  # at this number of changes
         self._revisions: dict[str, int] = {}
         self._failure: InputError | None = None
+        self._failing_since = 0.0  # of time.monotonic
 
     @property
     def listed(self) -> bool:
@@ -77,10 +81,10 @@ class StudyArchive:
         """The ids of all radiographs, sorted; new ones are found after a few seconds.
 
         Raises:
-            ArchiveAwayError: the archive did not answer the last time.
+            ArchiveAwayError: the archive has not answered for :data:`AWAY_SECONDS`, or was never listed and does not
+                answer.
         """
-        if self._failure is not None:
-            raise ArchiveAwayError(str(self._failure))
+        self._require_answers()
         changes, instances = self.changes, self._index.instances
         if self._sorted[0] != changes:
             self._sorted = changes, sorted(instances)
@@ -101,13 +105,19 @@ class StudyArchive:
 
     def instances(self) -> Mapping[str, ArchivedInstance]:
         """All radiographs by id; errors as :meth:`ids`."""
-        if self._failure is not None:
-            raise ArchiveAwayError(str(self._failure))
+        self._require_answers()
         return self._index.instances
 
     def note_failure(self, error: InputError | None) -> None:
-        """That the archive did not answer, which :meth:`ids` then says, or that it does again."""
+        """That the archive did not answer, which :meth:`ids` says if it lasts, or that it does again."""
+        if self._failure is None:
+            self._failing_since = time.monotonic()
         self._failure = error
+
+    def _require_answers(self) -> None:
+        lasts = time.monotonic() - self._failing_since >= AWAY_SECONDS
+        if self._failure is not None and (lasts or not self._index.listed):
+            raise ArchiveAwayError(str(self._failure))
 
     def refresh(self) -> None:
         """List the whole archive now; errors as :meth:`ids`."""
@@ -128,9 +138,9 @@ class StudyArchive:
                     gone += self._index.refresh_recent(changes.recent)
                 for study in changes.studies | self._studies_of(changes.removed):
                     gone += self._index.refresh_study(study)
-            self._failure = None
+            self.note_failure(None)
         except InputError as error:
-            self._failure = error  # kept, since an archive that is away may take seconds to fail again
+            self.note_failure(error)  # kept, since an archive that is away may take seconds to fail again
             raise
         finally:
             self._drop(gone)

@@ -8,7 +8,7 @@ import pytest
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive.archive_client import StudyUIDs
-from monai_dgm.labelling.archive.archive_studies import StudyArchive
+from monai_dgm.labelling.archive.archive_studies import AWAY_SECONDS, StudyArchive
 from monai_dgm.labelling.archive.instance_index import FOR_PROCESSING
 from monai_dgm.labelling.archive.wanted_images import WantedImages
 from monai_dgm.labelling.dicom_objects.derived import encode_dicom
@@ -148,9 +148,32 @@ def test_an_archive_without_counts_is_asked_each_time(fake_archive: FakeArchive,
     assert len(study_archive.ids()) == 2
 
 
-def test_an_archive_that_is_away_is_said_so_and_comes_back(
+def test_what_is_known_is_enough_for_an_archive_that_fails_to_answer_for_a_moment(
     fake_archive: FakeArchive, study_archive: StudyArchive
 ) -> None:
+    fake_archive.add(radiograph())
+    fake_archive.fail = 500
+    with pytest.raises(ArchiveAwayError):
+        study_archive.refresh()
+    with pytest.raises(ArchiveAwayError):  # nothing is known yet
+        study_archive.ids()
+    fake_archive.fail = 0
+    study_archive.refresh()
+    fake_archive.fail = 500
+    for _ in range(2):  # the second failure does not begin the time anew
+        with pytest.raises(ArchiveAwayError):
+            study_archive.refresh()
+        assert len(study_archive.ids()) == len(study_archive.instances()) == 1
+        study_archive._failing_since -= 0.6 * AWAY_SECONDS
+    for call in (study_archive.ids, study_archive.instances):
+        with pytest.raises(ArchiveAwayError):
+            call()
+
+
+def test_an_archive_that_is_away_is_said_so_and_comes_back(
+    fake_archive: FakeArchive, study_archive: StudyArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_dgm.labelling.archive.archive_studies.AWAY_SECONDS", 0)
     image = radiograph()
     fake_archive.add(image)
     study_archive.refresh()
