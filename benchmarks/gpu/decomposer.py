@@ -75,7 +75,7 @@ def train_decomposer(arguments: argparse.Namespace) -> None:
     step = AdversarialStep(
         network, discriminator, optimizer, d_optimizer,
         DGMObjective({**WEIGHTS, **(WITH_BOXES if boxes else LABELS_ONLY), **json.loads(arguments.weights)}),
-        [RandTruthAugmentation(**VARIATION), opacity], autocast=torch.bfloat16, max_grad_norm=5.0,
+        batch_transforms=[RandTruthAugmentation(**VARIATION), opacity], autocast=torch.bfloat16, max_grad_norm=5.0,
     )  # fmt: skip
     if arguments.compile:
         step.network, step.discriminator = torch.compile(network), torch.compile(discriminator)

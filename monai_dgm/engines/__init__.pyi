@@ -11,6 +11,7 @@ from .residues.decomposed_radiograph import Decomposition as Decomposition
 from .residues.decomposed_radiograph import to_original as to_original
 from .training.checkpoint import TrainingCheckpoint as TrainingCheckpoint
 from .training.steps import AdversarialStep as AdversarialStep
+from .training.steps import OneOptimizerStep as OneOptimizerStep
 from .training.steps import ResidueWarmUp as ResidueWarmUp
 from .training.steps import TrainingStep as TrainingStep
 from .training.systems.aeu import AEUStep as AEUStep
@@ -36,6 +37,7 @@ __all__ = [
     "DecompositionMetrics",
     "DetectionEvaluator",
     "MUNITStep",
+    "OneOptimizerStep",
     "RadiographPipeline",
     "RadiographResult",
     "ResidueWarmUp",

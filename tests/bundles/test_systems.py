@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.bundles.conftest import BundleCommands
 
 OWN: dict[str, dict[str, Any]] = {
-    "vagan": {"train#step#schedule": {"steps": 1, "long_steps": 1}},
+    "vagan": {"train#step#schedule#steps": 1, "train#step#schedule#long_steps": 1},
     "munit": {"num_scales": 2, "num_layers": 2},
     "drit": {"num_scales": 2, "num_layers": 2, "train#step#content_steps": 0},
     "aeu": {"network_def#hidden": 8, "test#network_def#hidden": 8},

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
 from ignite.metrics import Metric
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
 from monai_dgm.engines.network_evaluator import NetworkEvaluator
-from monai_dgm.engines.training.steps import BatchTransform, TrainingStep
+from monai_dgm.engines.training.steps import OneOptimizerStep
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.detection import DetectionMetrics, DetectionResult, detection_metrics
 from monai_dgm.networks.detector import OpacityDetector
@@ -33,33 +33,24 @@ def prepare_detection_batch(
     return {**batch, "image": image, "boxes": [boxes.to(device, non_blocking=non_blocking) for boxes in batch["boxes"]]}
 
 
-class DetectionStep(TrainingStep):
+@dataclass(eq=False, repr=False)
+class DetectionStep(OneOptimizerStep):
     """One optimiser step. A batch that gives NaN or infinity is skipped with a warning and counted, not trained on.
 
     Args:
         network: the detector.
         optimizer: of its parameters.
-        batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`; losses are in full precision.
+        batch_transforms, autocast, max_grad_norm: as in :class:`OneOptimizerStep`; losses are in full precision.
         max_skipped: as many skipped steps in a row end the training: its weights are beyond help.
         inferer: calls the network; by default on the whole image.
     """
 
     network: OpacityDetector
+    _: KW_ONLY
+    max_skipped: int = 50
+    inferer: Inferer = field(default_factory=SimpleInferer)
 
-    def __init__(
-        self,
-        network: OpacityDetector,
-        optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-        max_skipped: int = 50,
-        inferer: Inferer | None = None,
-    ) -> None:
-        super().__init__(network, batch_transforms, autocast, max_grad_norm)
-        self.optimizer = optimizer
-        self.max_skipped = max_skipped
-        self.inferer = inferer or SimpleInferer()
+    def __post_init__(self) -> None:
         self.num_skipped = 0
         self._in_a_row = 0
         self._last: dict[str, Tensor] = {name: torch.zeros(()) for name in ("loss", "classification", "box_regression")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "ResidueWarmUp",
     "TrainingStep",
     "frozen",
+    "score_report",
     "step_report",
     "unwrapped",
 ]
@@ -50,6 +52,16 @@ def step_report(terms: dict[str, Tensor], outputs: dict[str, Tensor], batch: dic
     return report
 
 
+def score_report(on_real: Sequence[Tensor], on_fake: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean scores of a discriminator at each scale, detached, by the names that the collapse monitor looks for."""
+    report = {}
+    for scale, (real, fake) in enumerate(zip(on_real, on_fake, strict=True)):
+        report[f"real_score_{scale}"] = real.detach().float().mean()
+        report[f"fake_score_{scale}"] = fake.detach().float().mean()
+    return report
+
+
+@dataclass(eq=False, repr=False)
 class TrainingStep(ABC):
     """One optimiser step of every network that is trained, on one batch. Each system has a step of its own.
 
@@ -62,17 +74,11 @@ class TrainingStep(ABC):
         max_grad_norm: clip the norm of all gradients of a network, None for no clipping.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        self.network = network
-        self.batch_transforms = tuple(batch_transforms)
-        self.autocast = autocast
-        self.max_grad_norm = max_grad_norm
+    network: nn.Module
+    _: KW_ONLY
+    batch_transforms: Sequence[BatchTransform] = ()
+    autocast: torch.dtype | None = None
+    max_grad_norm: float | None = None
 
     @abstractmethod
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -111,6 +117,7 @@ class TrainingStep(ABC):
         return norm
 
 
+@dataclass(eq=False, repr=False)
 class OneOptimizerStep(TrainingStep):
     """A step of a system that has no discriminator.
 
@@ -120,18 +127,10 @@ class OneOptimizerStep(TrainingStep):
         batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(network, batch_transforms, autocast, max_grad_norm)
-        self.optimizer = optimizer
+    optimizer: Optimizer
 
 
+@dataclass(eq=False, repr=False)
 class AdversarialStep(TrainingStep):
     """DGM: alternating generator and discriminator steps on one batch; the fakes are computed once and used for both.
 
@@ -145,26 +144,13 @@ class AdversarialStep(TrainingStep):
         r1_weight: weight of the R1 penalty on D; 0 in the paper.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        discriminator: nn.Module,
-        generator_optimizer: Optimizer,
-        discriminator_optimizer: Optimizer,
-        objective: DGMObjective,
-        batch_transforms: Sequence[BatchTransform] = (),
-        inferer: Inferer | None = None,
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-        r1_weight: float = 0.0,
-    ) -> None:
-        super().__init__(network, batch_transforms, autocast, max_grad_norm)
-        self.inferer = inferer or SimpleInferer()
-        self.discriminator = discriminator
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
-        self.objective = objective
-        self.r1_weight = r1_weight
+    discriminator: nn.Module
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
+    objective: DGMObjective
+    _: KW_ONLY
+    inferer: Inferer = field(default_factory=SimpleInferer)
+    r1_weight: float = 0.0
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train on one batch.
@@ -187,15 +173,12 @@ class AdversarialStep(TrainingStep):
 
     def _generator_step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         self.discriminator.requires_grad_(False)
-        self.generator_optimizer.zero_grad(set_to_none=True)
         with self.amp(batch["image"].device):
             outputs = self.inferer(batch["image"], self.network)
             # Outside a distributed wrapper, which would wait for D's gradients.
             fake_scores = unwrapped(self.discriminator)(outputs["normal"])
             terms = self.objective(outputs, batch, fake_scores, self._second_pass(outputs))
-        terms["total"].backward()
-        terms["generator_grad_norm"] = self.clip(self.network)
-        self.generator_optimizer.step()
+        terms["generator_grad_norm"] = self.update(self.generator_optimizer, self.network, terms["total"])
         return terms, outputs
 
     def _second_pass(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -220,7 +203,6 @@ class AdversarialStep(TrainingStep):
         if real.shape[0] == 0:  # a batch without a normal image teaches D nothing about real ones
             return {}
         self.discriminator.requires_grad_(True)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
         real = real.detach().requires_grad_(self.r1_weight > 0)
         with self.amp(real.device):
             scores = self.discriminator(torch.cat((real, fake)))
@@ -232,13 +214,8 @@ class AdversarialStep(TrainingStep):
             penalty = r1_penalty(real_scores, real)
             report["r1"] = penalty.detach()
             loss = loss + self.r1_weight * penalty
-        loss.backward()
-        report["discriminator_grad_norm"] = self.clip(self.discriminator)
-        self.discriminator_optimizer.step()
-        for i, (on_real, on_fake) in enumerate(zip(real_scores, fake_scores, strict=True)):
-            report[f"real_score_{i}"] = on_real.detach().float().mean()
-            report[f"fake_score_{i}"] = on_fake.detach().float().mean()
-        return report
+        report["discriminator_grad_norm"] = self.update(self.discriminator_optimizer, self.discriminator, loss)
+        return {**report, **score_report(real_scores, fake_scores)}
 
 
 class ResidueWarmUp:

@@ -38,7 +38,9 @@ def make_step(masked: bool = True, **weights: float) -> AdversarialStep:
     discriminator = MultiScaleDiscriminator(1, 2, 2, 2)
     optimizers = [torch.optim.Adam(module.parameters(), 2e-3) for module in (network, discriminator)]
     transforms = [RandTruthAugmentation(), RandLungOpacity(0.5)]
-    return AdversarialStep(network, discriminator, *optimizers, DGMObjective({**WEIGHTS, **weights}), transforms)
+    return AdversarialStep(
+        network, discriminator, *optimizers, DGMObjective({**WEIGHTS, **weights}), batch_transforms=transforms
+    )
 
 
 def test_the_trainer_hands_on_what_is_known() -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from monai_dgm.engines.training.steps import BatchTransform, step_report, unwrapped
-from monai_dgm.engines.training.systems.two_domains import (
-    TwoDomainStep,
-    score_report,
-    sum_of,
-    weighted_sum,
-    with_weights,
-)
+from monai_dgm.engines.training.steps import score_report, step_report, unwrapped
+from monai_dgm.engines.training.systems.two_domains import TwoDomainStep, sum_of, weighted_sum, with_weights
 from monai_dgm.losses.adversarial import least_squares_loss
 from monai_dgm.losses.reconstruction import l1_loss
 from monai_dgm.networks.cyclegan import CycleGANTranslators
@@ -55,6 +49,7 @@ class ImagePool:
         return torch.stack(chosen)
 
 
+@dataclass(eq=False, repr=False)
 class CycleGANStep(TwoDomainStep):
     """CycleGAN: least squares, cycle and identity losses for the translators; then the discriminators.
 
@@ -67,23 +62,14 @@ class CycleGANStep(TwoDomainStep):
         pool_size: capacity of each :class:`ImagePool`; 50 with the authors.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        discriminator: nn.ModuleDict,
-        generator_optimizer: Optimizer,
-        discriminator_optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-        weights: Mapping[str, float] | None = None,
-        pool_size: int = 50,
-    ) -> None:
-        optimizers = (generator_optimizer, discriminator_optimizer)
-        super().__init__(network, discriminator, *optimizers, batch_transforms, autocast, max_grad_norm)
-        self.discriminators = discriminator
-        self.weights = with_weights(WEIGHTS, weights)
-        self.pools = {"normal": ImagePool(pool_size), "abnormal": ImagePool(pool_size)}
+    discriminator: nn.ModuleDict
+    _: KW_ONLY
+    weights: Mapping[str, float] = field(default_factory=dict)
+    pool_size: int = 50
+
+    def __post_init__(self) -> None:
+        self.weights = with_weights(WEIGHTS, self.weights)
+        self.pools = {domain: ImagePool(self.pool_size) for domain in ("normal", "abnormal")}
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train on one batch.
@@ -106,7 +92,7 @@ class CycleGANStep(TwoDomainStep):
 
     def _generator_step(self, abnormal: Tensor, normal: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         both: CycleGANTranslators = unwrapped(self.network)
-        self.discriminators.requires_grad_(False)
+        self.discriminator.requires_grad_(False)
         with self.amp(abnormal.device):
             fakes = {"normal": both.to_normal(abnormal), "abnormal": both.to_abnormal(normal)}
             again_abnormal, again_normal = both.to_abnormal(fakes["normal"]), both.to_normal(fakes["abnormal"])
@@ -122,7 +108,7 @@ class CycleGANStep(TwoDomainStep):
         return terms, {name: fake.detach().float() for name, fake in fakes.items()}, same_normal.detach().float()
 
     def _discriminator_step(self, real: dict[str, Tensor], fakes: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.discriminators.requires_grad_(True)
+        self.discriminator.requires_grad_(True)
         losses = []
         with self.amp(real["normal"].device):
             for name, pool in self.pools.items():
@@ -132,11 +118,11 @@ class CycleGANStep(TwoDomainStep):
                 if name == "normal":
                     report = score_report([on_real], [on_fake])
         loss = sum_of(losses)
-        norm = self.update(self.discriminator_optimizer, self.discriminators, loss)
+        norm = self.update(self.discriminator_optimizer, self.discriminator, loss)
         return {"discriminator": loss.detach(), "discriminator_grad_norm": norm, **report}
 
     def _scores(self, name: str, image: Tensor) -> Tensor:
-        return self.discriminators[name](image)[-1]  # MONAI's gives every layer's features before
+        return self.discriminator[name](image)[-1]  # MONAI's gives every layer's features before
 
     def state_dict(self) -> dict[str, Any]:
         """The pools and the number of steps done."""
@@ -146,5 +132,5 @@ class CycleGANStep(TwoDomainStep):
         """Restore a :meth:`state_dict`."""
         super().load_state_dict(state)
         for name, pool in self.pools.items():
-            device = next(self.discriminators[name].parameters()).device
+            device = next(self.discriminator[name].parameters()).device
             pool.images = [image.to(device) for image in state["pools"][name]]

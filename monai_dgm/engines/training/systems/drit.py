@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from monai_dgm.engines.training.steps import BatchTransform, frozen, step_report, unwrapped
-from monai_dgm.engines.training.systems.two_domains import (
-    TwoDomainStep,
-    score_report,
-    sum_of,
-    weighted_sum,
-    with_weights,
-)
+from monai_dgm.engines.training.steps import frozen, score_report, step_report, unwrapped
+from monai_dgm.engines.training.systems.two_domains import TwoDomainStep, sum_of, weighted_sum, with_weights
 from monai_dgm.losses.adversarial import cross_entropy_loss
 from monai_dgm.losses.latent import gaussian_kl_loss, mode_seeking_loss
 from monai_dgm.losses.reconstruction import l1_loss
@@ -46,6 +40,7 @@ OTHER = {"abnormal": "normal", "normal": "abnormal"}
 Pair = dict[str, Tensor]  # by the names of the domains
 
 
+@dataclass(eq=False, repr=False)
 class DRITStep(TwoDomainStep):
     """DRIT: the content discriminator alone, several times, then one step of everything.
 
@@ -67,29 +62,19 @@ class DRITStep(TwoDomainStep):
         ValueError: other discriminators, a negative number of steps, or (at a call) fewer images than steps.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        discriminator: nn.ModuleDict,
-        generator_optimizer: Optimizer,
-        discriminator_optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-        weights: Mapping[str, float] | None = None,
-        content_steps: int = 2,
-        max_content_norm: float = 5.0,
-    ) -> None:
-        if set(discriminator) != set(DISCRIMINATORS):
-            raise ValueError(f"discriminator: expected {', '.join(DISCRIMINATORS)}, got {', '.join(discriminator)}")
-        if content_steps < 0:
-            raise ValueError(f"content_steps: expected a number >= 0, got {content_steps}")
-        optimizers = (generator_optimizer, discriminator_optimizer)
-        super().__init__(network, discriminator, *optimizers, batch_transforms, autocast, max_grad_norm)
-        self.discriminators = discriminator
-        self.weights = with_weights(WEIGHTS, weights)
-        self.content_steps = content_steps
-        self.max_content_norm = max_content_norm
+    discriminator: nn.ModuleDict
+    _: KW_ONLY
+    weights: Mapping[str, float] = field(default_factory=dict)
+    content_steps: int = 2
+    max_content_norm: float = 5.0
+
+    def __post_init__(self) -> None:
+        self.weights = with_weights(WEIGHTS, self.weights)
+        if set(self.discriminator) != set(DISCRIMINATORS):
+            found = ", ".join(self.discriminator)
+            raise ValueError(f"discriminator: expected {', '.join(DISCRIMINATORS)}, got {found}")
+        if self.content_steps < 0:
+            raise ValueError(f"content_steps: expected a number >= 0, got {self.content_steps}")
 
     @property
     def drit(self) -> DRITNetworks:
@@ -146,13 +131,13 @@ class DRITStep(TwoDomainStep):
                 decoded = drit.decoder(both, attributes[domain].repeat(2, 1), domain)
                 fakes[domain], rebuilt[domain] = decoded.chunk(2)
         report = self._update_discriminators(images, {name: fake.detach() for name, fake in fakes.items()}, contents)
-        self.discriminators.requires_grad_(False)
+        self.discriminator.requires_grad_(False)
         with self.amp(device):
             again = {OTHER[domain]: drit.content_encoder(fakes[domain], domain) for domain in DOMAINS}
             recoded = {domain: _sampled(*drit.attribute_encoders[domain](fakes[domain])) for domain in DOMAINS}
             cycles = {domain: drit.decoder(again[domain], recoded[domain], domain) for domain in DOMAINS}
-            judged = {domain: self.discriminators[domain](fakes[domain]) for domain in DOMAINS}
-            undecided = [self.discriminators["content"](contents[domain]) for domain in DOMAINS]
+            judged = {domain: self.discriminator[domain](fakes[domain]) for domain in DOMAINS}
+            undecided = [self.discriminator["content"](contents[domain]) for domain in DOMAINS]
         terms = {
             "adversarial": sum_of(cross_entropy_loss(scores, 1.0) for scores in judged.values()),
             "content_adversarial": sum_of(cross_entropy_loss([scores], 0.5) for scores in undecided),
@@ -177,12 +162,12 @@ class DRITStep(TwoDomainStep):
                 fakes[f"{domain}_random"] = drit.decoder(content.repeat(2, 1, 1, 1), drawn.flatten(0, 1), domain)
         real = {f"{domain}_random": images[domain].repeat(2, 1, 1, 1) for domain in DOMAINS}
         self._update_discriminators(real, {name: fake.detach() for name, fake in fakes.items()}, {})
-        self.discriminators.requires_grad_(False)
+        self.discriminator.requires_grad_(False)
         adversarial, regression, seeking = [], [], []
         for domain in DOMAINS:
             fake = fakes[f"{domain}_random"]
             with self.amp(device):
-                scores = self.discriminators[f"{domain}_random"](fake)
+                scores = self.discriminator[f"{domain}_random"](fake)
                 mean, _ = frozen(drit.attribute_encoders[domain])(fake[:count])
             adversarial.append(2 * cross_entropy_loss(scores, 1.0))  # one for each of the two drawings
             regression.append(l1_loss(mean, drawn[0]))
@@ -197,12 +182,12 @@ class DRITStep(TwoDomainStep):
 
     def _update_discriminators(self, real: Pair, fakes: Pair, contents: Pair) -> dict[str, Tensor]:
         """One step of the discriminators of some images, by name, and of that of the contents where there are any."""
-        self.discriminators.requires_grad_(True)
+        self.discriminator.requires_grad_(True)
         report, losses = {}, []
         device = next(iter((*fakes.values(), *contents.values()))).device
         with self.amp(device):
             for name, fake in fakes.items():
-                on_real, on_fake = self.discriminators[name](real[name]), self.discriminators[name](fake)
+                on_real, on_fake = self.discriminator[name](real[name]), self.discriminator[name](fake)
                 factor = 2.0 if name.endswith("random") else 1.0  # one for each of the two drawings
                 losses.append(factor * (cross_entropy_loss(on_real, 1.0) + cross_entropy_loss(on_fake, 0.0)))
                 if name == "normal":
@@ -210,13 +195,13 @@ class DRITStep(TwoDomainStep):
             if fakes:
                 report["discriminator"] = sum_of(losses).detach()
             if contents:
-                logits = {domain: self.discriminators["content"](contents[domain].detach()) for domain in DOMAINS}
+                logits = {domain: self.discriminator["content"](contents[domain].detach()) for domain in DOMAINS}
                 losses.append(sum_of(cross_entropy_loss([logits[d]], float(d == "normal")) for d in DOMAINS))
                 report["content_discriminator"] = losses[-1].detach()
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         sum_of(losses).backward()
-        nn.utils.clip_grad_norm_(self.discriminators["content"].parameters(), self.max_content_norm)
-        report["discriminator_grad_norm"] = self.clip(self.discriminators)
+        nn.utils.clip_grad_norm_(self.discriminator["content"].parameters(), self.max_content_norm)
+        report["discriminator_grad_norm"] = self.clip(self.discriminator)
         self.discriminator_optimizer.step()
         return report
 

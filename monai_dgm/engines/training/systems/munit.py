@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from monai_dgm.engines.training.steps import BatchTransform, step_report, unwrapped
-from monai_dgm.engines.training.systems.two_domains import (
-    TwoDomainStep,
-    score_report,
-    sum_of,
-    weighted_sum,
-    with_weights,
-)
+from monai_dgm.engines.training.steps import score_report, step_report, unwrapped
+from monai_dgm.engines.training.systems.two_domains import TwoDomainStep, sum_of, weighted_sum, with_weights
 from monai_dgm.losses.adversarial import least_squares_loss
 from monai_dgm.losses.reconstruction import l1_loss
 from monai_dgm.networks.munit import STYLE_LENGTH, MUNITAutoencoders
@@ -28,6 +22,7 @@ WEIGHTS = {"adversarial": 1.0, "image": 10.0, "style": 1.0, "content": 1.0, "cyc
 STYLE_SHARE = 0.01  # of a batch in the running mean of normal styles
 
 
+@dataclass(eq=False, repr=False)
 class MUNITStep(TwoDomainStep):
     """MUNIT: image, style, content and cycle reconstruction, multi-scale least squares.
 
@@ -40,21 +35,12 @@ class MUNITStep(TwoDomainStep):
         weights: of terms that are not to have their weight of :data:`WEIGHTS`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        discriminator: nn.ModuleDict,
-        generator_optimizer: Optimizer,
-        discriminator_optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-        weights: Mapping[str, float] | None = None,
-    ) -> None:
-        optimizers = (generator_optimizer, discriminator_optimizer)
-        super().__init__(network, discriminator, *optimizers, batch_transforms, autocast, max_grad_norm)
-        self.discriminators = discriminator
-        self.weights = with_weights(WEIGHTS, weights)
+    discriminator: nn.ModuleDict
+    _: KW_ONLY
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.weights = with_weights(WEIGHTS, self.weights)
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train on one batch.
@@ -80,7 +66,7 @@ class MUNITStep(TwoDomainStep):
     def _generator_step(self, abnormal: Tensor, normal: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         both: MUNITAutoencoders = unwrapped(self.network)
         a, b = both.abnormal, both.normal
-        self.discriminators.requires_grad_(False)
+        self.discriminator.requires_grad_(False)
         style_a = torch.randn(len(normal), STYLE_LENGTH, device=normal.device)  # of the abnormal image made of a normal
         style_b = torch.randn(len(abnormal), STYLE_LENGTH, device=abnormal.device)
         with self.amp(abnormal.device):
@@ -90,7 +76,7 @@ class MUNITStep(TwoDomainStep):
             fakes = {"abnormal": a.decode(content_b, style_a), "normal": b.decode(content_a, style_b)}
             content_b_again, style_a_again = a.encode(fakes["abnormal"])
             content_a_again, style_b_again = b.encode(fakes["normal"])
-            scores = {name: self.discriminators[name](fake) for name, fake in fakes.items()}
+            scores = {name: self.discriminator[name](fake) for name, fake in fakes.items()}
             terms = {
                 "adversarial": sum_of(least_squares_loss(scale, 1.0) for scale in scores.values()),
                 "image": l1_loss(rebuilt_a, abnormal) + l1_loss(rebuilt_b, normal),
@@ -106,13 +92,13 @@ class MUNITStep(TwoDomainStep):
         return terms, {name: fake.detach().float() for name, fake in fakes.items()}, rebuilt_b.detach().float()
 
     def _discriminator_step(self, real: dict[str, Tensor], fakes: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.discriminators.requires_grad_(True)
+        self.discriminator.requires_grad_(True)
         with self.amp(real["normal"].device):
-            on_real = {name: self.discriminators[name](image) for name, image in real.items()}
-            on_fake = {name: self.discriminators[name](image) for name, image in fakes.items()}
+            on_real = {name: self.discriminator[name](image) for name, image in real.items()}
+            on_fake = {name: self.discriminator[name](image) for name, image in fakes.items()}
             losses = [least_squares_loss(scales, 1.0) for scales in on_real.values()]
             losses += [least_squares_loss(scales, 0.0) for scales in on_fake.values()]
         loss = self.weights["adversarial"] * sum_of(losses)
-        norm = self.update(self.discriminator_optimizer, self.discriminators, loss)
+        norm = self.update(self.discriminator_optimizer, self.discriminator, loss)
         report = {"discriminator": loss.detach(), "discriminator_grad_norm": norm}
         return {**report, **score_report(on_real["normal"], on_fake["normal"])}

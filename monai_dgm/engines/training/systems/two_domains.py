@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from monai_dgm.engines.training.steps import BatchTransform, TrainingStep
+from monai_dgm.engines.training.steps import TrainingStep
 
-__all__ = ["TwoDomainStep", "score_report", "sum_of", "weighted_sum", "with_weights"]
+__all__ = ["TwoDomainStep", "sum_of", "weighted_sum", "with_weights"]
 
 
+@dataclass(eq=False, repr=False)
 class TwoDomainStep(TrainingStep):
     """A step with one optimiser for what synthesises and one for what judges.
 
@@ -27,21 +29,10 @@ class TwoDomainStep(TrainingStep):
         batch_transforms, autocast, max_grad_norm: as in :class:`TrainingStep`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        discriminator: nn.Module,
-        generator_optimizer: Optimizer,
-        discriminator_optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(network, batch_transforms, autocast, max_grad_norm)
-        self.discriminator = discriminator
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
-        self.num_steps = 0
+    discriminator: nn.Module
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
+    num_steps: int = field(default=0, init=False)
 
     @staticmethod
     def domains(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -80,33 +71,23 @@ class TwoDomainStep(TrainingStep):
         self.num_steps = state["num_steps"]
 
 
-def with_weights(defaults: Mapping[str, float], weights: Mapping[str, float] | None) -> dict[str, float]:
+def with_weights(defaults: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
     """Weights of a loss by the name of the term: the authors', replaced by those that are given.
 
     Raises:
         ValueError: a term that there is not, or a weight below 0.
     """
-    given = dict(weights or {})
-    for name, value in given.items():
+    for name, value in weights.items():
         if name not in defaults:
             raise ValueError(f"weights: expected terms of {', '.join(defaults)}, got {name!r}")
         if not value >= 0:
             raise ValueError(f"weights: expected numbers >= 0, got {value!r} for {name}")
-    return {**defaults, **given}
+    return {**defaults, **weights}
 
 
 def sum_of(terms: Iterable[Tensor]) -> Tensor:
     """The sum of scalar tensors."""
     return torch.stack(list(terms)).sum()
-
-
-def score_report(on_real: Sequence[Tensor], on_fake: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Mean scores of a discriminator at each scale, detached, by the names that the collapse monitor looks for."""
-    report = {}
-    for scale, (real, fake) in enumerate(zip(on_real, on_fake, strict=True)):
-        report[f"real_score_{scale}"] = real.detach().float().mean()
-        report[f"fake_score_{scale}"] = fake.detach().float().mean()
-    return report
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from monai_dgm.engines.training.steps import BatchTransform, frozen, step_report, unwrapped
+from monai_dgm.engines.training.steps import frozen, step_report, unwrapped
 from monai_dgm.engines.training.systems.two_domains import TwoDomainStep
 from monai_dgm.losses.wasserstein import critic_loss, gradient_penalty, wasserstein_generator_loss
 from monai_dgm.networks.vagan import VAGAN
@@ -44,6 +43,7 @@ class CriticSchedule:
         return self.long_steps if long else self.steps
 
 
+@dataclass(eq=False, repr=False)
 class VAGANStep(TwoDomainStep):
     """VA-GAN: each batch trains the critic, or the map generator when the critic has had its steps.
 
@@ -57,29 +57,15 @@ class VAGANStep(TwoDomainStep):
             :class:`TwoDomainStep`.
         map_weight: on the mean of abs(y' - z); 100 with the authors.
         penalty_weight: on the gradient penalty; 10 with the authors.
-        schedule: :class:`CriticSchedule`, or a mapping of its fields.
+        schedule: how many critic steps precede each generator step.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        discriminator: nn.Module,
-        generator_optimizer: Optimizer,
-        discriminator_optimizer: Optimizer,
-        batch_transforms: Sequence[BatchTransform] = (),
-        autocast: torch.dtype | None = None,
-        max_grad_norm: float | None = None,
-        map_weight: float = 100.0,
-        penalty_weight: float = 10.0,
-        schedule: CriticSchedule | Mapping[str, int] | None = None,
-    ) -> None:
-        optimizers = (generator_optimizer, discriminator_optimizer)
-        super().__init__(network, discriminator, *optimizers, batch_transforms, autocast, max_grad_norm)
-        self.map_weight = map_weight
-        self.penalty_weight = penalty_weight
-        self.schedule = schedule if isinstance(schedule, CriticSchedule) else CriticSchedule(**(schedule or {}))
-        self.num_generator_steps = 0
-        self.num_critic_steps = 0  # since the last step of the generator
+    _: KW_ONLY
+    map_weight: float = 100.0
+    penalty_weight: float = 10.0
+    schedule: CriticSchedule = CriticSchedule()
+    num_generator_steps: int = field(default=0, init=False)
+    num_critic_steps: int = field(default=0, init=False)  # since the last step of the generator
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train the critic or the generator on one batch.

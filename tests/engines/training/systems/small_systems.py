@@ -20,7 +20,7 @@ from monai_dgm.engines.training.systems.cyclegan import CycleGANStep
 from monai_dgm.engines.training.systems.ddad import DDADStep
 from monai_dgm.engines.training.systems.drit import DISCRIMINATORS, DRITStep, discriminator_groups
 from monai_dgm.engines.training.systems.munit import MUNITStep
-from monai_dgm.engines.training.systems.vagan import VAGANStep
+from monai_dgm.engines.training.systems.vagan import CriticSchedule, VAGANStep
 from monai_dgm.engines.training.trainer import StepTrainer
 from monai_dgm.handlers.collapse_monitor import CollapseMonitor
 from monai_dgm.handlers.history import TrainingHistory
@@ -44,7 +44,7 @@ def adam(network: nn.Module, **settings: Any) -> torch.optim.Adam:
 
 def vagan(**settings: Any) -> VAGANStep:
     network, critic = VAGAN(2), Critic(2)
-    schedule = {"steps": 2, "long_steps": 3, "first_long": 1, "long_every": 3}
+    schedule = CriticSchedule(steps=2, long_steps=3, first_long=1, long_every=3)
     return VAGANStep(network, critic, adam(network), adam(critic), **{"schedule": schedule, **settings})
 
 

@@ -17,7 +17,7 @@ from tests.engines.training.systems.small_systems import cyclegan, make_batch
 def test_losses_are_those_of_the_paper_written_out() -> None:
     step, batch = cyclegan(), make_batch()
     x, y = batch["image"][1:3], batch["image"][[0, 3]]
-    network, discriminators = copy.deepcopy(step.network), copy.deepcopy(step.discriminators)
+    network, discriminators = copy.deepcopy(step.network), copy.deepcopy(step.discriminator)
     report = step(batch)
     with torch.no_grad():
         to_y, to_x = network.to_normal, network.to_abnormal

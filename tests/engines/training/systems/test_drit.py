@@ -20,7 +20,7 @@ def parts_of(step: Any) -> dict[str, nn.Module]:
     network = step.network
     parts = {"content_encoder": network.content_encoder, "decoder": network.decoder}
     parts |= {f"attributes_{domain}": encoder for domain, encoder in network.attribute_encoders.items()}
-    return parts | {f"judge_{name}": module for name, module in step.discriminators.items()}
+    return parts | {f"judge_{name}": module for name, module in step.discriminator.items()}
 
 
 def updates(step: Any, batch: dict[str, Tensor]) -> list[set[str]]:
@@ -106,7 +106,7 @@ def test_content_discriminator_has_its_own_learning_rate_and_is_clipped() -> Non
     norms: list[float] = []
 
     def record(*_: Any) -> None:
-        gradients = [p.grad for p in step.discriminators["content"].parameters() if p.grad is not None]
+        gradients = [p.grad for p in step.discriminator["content"].parameters() if p.grad is not None]
         if gradients:
             norms.append(float(torch.nn.utils.get_total_norm(gradients)))
 

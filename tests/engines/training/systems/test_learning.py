@@ -18,7 +18,7 @@ from monai_dgm.data.sources import load_splits
 from monai_dgm.engines.decomposition.evaluator import DecompositionEvaluator, DecompositionMetrics
 from monai_dgm.engines.training.systems.cyclegan import CycleGANStep
 from monai_dgm.engines.training.systems.two_domains import TwoDomainStep
-from monai_dgm.engines.training.systems.vagan import VAGANStep
+from monai_dgm.engines.training.systems.vagan import CriticSchedule, VAGANStep
 from monai_dgm.engines.training.trainer import StepTrainer
 from monai_dgm.networks.cyclegan import CycleGANTranslators
 from monai_dgm.networks.vagan import VAGAN, Critic
@@ -33,9 +33,9 @@ def adam(network: nn.Module, learning_rate: float, *betas: float) -> torch.optim
 
 def vagan() -> VAGANStep:
     network, critic = VAGAN(8), Critic(8)
-    schedule = {"steps": 3, "long_steps": 20, "first_long": 1, "long_every": 1000}
+    schedule = CriticSchedule(steps=3, long_steps=20, first_long=1, long_every=1000)
     optimizers = adam(network, 1e-3, 0.0, 0.9), adam(critic, 1e-3, 0.0, 0.9)
-    return VAGANStep(network, critic, *optimizers, [RandRadiographAugmentation()], schedule=schedule)
+    return VAGANStep(network, critic, *optimizers, batch_transforms=[RandRadiographAugmentation()], schedule=schedule)
 
 
 def cyclegan() -> CycleGANStep:
@@ -43,7 +43,7 @@ def cyclegan() -> CycleGANStep:
     patches = {name: PatchDiscriminator(2, 8, 1, norm="INSTANCE", bias=True) for name in ("normal", "abnormal")}
     discriminators = nn.ModuleDict(patches)
     optimizers = adam(network, 2e-4, 0.5, 0.999), adam(discriminators, 2e-4, 0.5, 0.999)
-    return CycleGANStep(network, discriminators, *optimizers, [RandRadiographAugmentation()])
+    return CycleGANStep(network, discriminators, *optimizers, batch_transforms=[RandRadiographAugmentation()])
 
 
 def judged(network: nn.Module, dataset: RadiographDataset) -> dict[str, float]:

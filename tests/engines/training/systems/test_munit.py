@@ -13,7 +13,7 @@ from tests.engines.training.systems.small_systems import make_batch, munit
 def test_losses_are_those_of_the_authors_written_out() -> None:
     step, batch = munit(), make_batch()
     x, y = batch["image"][1:3], batch["image"][[0, 3]]
-    network, discriminators = copy.deepcopy(step.network), copy.deepcopy(step.discriminators)
+    network, discriminators = copy.deepcopy(step.network), copy.deepcopy(step.discriminator)
     torch.manual_seed(3)
     report = step(batch)
     torch.manual_seed(3)

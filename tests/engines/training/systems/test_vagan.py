@@ -14,7 +14,7 @@ from tests.engines.training.systems.small_systems import make_batch, vagan
 
 def trained(step_count: int, **settings: int) -> str:
     """Which side each step changed: "c" for the critic, "g" for the generator."""
-    step, sides = vagan(schedule=settings), ""
+    step, sides = vagan(schedule=CriticSchedule(**settings)), ""
     for _ in range(step_count):
         before = weights_of(step.network), weights_of(step.discriminator)
         step(make_batch())
@@ -46,7 +46,7 @@ def test_schedule_that_makes_no_sense() -> None:
 
 
 def test_losses_are_those_of_gulrajani_and_baumgartner_written_out() -> None:
-    step = vagan(map_weight=7.0, schedule={"steps": 1, "long_steps": 1})
+    step = vagan(map_weight=7.0, schedule=CriticSchedule(steps=1, long_steps=1))
     batch = make_batch()
     abnormal, real = batch["image"][1:3], batch["image"][[0, 3]]
     network, critic = copy.deepcopy(step.network).train(), copy.deepcopy(step.discriminator)
@@ -67,7 +67,7 @@ def test_a_batch_of_one_class_is_refused() -> None:
 
 
 def test_the_critic_learns_to_tell_the_images_apart() -> None:
-    step = vagan(schedule={"steps": 40, "long_steps": 40})
+    step = vagan(schedule=CriticSchedule(steps=40, long_steps=40))
     batch = make_batch()
     batch["image"][batch["label"] == 0] *= 0.2  # normals of less contrast
     distances = [step(batch)["critic"].item() for _ in range(40)]
