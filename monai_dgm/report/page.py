@@ -116,6 +116,7 @@ def write_report(
         The file written.
     """
     charts = curves.charts_of(history)
+    cells = [(chart, _chart(chart, svg)) for chart, svg in zip(charts, curves.draw_charts(charts), strict=True)]
     columns, scale = panel_columns(panels), panels_scale(panels) if panels else 0.0
     shown = list(_within_budget(panels, columns, scale))
     left_out = len(panels) - len(shown)
@@ -136,7 +137,7 @@ def write_report(
         has_lung_boxes=any(panel.lung_box is not None for panel in panels),
         groups=_groups(metrics),
         chart_groups={
-            group.replace("_", " "): [_chart(chart) for chart in charts if chart.group == group]
+            group.replace("_", " "): [cell for chart, cell in cells if chart.group == group]
             for group in dict.fromkeys(chart.group for chart in charts)
         },
         settings=_flat(settings),
@@ -212,13 +213,13 @@ def _words(metric: str) -> dict[str, Any]:
     return {"meaning": "", "better": "higher", "unit_interval": True, **_KNOWN.get(metric, unknown)}
 
 
-def _chart(chart: curves.Chart) -> dict[str, Any]:
+def _chart(chart: curves.Chart, svg: bytes) -> dict[str, Any]:
     drawn = [series for series in chart.series if series.x.size]
     alone = len(chart.series) == 1 and chart.series[0].name == chart.title
     palette = curves.COLOURS * (len(drawn) or 1)
     return {
         "title": chart.title.replace("_", " "),
-        "picture": colours.data_uri(curves.chart_svg(chart), "svg+xml"),
+        "picture": colours.data_uri(svg, "svg+xml"),
         "series": [
             {"name": "" if alone else series.name.replace("_", " "), "last": f"{series.y[-1]:.4g}", "colour": colour}
             for series, colour in zip(drawn, palette, strict=False)

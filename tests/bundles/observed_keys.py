@@ -8,18 +8,28 @@ import itertools
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.bundle.config_item import ConfigComponent
+from monai.bundle.config_item import ComponentLocator, ConfigComponent
 from monai.bundle.reference_resolver import ReferenceResolver
 
 ENTRIES = ("initialize", "run", "finalize")
 RUN_IDS = ("training", "evaluating")  # what else may be named on the command line in the place of "run"
 _DEFAULT = re.compile(r"@defaults\['(\w+)'\]")
 _IMPORT = re.compile(r"^\$(?:import|from) .*?(\w+)$")
+
+
+_LOCATOR = ComponentLocator()  # looks through all of MONAI, once
+
+
+def target_of(component: Mapping[str, Any]) -> Any:
+    """The class or function that a component of a configuration names; None where there is none."""
+    return locate(ConfigComponent(component, locator=_LOCATOR).resolve_module_name())
 
 
 def read_configs(*paths: Path | str) -> dict[str, Any]:
@@ -102,11 +112,24 @@ def _ignored_argument(config: Mapping[str, Any], prefixes: list[str]) -> bool:
         content, name = value_of(config, parent), child.rpartition("#")[2]
         if not isinstance(content, dict) or "_target_" not in content or name in ConfigComponent.non_arg_keys:
             continue
-        target = locate(ConfigComponent(content, id=parent).resolve_module_name())
-        function = target.__init__ if inspect.isclass(target) else target
-        if not function.__module__.startswith(("monai_dgm.", "tests.")):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-        if name not in {node.id for node in ast.walk(body) if isinstance(node, ast.Name)}:
+        used = _used_names(target_of(content))
+        if used is not None and name not in used:
             return True
     return False
+
+
+@cache
+def _used_names(target: Any) -> frozenset[str] | None:
+    """Names that a component of this package reads, and with them its arguments that have an effect; None of others.
+
+    A function or constructor reads them as variables; the methods of a dataclass as attributes.
+    """
+    function = target.__init__ if inspect.isclass(target) else target
+    if not function.__module__.startswith(("monai_dgm.", "tests.")):
+        return None
+    parts = [c for c in target.__mro__ if is_dataclass(c)] if is_dataclass(target) else [function]
+    nodes = [node for part in parts for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(part))))]
+    attributes = {node.attr for node in nodes if is_dataclass(target) and isinstance(node, ast.Attribute)}
+    return frozenset(
+        attributes | {node.id for node in nodes if isinstance(node, ast.Name) and not is_dataclass(target)}
+    )

@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.config_item import ConfigComponent
+
+from tests.bundles.observed_keys import target_of
 
 if TYPE_CHECKING:
     from tests.bundles.conftest import Finished
@@ -97,8 +98,7 @@ def components(config: Any, place: str = "") -> Iterator[tuple[str, dict[str, An
 def check_components(config: Path) -> None:
     """Every component exists and takes its arguments."""
     for place, content in components(json.loads(config.read_text(encoding="utf-8"))):
-        component = ConfigComponent(content, id=place)
-        target = locate(component.resolve_module_name())
+        target = target_of(content)
         assert target is not None, f"{place}: there is no {content['_target_']}"
         arguments = [key for key in content if key not in ConfigComponent.non_arg_keys]
         inspect.signature(target).bind_partial(**dict.fromkeys(arguments))  # TypeError: no such argument

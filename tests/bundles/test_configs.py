@@ -184,7 +184,7 @@ def test_papers_optimisers_and_schedule(small_paper: ConfigParser) -> None:
 
 def test_papers_step_is_full_precision_without_clipping(small_paper: ConfigParser) -> None:
     step = small_paper.get_parsed_content("train#step")
-    assert step.autocast is None and step.max_grad_norm is None and step.batch_transforms == () and step.r1_weight == 0
+    assert step.autocast is None and step.max_grad_norm is None and not step.batch_transforms and step.r1_weight == 0
 
 
 def test_paper_runs(bundle: BundleCommands, tiny: Tiny, tmp_path: Path) -> None:
