@@ -4,8 +4,9 @@
     python benchmarks/archive_speed.py --images 50000 --small            # memory, 64 px DICOM, a tiny decomposer
 
 Speed: loop, one worker, two workers, loop. Processor time of a run on Ray is that of its driver and of all processes
-that it started, between the first and the last chunk, so without their start; wall-clock time likewise. Memory: the
-resident size of the same processes without what they share, at each tenth of the run.
+that it started. An image's is taken between the end of one chunk and that of another while as many chunks are under way
+at both, so it has no share of start and end; wall-clock time likewise. "start" is what came before the first chunk's
+end. Memory: the resident size of the same processes without what they share, at each tenth of the run.
 """
 
 from __future__ import annotations
@@ -80,16 +81,31 @@ class ProcessorTime:
 
     def __init__(self) -> None:
         self.ticks: dict[tuple[int, str], int] = {}
+        self.kinds: dict[int, str] = {}
+        self.before = time.process_time()
 
-    def seconds(self) -> float:
-        """Look again."""
+    def seconds(self) -> dict[str, float]:
+        """Look again: those of the driver, of the processes with networks, and of Ray's own processes."""
         for pid in processes(os.getpid()):
             try:
                 fields = Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()
+                words = Path("/proc", str(pid), "cmdline").read_bytes()
             except OSError:
                 continue
+            kind = (
+                "driver"
+                if pid == os.getpid()
+                else "networks"
+                if words.startswith(b"ray::ImagesProcess")
+                else "services"
+            )
+            if self.kinds.get(pid) != "networks":  # its name changes while it works
+                self.kinds[pid] = kind
             self.ticks[pid, fields[19]] = int(fields[11]) + int(fields[12])  # [19]: its start, for a number comes again
-        return sum(self.ticks.values()) / TICK
+        found = {"driver": -self.before, "networks": 0.0, "services": 0.0}
+        for (pid, _), ticks in self.ticks.items():
+            found[self.kinds[pid]] += ticks / TICK
+        return found
 
 
 def private_megabytes() -> float:
@@ -119,18 +135,25 @@ def bare_loop(job: ArchiveJob) -> dict[str, Any]:
 
 def on_ray(job: ArchiveJob, workers: int, look: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
     """The same on Ray; ``look`` is told the number of images that are done."""
-    done = first = 0
-    cpu = wall = 0.0
-    time_used = ProcessorTime()
+    marks: list[tuple[int, float, dict[str, float]]] = []
+    done, time_used, start = 0, ProcessorTime(), time.perf_counter()
     for counts in job.run(Cluster(workers=workers)):
         if "new" in counts:
             continue
         done += sum(number for name, number in counts.items() if name != "bytes")
-        last_cpu, last_wall = time_used.seconds(), time.perf_counter()
-        if not first:
-            first, cpu, wall = done, last_cpu, last_wall
+        marks.append((done, time.perf_counter() - start, time_used.seconds()))
         look(done)
-    return _described(done - first, last_cpu - cpu, last_wall - wall)
+    first = marks[0]
+    # not the last chunks, when fewer are under way; and each process has ended as many in between
+    steady = marks[: len(marks) - 2 * workers]
+    last = steady[(len(steady) - 1) // workers * workers]
+    images = last[0] - first[0]
+    parts = {kind: round(1000 * (last[2][kind] - first[2][kind]) / images, 2) for kind in first[2]}
+    return {
+        **_described(images, sum(last[2].values()) - sum(first[2].values()), last[1] - first[1]),
+        "cpu_ms_of": parts,
+        "start": {"wall_s": round(first[1], 1), "cpu_s": round(sum(first[2].values()), 1)},
+    }
 
 
 def _described(images: int, cpu: float, wall: float) -> dict[str, Any]:

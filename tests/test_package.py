@@ -93,7 +93,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "result_objects",
         "stages",
         "estimate",
-        "transport",
+        "processes",
         "ray_run",
         "run",
     ),

@@ -28,8 +28,6 @@ def import_package(name: str) -> Any:
 
 
 def import_ray() -> Any:
-    """Ray with its data sets, which tells nobody of its use; errors as :func:`import_package`."""
+    """Ray, which tells nobody of its use; errors as :func:`import_package`."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray = import_package("ray")
-    import_package("ray.data")
-    return ray
+    return import_package("ray")

@@ -1,4 +1,8 @@
-"""The steps of a run on Ray Data: on this machine, or on a cluster."""
+"""The steps of a run on Ray: on this machine, or on a cluster.
+
+A pool of processes takes the chunks. Ray Data is not used: its loop that plans the next task and its three processes
+take processor time all the while, and there is little to plan.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from monai_dgm.archive.image_list import ArchiveImage
-from monai_dgm.archive.packages import import_ray
+from monai_dgm.archive.packages import import_package, import_ray
+from monai_dgm.archive.processes import ImagesProcess, SendingProcess
 from monai_dgm.archive.stages import ReadImages, RunModels, StoreResults
-from monai_dgm.archive.transport import NetworksProcess, images_table, read_table, store_table
 from monai_dgm.errors import InputError, in_one_line
 
 __all__ = ["count_workers", "ray_cluster", "run_on_ray"]
 
 NETWORKS = 0.5  # of a core for a process with networks
-# Reading and storing claim nothing: else the networks of a lost machine, started again on another, could take all that
-# is left there and wait for images for ever.
-UNCLAIMED = 0
-STORE_BYTES = 1 << 30  # of shared memory on this machine; Ray Data holds the steps back when it is full
+CHUNKS = 2  # that such a process has at a time: one with the networks, one that is fetched or stored
+STORE_BYTES = 1 << 30  # of shared memory on this machine, for chunks with DICOM objects that wait to be sent
 FOLDER = "monai-dgm-ray-"
-SENDERS = 2  # processes that store objects in an archive at a time
+SENDERS = 2  # chunks whose objects are stored in an archive at a time
 # Ray's own settings of a cluster that this command starts
 LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the name is misleading: all ports on the loopback address alone
@@ -58,8 +60,7 @@ def ray_cluster(address: str | None = None, workers: int | None = None) -> Itera
         # one token for all clusters of a process: Ray reads it once
         os.environ |= {**LOCAL, "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)}
     ray = import_ray()
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     folder = None
     try:
@@ -102,6 +103,21 @@ def count_workers(ray: Any) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def _places(ray: Any, gpus: float) -> int:
+    """Processes with networks that the cluster has room for; one more would wait for ever.
+
+    Raises:
+        InputError: none.
+    """
+    there = ray.cluster_resources()
+    places = int(there.get("CPU", 0) / NETWORKS)
+    if gpus:
+        places = min(places, int(there.get("GPU", 0) / gpus))
+    if not places:
+        raise InputError(f"ray: expected a cluster with free cores{' and GPUs' if gpus else ''}, got one without")
+    return places
+
+
 def run_on_ray(
     ray: Any,
     images: Sequence[ArchiveImage],
@@ -129,23 +145,22 @@ def run_on_ray(
     Raises:
         InputError: what stops the run, such as a full disk or weights that cannot be used.
     """
-    read, run, store = steps
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    workers = min(workers, -(-len(images) // chunk))
-    # once on each machine, for the first knows all images that are done
-    reader, runner, storer = (ray.put(step) for step in (read, run, store))
-    whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
-    actors = {"num_cpus": NETWORKS, "num_gpus": gpus or None, "concurrency": workers}
-    storing = {"num_cpus": UNCLAIMED, "concurrency": workers if store.sender is None else SENDERS}
-    data = (
-        ray.data.from_arrow([images_table(images[start : start + chunk]) for start in range(0, len(images), chunk)])
-        .map_batches(lambda table: read_table(reader, table), num_cpus=UNCLAIMED, concurrency=workers, **whole)
-        .map_batches(NetworksProcess, fn_constructor_args=([runner],), **actors, **whole)
-        .map_batches(lambda table: store_table(storer, table), **storing, **whole)
-    )
+    workers = min(workers, -(-len(images) // chunk), _places(ray, gpus))
+    shared = [ray.put(steps)]  # once on each machine, for the first one knows all images that are done
+    lasting = {"max_restarts": -1, "max_task_retries": -1}
+    process = ray.remote(ImagesProcess).options(num_cpus=NETWORKS, num_gpus=gpus, max_concurrency=CHUNKS, **lasting)
+    pool = import_package("ray.util").ActorPool([process.remote(shared) for _ in range(workers)] * CHUNKS)
+    sender = None
+    if steps[2].sender is not None:
+        sender = ray.remote(SendingProcess).options(num_cpus=0, max_concurrency=SENDERS, **lasting).remote(shared)
+
+    def submit(actor: Any, some: Sequence[ArchiveImage]) -> Any:
+        works = actor.work.remote(some)
+        return works if sender is None else sender.store.remote(works)
+
+    chunks = [images[start : start + chunk] for start in range(0, len(images), chunk)]
     try:
-        for counts in data.iter_rows():
-            yield {name: int(number) for name, number in counts.items()}
+        yield from pool.map_unordered(submit, chunks)
     except Exception as error:
         raise InputError(_reason(error)) from error
 

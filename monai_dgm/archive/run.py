@@ -150,7 +150,6 @@ class ArchiveJob:
         Raises:
             InputError: nothing in the source, another run in the same folder, a full disk, weights that cannot be used.
         """
-        _ = self.settings.sides  # weights that cannot be used are told before anything is started
         with self.parts.writer(), ray_cluster(cluster.address, cluster.workers) as ray:
             # after Ray has started: tasks of a driver that was killed have ended, or see that their time is over
             compact(self.parts)

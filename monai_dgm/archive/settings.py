@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,9 @@ class ArchiveSettings:
 
     @cached_property
     def sides(self) -> tuple[int, ...]:
-        """Sides in pixels of the networks' inputs; errors as :meth:`load`. The driver of a cluster may have no GPU."""
-        return replace(self, device="cpu", runtime="torch").load().sides
+        """Sides in pixels of the networks' inputs, as :attr:`RadiographPipeline.sides`, without loading them."""
+        sized = (self.weights[name] for name in ("decomposer", "detector") if name in self.weights)
+        return tuple(dict.fromkeys(int(read_model_settings(path)["image_size"]) for path in sized))
 
     def load(self) -> RadiographPipeline:
         """The pipeline.

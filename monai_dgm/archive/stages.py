@@ -1,6 +1,6 @@
 """The three steps of a run: read and decode, run the networks, store. Each takes a chunk of images.
 
-Ray Data runs the steps in processes of their own (:mod:`monai_dgm.archive.ray_run`); called one after the other in a
+On Ray, several processes take chunks through them (:mod:`monai_dgm.archive.ray_run`); called one after the other in a
 loop they do the same in one process.
 """
 

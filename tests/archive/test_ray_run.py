@@ -86,7 +86,7 @@ def processes_with_networks(session: str) -> list[int]:
     found = []
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
+            if folder.name.isdigit() and (folder / "cmdline").read_bytes().startswith(b"ray::ImagesProcess"):
                 parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
                 if session in Path("/proc", parent, "cmdline").read_text():
                     found.append(int(folder.name))
