@@ -36,6 +36,7 @@ from monai_dgm.transforms.augmentation import RandRadiographAugmentation
 
 SIZE = 32
 EPOCH_LENGTH = 4
+MAX_EPOCHS = 2
 
 
 def adam(network: nn.Module, **settings: Any) -> torch.optim.Adam:
@@ -98,7 +99,7 @@ def make_batch(labels: tuple[int, ...] = (0, 1, 1, 0)) -> dict[str, Tensor]:
     return {"image": torch.rand(len(labels), 1, SIZE, SIZE) * 2 - 1, "label": torch.tensor(labels).float()}
 
 
-def small_training(name: str, folder: Path, max_epochs: int = 3, save_interval: int = 3) -> SimpleNamespace:
+def small_training(name: str, folder: Path, max_epochs: int = MAX_EPOCHS, save_interval: int = 3) -> SimpleNamespace:
     """The training of a system by its name: trainer, checkpoint and all that must be the same at the end."""
     torch.manual_seed(7)
     step: Any = SYSTEMS[name](batch_transforms=[RandRadiographAugmentation()])

@@ -31,6 +31,6 @@ def test_members_of_an_ensemble_come_to_differ() -> None:
 
 def test_both_ensembles_improve() -> None:
     step, batch = ddad(), make_batch((0, 1, 0, 1, 0, 0))
-    reports = [step(batch) for _ in range(60)]
+    reports = [step(batch) for _ in range(20)]
     for name in ("module_a", "module_b"):
-        assert sum(r[name] for r in reports[-10:]) < sum(r[name] for r in reports[:10])
+        assert sum(r[name] for r in reports[-5:]) < 0.95 * sum(r[name] for r in reports[:5])

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.engines.resumable_training import assert_same_end, end_of, run_and_kill
-from tests.engines.training.systems.small_systems import EPOCH_LENGTH, SYSTEMS, make_batch, small_training
+from tests.engines.training.systems.small_systems import EPOCH_LENGTH, MAX_EPOCHS, SYSTEMS, make_batch, small_training
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_killed_twice_and_resumed(name: str, tmp_path: Path) -> None:
     whole = small_training(name, tmp_path / "whole")
     whole.trainer.run()
-    for iteration in (5, 8):
+    for iteration in (3, 5):
         run_and_kill(small_training(name, tmp_path / "killed"), iteration)
     resumed = small_training(name, tmp_path / "killed")
     resumed.trainer.run()
-    assert resumed.trainer.state.iteration == 3 * EPOCH_LENGTH
+    assert resumed.trainer.state.iteration == MAX_EPOCHS * EPOCH_LENGTH
     assert_same_end(end_of(resumed), end_of(whole))
 
 
