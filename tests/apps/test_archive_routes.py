@@ -140,6 +140,19 @@ def test_an_archive_that_is_away_is_said_in_one_line(
         assert answer.status_code == 503 and "\n" not in answer.json()["detail"], path
 
 
+def test_a_case_that_is_opened_has_the_size_that_it_has_now(
+    client: Any, archive: FakeArchive, image: pydicom.Dataset
+) -> None:
+    def size() -> tuple[int, int]:
+        found = client.post("/dgm/boxes", params={"image": image.SOPInstanceUID}).json()
+        return found["rows"], found["cols"]
+
+    assert size() == (90, 120)
+    del archive.instances[str(image.SOPInstanceUID)]
+    archive.add(radiograph(rows=100))  # under the same UIDs
+    assert size() == (100, 120)
+
+
 def test_failures_are_listed_and_tried_again(client: Any, image: pydicom.Dataset) -> None:
     from monailabel.interfaces.utils.app import app_instance
 

@@ -41,6 +41,11 @@ def test_where_a_login_ends_the_reader_is_asked_and_boxes_wait(found: Any) -> No
     assert found["login"] == {"asked": 2, "logins": 1, "leaving": True}
 
 
+def test_a_request_with_a_token_that_has_just_ended_is_sent_again_with_the_renewed_one(found: Any) -> None:
+    request = "PUT /dgm/boxes?image=x"
+    assert found["slept"] == {"kept": "kept", "asked": [], "requests": [[request, "first"], [request, "renewed"]]}
+
+
 def test_boxes_come_back_to_the_user_who_changed_them_and_once(found: Any) -> None:
     other, same, later = found["again"]
     assert other == {"rectangles": found["boxes"], "unsaved": False}

@@ -29,7 +29,8 @@ function makePage(storage, given) {
   };
   const window = { location: { origin: 'http://localhost', search: '' }, fetch };
   window.window = window;
-  const context = vm.createContext(Object.assign(window, { fetch, sessionStorage: storage, URL, URLSearchParams, console }));
+  const context = vm.createContext(Object.assign(window, { fetch, sessionStorage: storage, URL, URLSearchParams, console,
+    setTimeout: callback => setImmediate(() => (page.later?.(), callback())) }));
   vm.runInContext('Date', context).now = () => page.now;
   const dgm = (window.monaiDgm = {
     boxes: {
@@ -88,6 +89,14 @@ async function main() {
   page.answer = 'login';
   await dgm.login.ended();
   found.login = { asked: page.asked.length, logins: page.logins, leaving: dgm.login.leaving() };
+
+  ({ page, dgm } = makePage(makeStorage(), { status: 200, user: 'rita', token: 'first' }));
+  await dgm.case.open(image);
+  page.status = 401; // the token has ended while the computer slept
+  page.requests.length = 0;
+  page.later = () => Object.assign(page, { status: 200, token: 'renewed' });
+  const kept = await dgm.case.submit('no_finding').then(() => 'kept');
+  found.slept = { kept, asked: page.asked, requests: page.requests.map(one => [one.request, one.token]) };
 
   for (const user of ['rolf', 'rita', 'rita']) { // another user, and the same one twice
     ({ page, dgm } = makePage(tab, { status: 200, user, token: 'second' }));

@@ -114,6 +114,7 @@ def _described(header: pydicom.Dataset, level: str, count: int | None) -> dict[s
             "00280010": header.get("Rows"),
             "00280011": header.get("Columns"),
             "00100020": header.get("PatientID"),
+            "00080033": header.get("ContentTime") or None,
         }
     return {tag: {"vr": "UI", "Value": [value]} for tag, value in values.items() if value is not None}
 

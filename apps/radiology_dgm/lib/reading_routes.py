@@ -48,6 +48,8 @@ def show_boxes(
     it open.
     """
     who = reader_who_asks({"reader": reader}, user)
+    if app.watcher is not None:
+        app.watcher.look_before_opening(image)
     found = app.cases.show(image, who, fresh, despite_remark)
     values = {"image": image, **found.as_dict(), "own": app.cases.own_label(image, who)}
     return {**values, "reserved": app.plan.open(image, who), **app.plan.describe(image, who)}

@@ -2,6 +2,7 @@
 (function () {
   'use strict';
   const dgm = (window.monaiDgm = window.monaiDgm || {});
+  const LOOKS_FOR_TOKEN = 30; // in six seconds
 
   /** The reader's name where users do not log in: ?reader=... in the address, stored for this tab. */
   function reader() {
@@ -16,11 +17,23 @@
 
   let token = () => null; // function that gives the header with the login's token, which OHIF renews
 
+  /** Whether the token becomes another one than `before`, as it does within seconds after a computer has slept. */
+  async function renewed(before) {
+    for (let look = 0; look < LOOKS_FOR_TOKEN && token()?.Authorization === before; look += 1) {
+      await new Promise(resolve => setTimeout(resolve, 200));
+    }
+    return token()?.Authorization !== before;
+  }
+
   /** An answer of the server. Throws an Error with the server's message. */
   async function request(path, query, options) {
     const address = new URL(path, window.location.origin);
     Object.entries(query || {}).forEach(([name, value]) => value && address.searchParams.set(name, value));
-    const answer = await fetch(address, { ...options, headers: { ...(options && options.headers), ...token() } });
+    const login = token();
+    let answer = await fetch(address, { ...options, headers: { ...options?.headers, ...login } });
+    if (answer.status === 401 && login && (await renewed(login.Authorization))) {
+      answer = await fetch(address, { ...options, headers: { ...options?.headers, ...token() } });
+    }
     if (!answer.ok) {
       const values = await answer.json().catch(() => null);
       const error = new Error((values && values.detail) || `the server answered ${answer.status}`);

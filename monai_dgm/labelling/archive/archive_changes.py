@@ -7,7 +7,8 @@ log that was dealt with: so what happened while no server ran is noticed at the 
 
 Other archives are listed again. A listing of a large archive takes seconds, so the next one waits until listings take
 no more than :data:`SHARE` of the time; studies of the last two days are looked at each time. In these archives, an
-instance that is replaced under the same UID is not noticed.
+instance that is replaced under the same UID is noticed when a reader opens it, if the archive tells another size or
+time of it (:meth:`monai_dgm.labelling.archive.instance_index.ArchivedInstance.replaces`).
 """
 
 from __future__ import annotations

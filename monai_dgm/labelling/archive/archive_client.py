@@ -41,6 +41,8 @@ MAX_JSON_BYTES = 100_000_000
 NOT_CHUNKED = 2**31  # some archives accept no chunked requests
 _UID = re.compile(r"[0-9]+(\.[0-9]+){1,31}")  # PS3.5 9.1, and leading zeros, which real files have
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
+_SIZE = ["Rows", "Columns"]
+_TIMES = ["InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime"]
 _DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 JSON = dict[str, Any]
@@ -136,8 +138,8 @@ class ArchiveClient:
         )
 
     def instances(self, study: str, series: str) -> list[JSON]:
-        """Instances of a series, with Rows and Columns; errors as :meth:`series`."""
-        fields = ["Rows", "Columns"]
+        """Instances of a series, with their size and when they were made; errors as :meth:`series`."""
+        fields = [*_SIZE, *_TIMES]
         return self._pages(
             lambda **page: self._client.search_for_instances(study, series, fields=fields, **page),
             (_INSTANCE,),
@@ -145,12 +147,12 @@ class ArchiveClient:
         )
 
     def all_instances(self, filters: Mapping[str, str]) -> list[JSON]:
-        """Instances of all studies that match, with Rows, Columns and what :meth:`series` gives; errors as there.
+        """Instances of all studies that match, with what :meth:`instances` and :meth:`series` give; errors as there.
 
         Raises:
             InputError: the archive has no search over all studies.
         """
-        fields = ["Rows", "Columns", "SOPClassUID", "StudyDate", "StudyTime", "BodyPartExamined"]
+        fields = [*_SIZE, *_TIMES, "SOPClassUID", "StudyDate", "StudyTime", "BodyPartExamined"]
         return self._pages(
             lambda **page: self._client.search_for_instances(search_filters=dict(filters), fields=fields, **page),
             (_STUDY, _SERIES, _INSTANCE),

@@ -146,9 +146,10 @@ class StudyArchive:
             self._drop(gone)
         if first and self._index.listed:  # what was deleted while no server ran
             self.cache.keep_only(item.uids.path for item in list(self._index.instances.values()))
-        now = {name: item for name in changes.replaced if (item := self._index.instances.get(name)) is not None}
+        told = changes.replaced | self._index.take_replaced()
+        now = {name: item for name in told if (item := self._index.instances.get(name)) is not None}
         self._drop(now.values())
-        replaced = now.keys() | (changes.replaced & {item.uids.instance for item in gone})
+        replaced = now.keys() | (told & {item.uids.instance for item in gone})
         for name in replaced:
             self._revisions[name] = self._revisions.get(name, 0) + 1
         self._index.changed.extend(replaced)

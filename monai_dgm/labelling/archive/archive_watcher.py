@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.archive.archive_changes import ChangeFeed, Changes, find_feed
+from monai_dgm.labelling.archive.archive_changes import ChangeFeed, Changes, ListingFeed, find_feed
 from monai_dgm.labelling.archive.reports import ArchiveReports
 from monai_dgm.labelling.archive.sent_results import ArchiveResults
 from monai_dgm.labelling.server.background import Background, errors_in_one_line
@@ -70,6 +71,20 @@ class ArchiveWatcher:
         """List these studies again in the next round: something was stored in them."""
         self._told |= studies
 
+    def look_before_opening(self, image_id: str) -> None:
+        """Ask an archive without a log of changes whether an image that a reader opens was replaced.
+
+        An archive that does not answer has not told anything new.
+
+        Raises:
+            UnknownError: there is no such radiograph.
+        """
+        if isinstance(self._feed, ListingFeed):
+            archive = self.results.archive
+            study = archive.study_of(image_id).study
+            with suppress(ArchiveAwayError):
+                self._forget_earlier(archive.apply(Changes(studies={study})))
+
     def run_round(self) -> bool:
         """One round: reports, then images for at most ``seconds``; returns whether images are left.
 
@@ -109,12 +124,7 @@ class ArchiveWatcher:
             archive.note_failure(None)  # the archive answered; else apply() says whether it did
             return changes.more, 0
         before, start, first = archive.changes, time.monotonic(), not archive.listed
-        replaced = archive.apply(changes)
-        if replaced:
-            state.mark_replaced(replaced)
-            for name in replaced:
-                self.results.submissions.forget(name)  # boxes of the earlier pixels
-            self.forget(replaced)
+        self._forget_earlier(archive.apply(changes))
         changes.replaced.clear()  # they are dealt with, even if the reports fail
         self._feed.keep()
         labels = self.reports.update(changes)
@@ -126,6 +136,14 @@ class ArchiveWatcher:
         if archive.changes != before:
             self.after()
         return changes.more or self.reports.more, labels
+
+    def _forget_earlier(self, replaced: set[str]) -> None:
+        """Nothing that was found in the earlier pixels of these images counts any more."""
+        if replaced:
+            self.results.state.mark_replaced(replaced)
+            for name in replaced:
+                self.results.submissions.forget(name)
+            self.forget(replaced)
 
     def _pending(self) -> list[str]:
         """Images to analyse; they are looked for only after something has changed."""

@@ -19,6 +19,8 @@ from monai_dgm.labelling.server.http_errors import ArchiveAwayError, UnknownErro
 
 __all__ = ["ArchiveIndex", "ArchivedInstance"]
 
+# InstanceCreationDate, InstanceCreationTime, ContentDate, ContentTime
+_TIMES = ("00080012", "00080013", "00080023", "00080033")
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"  # raw images of the X-ray detector, which are not for reading
 
 
@@ -30,6 +32,7 @@ class ArchivedInstance:
         uids: of study, series and instance.
         rows, cols: size of an image; None where the archive does not give it.
         study_time: date and time of the study in the form of DICOM, for sorting.
+        times: when the object was made, in the form of DICOM; "" where the archive does not give it.
         orthanc_id: identifier that Orthanc computes from patient ID and UIDs; means nothing in another archive.
     """
 
@@ -37,7 +40,13 @@ class ArchivedInstance:
     rows: int | None
     cols: int | None
     study_time: str
+    times: tuple[str, ...] = ()
     orthanc_id: str = ""
+
+    def replaces(self, other: ArchivedInstance) -> bool:
+        """Whether this is another object than one of the same UID, by what the archive tells of both."""
+        ours, theirs = ((item.rows, item.cols, *item.times) for item in (self, other))
+        return any(one != another for one, another in zip(ours, theirs, strict=False) if one and another)
 
 
 Series = dict[tuple[str, str], tuple[Any, list[ArchivedInstance]]]
@@ -69,6 +78,7 @@ class ArchiveIndex:
         self.instances: dict[str, ArchivedInstance] = {}
         self.listed = False
         self.changed: list[str] = []
+        self._replaced: set[str] = set()
         self._series: Series = {}
         self._by_study: dict[str, tuple[tuple[str, str], ...]] = {}
         self._copies: dict[str, list[ArchivedInstance]] = {}  # of each instance those in all series
@@ -122,6 +132,12 @@ class ArchiveIndex:
         """The instances of a study."""
         series = self._series
         return [item for key in self._by_study.get(study, ()) for item in series.get(key, (0, []))[1]]
+
+    def take_replaced(self) -> set[str]:
+        """SOP Instance UIDs of instances that updates since the last call found replaced by others of the same UID."""
+        with self._updating:
+            found, self._replaced = self._replaced, set()
+        return found
 
     def study_of_orthanc(self, orthanc_id: str) -> str | None:
         """Study Instance UID of an instance by :attr:`ArchivedInstance.orthanc_id`; None if it is not in the index."""
@@ -194,7 +210,8 @@ class ArchiveIndex:
             self._by_orthanc_id[item.orthanc_id] = item.uids.study
         for uid in dict.fromkeys(item.uids.instance for item in (*before, *now)):
             self._choose(uid)
-        kept = {item.uids for item in now}
+        kept = {item.uids: item for item in now}
+        self._replaced |= {old.uids.instance for old in before if old.uids in kept and kept[old.uids].replaces(old)}
         return [item for item in before if item.uids not in kept]
 
     def _choose(self, uid: str) -> None:
@@ -220,7 +237,8 @@ def _instance(entry: dict[str, Any], study: str, series: str, study_time: str) -
         return None
     rows, cols = (_side(value_of(entry, tag)) for tag in ("00280010", "00280011"))
     uids = StudyUIDs(study, series, uid)
-    return ArchivedInstance(uids, rows, cols, study_time, _orthanc_id(entry, uids))
+    times = tuple(str(value_of(entry, tag) or "") for tag in _TIMES)
+    return ArchivedInstance(uids, rows, cols, study_time, times, _orthanc_id(entry, uids))
 
 
 def _orthanc_id(entry: dict[str, Any], uids: StudyUIDs) -> str:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,38 @@ def test_failures_have_reasons_and_are_tried_again_on_demand(fake_archive: FakeA
     assert state.retry("1.2.3") == 0 and watch._pending() == []
     assert state.retry(image.SOPInstanceUID) == 1 and state.failures() == []
     assert watch._pending() == [image.SOPInstanceUID]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "noticed"),
+    [
+        ({"ContentTime": "090000"}, {"ContentTime": "091500"}, True),
+        ({"ContentTime": "090000"}, {"ContentTime": ""}, False),  # the archive does not tell it of the second
+        ({"cols": 120}, {"cols": 128}, True),
+        ({}, {"BodyPartExamined": "SKULL"}, False),
+    ],
+)
+def test_without_a_log_of_changes_a_replaced_instance_is_noticed_when_it_is_opened(
+    fake_archive: FakeArchive, watch: ArchiveWatcher, before: dict[str, Any], after: dict[str, Any], noticed: bool
+) -> None:
+    image = radiograph(**before)
+    fake_archive.add(image)
+    watch.send = False
+    watch.run_round()
+    archive, uid = watch.results.archive, str(image.SOPInstanceUID)
+    forgotten: list[str] = []
+    watch.forget = forgotten.extend
+    stamp, shape = archive.find(uid).stamp, archive.read(uid)[0].pixels.shape
+    del fake_archive.instances[uid]
+    fake_archive.add(radiograph(**after))
+    watch.run_round()
+    assert forgotten == []
+    for _ in range(2):  # the second time it is known
+        watch.look_before_opening(uid)
+    assert (archive.find(uid).stamp != stamp) == noticed and forgotten == [uid] * noticed
+    assert archive.read(uid)[0].pixels.shape == (shape[0], after.get("cols", shape[1]))
+    fake_archive.fail = 500
+    watch.look_before_opening(uid)  # what is known stays known
 
 
 def test_a_replaced_instance_is_read_and_analysed_again(fake_archive: FakeArchive, watch: ArchiveWatcher) -> None:
