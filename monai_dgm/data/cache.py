@@ -22,7 +22,7 @@ from monai_dgm.data.cache_file import (
     no_space_as_input_error,
     open_images,
 )
-from monai_dgm.data.decode import Decoded, Settings, decode_files
+from monai_dgm.data.decode import Decoded, Settings, check_main_guard, decode_files
 from monai_dgm.data.fingerprints import Fingerprints
 from monai_dgm.errors import InputError
 
@@ -121,6 +121,7 @@ class RadiographCache:
         wanted = [prints[index] for index in kept]
         target = self._target(wanted)
         if wanted and not self._is_whole(target, wanted):
+            check_main_guard()
             space = no_space_as_input_error(self.cache_dir, self._num_bytes(len(wanted)))
             with space, FileLock(target.with_suffix(".lock")):
                 if not self._is_whole(target, wanted):  # another process may have built it while this one waited

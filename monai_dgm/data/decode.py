@@ -25,6 +25,7 @@ UINT16_MAX = 65535
 MIN_PARALLEL = 64  # with fewer images, starting processes takes longer than decoding
 PATIENCE_SECONDS = 5.0  # remaining work below which no further processes are started
 _CHUNK = 8
+_NO_GUARD = "a main script without `if __name__ == '__main__':`; num_workers=0 decodes in this process"
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,21 @@ def _decode_parallel(paths: Sequence[str], settings: Settings, workers: int) -> 
     try:
         yield from pool.map(decode_file, paths, [settings] * len(paths), chunksize=_CHUNK)
     except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a decoding process died: out of memory, a decoder that crashes, or a main script without "
-            "`if __name__ == '__main__':`; num_workers=0 decodes in this process"
-        ) from error
+        raise RuntimeError(f"a decoding process died: out of memory, a decoder that crashes, or {_NO_GUARD}") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def check_main_guard() -> None:
+    """Refuse to work in a process that is only starting, and runs its parent's main script to do so.
+
+    Such a script has no ``if __name__ == "__main__":``. It would wait here for the lock that its parent holds.
+
+    Raises:
+        RuntimeError: this process is starting.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing tells it
+        raise RuntimeError(_NO_GUARD)
 
 
 def _end_with_parent() -> None:

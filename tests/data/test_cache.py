@@ -250,6 +250,25 @@ def test_two_processes_build_one_file(datalist: Datalist, tmp_path: Path) -> Non
     assert len(files(tmp_path / "cache")) == 1
 
 
+UNGUARDED = """
+import sys
+from monai_dgm.data import decode
+from monai_dgm.data.cache import RadiographCache
+decode.MIN_PARALLEL = 1
+RadiographCache(sys.argv[1], 24, num_workers=2).build([{"image": path} for path in sys.argv[2:]])
+"""
+
+
+def test_a_script_without_main_guard_ends_with_the_reason(datalist: Datalist, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED, encoding="utf-8")
+    command = [sys.executable, script, tmp_path / "cache", *(item["image"] for item in datalist)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert ended.returncode == 1
+    assert "main script without `if __name__ == '__main__':`; num_workers=0" in ended.stderr.splitlines()[-1]
+
+
 def test_a_killed_builder_leaves_nothing_that_is_trusted(datalist: Datalist, tmp_path: Path) -> None:
     builder = start(tmp_path / "cache", datalist, 0.2)
     assert builder.stdout is not None
