@@ -93,7 +93,7 @@ class RadiographDataset(Dataset[dict[str, Any]]):
     where the datalist has none); "index" int, for :meth:`truth`, ``items`` and ``geometries``.
 
     Args:
-        datalist: dicts with "image", and "label" and more where known.
+        datalist: dicts with "image", and "label" and more where known; "shape" is the (rows, cols) that boxes are for.
         size: side S in pixels.
         cache_dir: folder of the cache.
         fit: "pad" (aspect kept) or "stretch".
@@ -103,7 +103,8 @@ class RadiographDataset(Dataset[dict[str, Any]]):
         transform: applied to each item as it is taken, see :func:`apply_transform`.
 
     Raises:
-        InputError: files that cannot be used, a label other than 0 and 1, a box outside its image.
+        InputError: files that cannot be used, a label other than 0 and 1, a box outside its image or of another
+            ``shape``.
     """
 
     def __init__(
@@ -126,7 +127,10 @@ class RadiographDataset(Dataset[dict[str, Any]]):
         self.labels: Tensor = torch.tensor([_label_of(item) for item in self.items], dtype=torch.float32)  # (N,)
         for item, geometry in zip(self.items, self.geometries, strict=True):
             boxes = np.asarray(item.get("opacity_boxes", ()), dtype=np.float64).reshape(-1, 4)
-            check_boxes(item["image"], boxes, geometry.rows, geometry.cols)
+            shape, expected = (geometry.rows, geometry.cols), item.get("shape")
+            if len(boxes) and expected not in (None, shape):  # boxes of a larger original would lie elsewhere
+                raise InputError(f"{item['image']}: expected {expected} pixels as its boxes (rows, cols), got {shape}")
+            check_boxes(item["image"], boxes, *shape)
 
     @property
     def images(self) -> NDArray[np.uint16]:

@@ -1,8 +1,8 @@
 """A folder of radiographs described by a CSV manifest, as a MONAI datalist.
 
 One row per image. Columns: ``image`` (path in the folder) and ``label`` (normal | lung_opacity | other_abnormal, or 0 |
-1) are required; further columns: image_id, category, patient_id, width, height, opacity_boxes (JSON list of
-[xmin, ymin, xmax, ymax] in pixels of the stored image), lung_mask, normal, opacity_mask (paths in the folder), fold,
+1) are required; further columns: image_id, category, patient_id, width and height of the stored image, opacity_boxes
+(JSON list of [xmin, ymin, xmax, ymax] in its pixels), lung_mask, normal, opacity_mask (paths in the folder), fold,
 label_source, source, view, sex, age, upright_ok. Other columns are ignored.
 """
 
@@ -33,7 +33,8 @@ BOX_TOLERANCE = 0.5  # pixels: boxes that were rescaled and rounded may exceed t
 def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv") -> list[dict[str, Any]]:
     """Read ``folder/manifest`` into a datalist.
 
-    Rows whose ``upright_ok`` is False are left out, with a warning.
+    Rows whose ``upright_ok`` is False are left out, with a warning. Where some rows have a patient_id, a warning says
+    how many have none: each counts as a patient of its own.
 
     Args:
         folder: folder that the paths in the manifest are relative to.
@@ -41,8 +42,8 @@ def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv"
 
     Returns:
         one dictionary per image: image, image_id, patient_id (image_id where unknown), label (0 normal, 1 abnormal),
-        category, opacity_boxes float32 (N, 4), and, None where unknown, label_source, source, view, sex, age, fold,
-        lung_mask, normal, opacity_mask.
+        category, opacity_boxes float32 (N, 4), and, None where unknown, shape ((rows, cols) that the boxes are for, of
+        width and height), label_source, source, view, sex, age, fold, lung_mask, normal, opacity_mask.
 
     Raises:
         InputError: naming file, row and expectation: no manifest, a missing column or file, an unknown
@@ -55,7 +56,7 @@ def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv"
     seen: dict[str, int] = {}
     for line, row in rows:
         where = f"{path}, row {line}"
-        if row.get("upright_ok", "").lower() in ("false", "0", "no"):
+        if not _parse_upright(where, row.get("upright_ok", "")):
             turned += 1
             continue
         item = _parse_row(where, path.parent, row)
@@ -96,7 +97,8 @@ def _parse_row(where: str, folder: Path, row: dict[str, str]) -> dict[str, Any]:
     if not row["image"]:
         raise InputError(f"{where}: expected a path in the column image, got nothing")
     item: dict[str, Any] = {"image": _existing(where, folder, "image", row["image"])}
-    boxes = _parse_boxes(where, row, item["image"])
+    item["shape"] = _parse_shape(row)
+    boxes = _parse_boxes(where, row.get("opacity_boxes", ""), item)
     label, category = _parse_label(where, row, len(boxes) > 0)
     item.update(image_id=row.get("image_id") or None, patient_id=row.get("patient_id") or None)
     item.update(label=label, category=category, opacity_boxes=boxes)
@@ -132,8 +134,21 @@ def _parse_label(where: str, row: dict[str, str], has_boxes: bool) -> tuple[int,
     return int(label), category
 
 
-def _parse_boxes(where: str, row: dict[str, str], image: str) -> NDArray[np.float32]:
-    text = row.get("opacity_boxes", "")
+def _parse_upright(where: str, text: str) -> bool:
+    values = {"": True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise InputError(f"{where}: expected upright_ok as True or False, got {text!r}")
+    return values[text.lower()]
+
+
+def _parse_shape(row: dict[str, str]) -> tuple[int, int] | None:
+    try:
+        return int(float(row["height"])), int(float(row["width"]))
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _parse_boxes(where: str, text: str, item: dict[str, Any]) -> NDArray[np.float32]:
     expected = f"{where}: expected opacity_boxes as a JSON list of [xmin, ymin, xmax, ymax]"
     if not text:
         return np.zeros((0, 4), dtype=np.float32)
@@ -145,11 +160,7 @@ def _parse_boxes(where: str, row: dict[str, str], image: str) -> NDArray[np.floa
         return np.zeros((0, 4), dtype=np.float32)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise InputError(f"{expected}, got {text[:80]!r}")
-    try:
-        rows, cols = int(float(row["height"])), int(float(row["width"]))
-    except (KeyError, ValueError, OverflowError):
-        rows, cols = image_shape(image)
-    return check_boxes(where, boxes, rows, cols)
+    return check_boxes(where, boxes, *(item["shape"] or image_shape(item["image"])))
 
 
 def check_boxes(where: str, boxes: NDArray[Any], rows: int, cols: int) -> NDArray[np.float32]:
@@ -195,5 +206,10 @@ def _fill_ids(path: Path, datalist: list[dict[str, Any]]) -> None:
         base = path.parent
         for item, name in zip(datalist, unique_ids([os.path.relpath(i["image"], base) for i in datalist]), strict=True):
             item["image_id"] = name
-    for item in datalist:
-        item["patient_id"] = item["patient_id"] or item["image_id"]
+    alone = [item for item in datalist if not item["patient_id"]]
+    if 0 < len(alone) < len(datalist):
+        warnings.warn(
+            f"{path}: {len(alone)} images without patient_id, each counts as a patient's only one", stacklevel=3
+        )
+    for item in alone:
+        item["patient_id"] = item["image_id"]

@@ -23,6 +23,8 @@ __all__ = ["Radiograph", "image_shape", "read_mask", "read_radiograph", "sniff_f
 
 EXPECTED = "DICOM, PNG, JPEG or NIfTI"
 MAX_JPEG_BYTES = 1 << 28
+MOST_LABELS = 16  # values besides 0 of a label map, such as 1 and 2 for the two lungs
+MOST_EDGE = 0.1  # of a mask's pixels above 0 that may lie below half of its largest value, whatever their values
 _EXIF_ORIENTATION = 0x0112
 _NIFTI_MAGIC = (b"n+1\0", b"n+2\0")
 _GREY_BITS = {"L": 8, "I;16": 16, "I;16B": 16, "I": 16}
@@ -104,7 +106,7 @@ def read_mask(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> N
     """Read a mask (PNG, JPEG or NIfTI) as bool (rows, cols): True above half of its largest value; may be all False.
 
     Raises:
-        InputError: not a greyscale image that can be decoded.
+        InputError: not a greyscale image that can be decoded, values that are not finite, or a map of several labels.
     """
     name = os.fspath(path)
     kind = sniff_format(name)
@@ -116,7 +118,18 @@ def read_mask(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> N
         raise
     except Exception as error:
         raise InputError(reason_of(error, name)) from error
-    return mask.pixels > 0.5 * max(float(mask.pixels.max()), 1e-6)
+    return _above_half(name, mask.pixels)
+
+
+def _above_half(name: str, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    if not np.isfinite(values).all():
+        raise InputError(f"{name}: expected a mask of finite values, got NaN or infinity")
+    inside = values > 0.5 * max(float(values.max()), 1e-6)
+    marked = values > 0
+    # edges that were smoothed or compressed have many values, labels few
+    if inside.sum() < (1 - MOST_EDGE) * marked.sum() and len(levels := np.unique(values[marked])) <= MOST_LABELS:
+        raise InputError(f"{name}: expected a mask of two values, got {len(levels)} labels besides 0")
+    return inside
 
 
 def image_shape(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -128,6 +128,17 @@ def test_labels_and_boxes_are_checked(datalist: Datalist, tmp_path: Path) -> Non
         RadiographDataset(datalist, 24, tmp_path / "cache")
 
 
+def test_boxes_of_a_larger_original_are_refused(datalist: Datalist, tmp_path: Path) -> None:
+    """The image was reduced to 32 x 40 pixels, the manifest and its box were not: the box lies inside, elsewhere."""
+    datalist[1].update(label=1, opacity_boxes=np.asarray([[4, 4, 30, 30]], np.float32), shape=(80, 64))
+    with pytest.raises(
+        InputError, match=r"1\.png: expected \(80, 64\) pixels as its boxes \(rows, cols\), got \(40, 32\)"
+    ):
+        RadiographDataset(datalist, 24, tmp_path / "cache")
+    datalist[1]["shape"] = (40, 32)
+    assert len(RadiographDataset(datalist, 24, tmp_path / "cache")) == 6
+
+
 @pytest.fixture
 def with_truth(tmp_path: Path) -> Datalist:
     """One landscape image whose normal is known, with masks and a box; and one with a box alone."""

@@ -49,7 +49,11 @@ def test_full_manifest(write_manifest: ManifestWriter) -> None:
         "normal": "n.png",
     }
     folder = write_manifest(
-        [row, {"image": "m.png", "label": "0"}, {"image": "n.png", "label": "1", "opacity_boxes": BOX}]
+        [
+            row,
+            {"image": "m.png", "label": "0", "patient_id": "p"},
+            {"image": "n.png", "label": "1", "patient_id": "p", "opacity_boxes": BOX},
+        ]
     )
     item, zero, one = load_manifest(folder)
     assert np.array_equal(item["opacity_boxes"], np.asarray([[2, 3, 20, 30.5]], np.float32))
@@ -69,6 +73,12 @@ def test_images_that_are_not_upright_are_left_out_with_a_warning(write_manifest:
     rows = [{"image": f"{i}.png", "label": "normal", "upright_ok": str(i != 1)} for i in range(3)]
     with pytest.warns(UserWarning, match="1 images left out"):
         assert [item["image_id"] for item in load_manifest(write_manifest(rows))] == ["0", "2"]
+
+
+def test_images_without_a_patient_among_others_are_counted(write_manifest: ManifestWriter) -> None:
+    rows = [{"image": f"{i}.png", "label": "normal", "patient_id": "p" * (i > 1)} for i in range(4)]
+    with pytest.warns(UserWarning, match="2 images without patient_id, each counts as a patient's only one"):
+        assert [item["patient_id"] for item in load_manifest(write_manifest(rows))] == ["0", "1", "p", "p"]
 
 
 def test_boxes_a_rounding_outside_are_clipped(write_manifest: ManifestWriter) -> None:
@@ -108,6 +118,7 @@ def test_an_empty_list_of_boxes_is_no_box(write_manifest: ManifestWriter, text: 
         ({"image": ""}, "expected a path in the column image"),
         ({"lung_mask": "masks/none.png"}, "expected a file in the column lung_mask"),
         ({"fold": "two"}, "expected a fold as a whole number"),
+        ({"upright_ok": "Flase"}, "expected upright_ok as True or False, got 'Flase'"),
         ({"image": "first.png"}, "expected each image once, first.png is also in row 2"),
         ({"image": "./first.png"}, "expected each image once"),
     ],

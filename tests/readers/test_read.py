@@ -204,5 +204,32 @@ def test_masks_of_any_scale(tmp_path: Path, high: int) -> None:
     assert np.array_equal(read_mask(save(tmp_path / "m.png", stored)), mask)
 
 
+def test_a_label_map_is_no_mask(tmp_path: Path) -> None:
+    """Right and left lung as 1 and 2: above half of the largest value is one lung alone."""
+    labels = np.zeros((24, 32), np.uint8)
+    labels[3:20, 3:12], labels[3:20, 20:29] = 1, 2
+    with pytest.raises(InputError, match=r"m\.png: expected a mask of two values, got 2 labels besides 0"):
+        read_mask(save(tmp_path / "m.png", labels))
+
+
+def test_smooth_edges_are_no_labels(tmp_path: Path) -> None:
+    mask = np.zeros((96, 96), np.uint8)
+    mask[20:70, 30:60] = 255
+    image = Image.fromarray(mask)
+    image.save(tmp_path / "m.jpg", quality=40)
+    assert np.array_equal(read_mask(tmp_path / "m.jpg"), mask > 0)
+    image.resize((24, 24), Image.Resampling.BOX).save(tmp_path / "small.png")
+    assert read_mask(tmp_path / "small.png").sum() in range(80, 110)
+
+
+def test_a_mask_with_nan_is_refused(tmp_path: Path) -> None:
+    """NaN is above nothing, so that such a mask would be empty."""
+    values = np.zeros((24, 32), np.float32)
+    values[3:9, 20:], values[0, 0] = 1, np.nan
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "m.nii")
+    with pytest.raises(InputError, match=r"m\.nii: expected a mask of finite values, got NaN"):
+        read_mask(tmp_path / "m.nii")
+
+
 def test_an_empty_mask_is_a_mask(tmp_path: Path) -> None:
     assert not read_mask(save(tmp_path / "m.png", np.zeros((24, 32), np.uint8))).any()
