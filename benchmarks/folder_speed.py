@@ -7,7 +7,8 @@ weights of decomposer, lungs and detector, as ``bundles/dgm/configs/inference.js
 radiographs, enlarged. Each measurement is a process of its own, in which a first run of 4 images is not counted; the
 variants take turns. "cpu" is the processor time of the process for an image: two cores can do no more than 2 / cpu
 images a second, and other programs on the machine change it less than the time on the clock. Threads that wait sleep
-(OMP_WAIT_POLICY=passive), since otherwise they count as work.
+(OMP_WAIT_POLICY=passive), since otherwise they count as work. What a product of large matrices reaches in the same run
+says how fast the networks' arithmetic could be at best.
 """
 
 from __future__ import annotations
@@ -25,6 +26,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+PRODUCTS = """
+import sys, time, torch
+torch.set_num_threads(1)
+one, number = torch.rand(2048, 2048).to(getattr(torch, sys.argv[1])), 0
+one @ one
+started = time.perf_counter()
+while time.perf_counter() - started < 4:
+    one @ one
+    number += 1
+print(2e-9 * 2048**3 * number / (time.perf_counter() - started))
+"""  # of large matrices in one thread: GFLOP a second
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE: dict[str, dict[str, Any]] = {"before": {"panels": True}, "before, no panel": {"panels": False}}
 AFTER: dict[str, dict[str, Any]] = {
@@ -116,6 +128,17 @@ def measure(tree: Path, folder: Path, output: Path, options: dict[str, Any]) -> 
     return found
 
 
+def matrix_speed() -> dict[str, float]:
+    """GFLOP a second that products of matrices reach, by precision and number of processes at once."""
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        for number in (1, 2):
+            command = [sys.executable, "-c", PRODUCTS, precision]
+            running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)]
+            found[f"{precision}, {number}"] = round(sum(float(one.communicate()[0]) for one in running), 1)
+    return found
+
+
 def compare(before: Path, after: Path) -> dict[str, float]:
     """Largest differences of two folders of results: levels of pictures, values of maps, numbers of scores.json."""
     import nibabel
@@ -172,6 +195,8 @@ def main() -> None:
         trees = {**{name: (tree, options) for name, options in BEFORE.items()}, **trees}
     if given.only:
         trees = {name: known for name, known in trees.items() if name in given.only}
+    speed = matrix_speed()
+    print(f"GFLOP a second of a product of matrices: {speed}", flush=True)
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for kind, count in (("jpeg", given.jpegs), ("dicom", given.dicoms)):
         if not count:
@@ -188,7 +213,7 @@ def main() -> None:
             if {"before", name} <= trees.keys():
                 results = output / "results" / kind
                 print(f"{kind}, before against {name}: {compare(results / 'before/run', results / name / 'run')}")
-    (output / "folder_speed.json").write_text(json.dumps(found, indent=1) + "\n")
+    (output / "folder_speed.json").write_text(json.dumps({"gflops": speed, **found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

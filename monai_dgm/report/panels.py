@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from monai_dgm.metrics.case_results import DecompositionResult
 from monai_dgm.report.colours import RESIDUE_COLOURS, grey_levels, overlay, residue_levels, residue_scale
 from monai_dgm.transforms.saliency import LungBoxSource, ThresholdRule, compute_saliency
 from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.png import encode_png
 
 DISCLAIMER = "Research software, synthetic images, not for diagnosis."
 LUNG_BOX_WORDS = {
@@ -147,12 +147,11 @@ def panel_figure(panels: Sequence[Panel], path: str | os.PathLike[str] | None = 
             _draw_cell(picture, (left, top), panel, name, scale)
     _draw_bar(picture, (width - _BAR_SPACE + 14, head + _CAPTION), scale)
     _write(draw, (_MARGIN, picture.height - 18), DISCLAIMER, 11, "#666666", width - 2 * _MARGIN)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=1)
+    content = encode_png(np.asarray(picture))
     if path is not None:
         with atomic_write(path) as partial:
-            partial.write_bytes(buffer.getvalue())
-    return buffer.getvalue()
+            partial.write_bytes(content)
+    return content
 
 
 def _write(

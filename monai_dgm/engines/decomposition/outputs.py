@@ -14,7 +14,6 @@ uncertainty.png    the same over the original's pixels, black at 0, full colour 
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -24,8 +23,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from monai_dgm.engines.decomposition.values import decomposition_values
 from monai_dgm.engines.overlay import DISCLAIMER, draw_overlay
@@ -37,6 +34,7 @@ from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.placement import Placement, plane_nifti
 from monai_dgm.transforms.preparation import RadiographSource
 from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.png import encode_png
 
 OUTPUT_FILES = ("normal.png", "residue.png", "residue.nii.gz", "saliency.png", "overlay.png", "panel.png")
 UNCERTAINTY_FILES = ("uncertainty.nii.gz", "uncertainty.png")
@@ -47,7 +45,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 }
 """Which files are written for each radiograph: all of them, those that programs read, or none beside the JSON file."""
 RESIDUE_PNG_SCALE = 0.5  # fixed, so that the pictures of two radiographs compare
-COMPRESSION = 1  # of the PNG files; higher levels take twice as long and gain little
+COMPRESSION = 1  # of the palette PNG files; higher levels take twice as long and gain little
 RESIDUE_STEP = 2.0**-12  # 1/32 of a grey level in 256; rounding to it halves the file
 
 
@@ -116,10 +114,10 @@ def _makers(
         "residue.png": lambda: colours.palette_png(
             colours.residue_levels(original.residue, RESIDUE_PNG_SCALE), colours.RESIDUE_COLOURS, None, COMPRESSION
         ),
-        "normal.png": lambda: _png(
-            Image.fromarray(normal_levels(original, geometry, source)), f"Synthetic normal image. {DISCLAIMER}."
+        "normal.png": lambda: encode_png(
+            normal_levels(original, geometry, source), f"Synthetic normal image. {DISCLAIMER}."
         ),
-        "saliency.png": lambda: _png(Image.fromarray(saliency_levels(original)), f"Saliency. {DISCLAIMER}."),
+        "saliency.png": lambda: encode_png(saliency_levels(original), f"Saliency. {DISCLAIMER}."),
         "overlay.png": lambda: overlay_png(decomposition, original, source, opacities, remarks),
         "panel.png": lambda: panel_figure([panel_of(decomposition, source)]),
     }
@@ -207,7 +205,7 @@ def overlay_png(
     caption = ", ".join([*parts, *remarks])
     softness = 0.5 * max(source.display.shape) / decomposition.geometry.size  # half a pixel of the model's
     picture = draw_overlay(source.display, original.heat, shown.boxes, shown.scores, caption, softness)
-    return _png(picture, f"{DISCLAIMER}.")
+    return encode_png(np.asarray(picture), f"{DISCLAIMER}.")
 
 
 def panel_of(decomposition: Decomposition, source: RadiographSource) -> Panel:
@@ -224,11 +222,3 @@ def panel_of(decomposition: Decomposition, source: RadiographSource) -> Panel:
         lung_box_source=saliency.lung_box_source,
         lung_box=None if saliency.lung_box_source == "whole_image" else saliency.lung_box,
     )
-
-
-def _png(picture: Image.Image, description: str) -> bytes:
-    remark = PngInfo()
-    remark.add_text("Description", description)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=COMPRESSION, pnginfo=remark)
-    return buffer.getvalue()
