@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -22,15 +24,21 @@ def decompose(network: DGM, data: ResidentRadiographs, batch_size: int = 64) -> 
     return residue, mask, logit.float()
 
 
+def _sources(data: ResidentRadiographs) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each source that has boxes and images of both classes: name, which images are its own (N,), their labels."""
+    for name in ("nih", "siim_fisabio"):
+        own = data.source == SOURCES.index(name)
+        label = data.label[own] > 0
+        if 0 < int(label.sum()) < len(label):
+            yield name, own, label
+
+
 def judge(network: DGM, data: ResidentRadiographs) -> dict[str, float]:
     """Figures of a validation set, within each of the two sources that have boxes."""
     residue, mask, logit = decompose(network, data)
     metrics: dict[str, float] = {}
-    for name in ("nih", "siim_fisabio"):
-        own = data.source == SOURCES.index(name)
-        label, strength = data.label[own] > 0, residue[own].float().abs().mean(dim=(1, 2, 3))
-        if not 0 < int(label.sum()) < len(label):
-            continue
+    for name, own, label in _sources(data):
+        strength = residue[own].float().abs().mean(dim=(1, 2, 3))
         metrics[f"{name}_auc"] = _auc(logit[own], label)
         metrics[f"{name}_a_auc"] = _auc(strength, label)
         metrics[f"{name}_a_normal"] = float(strength[~label].mean())
@@ -56,12 +64,9 @@ def abnormality_aucs(network: nn.Module, data: ResidentRadiographs, batch_size: 
         plain.append(own)
         both.append(own + network(image.flip(-1))[:, 0].float())
     metrics = {}
-    for name in ("nih", "siim_fisabio"):
-        own = data.source == SOURCES.index(name)
-        label = data.label[own] > 0
-        if 0 < int(label.sum()) < len(label):
-            metrics[f"{name}_auc"] = round(_auc(torch.cat(plain)[own], label), 4)
-            metrics[f"{name}_auc_mirrored"] = round(_auc(torch.cat(both)[own], label), 4)
+    for name, own, label in _sources(data):
+        metrics[f"{name}_auc"] = round(_auc(torch.cat(plain)[own], label), 4)
+        metrics[f"{name}_auc_mirrored"] = round(_auc(torch.cat(both)[own], label), 4)
     return metrics
 
 

@@ -19,7 +19,6 @@ from monai_dgm.networks.residue_system import ResidueSystem
 __all__ = [
     "Decomposer",
     "bake_upsampling",
-    "decomposer_state_dict",
     "dgm_state_dict",
 ]
 
@@ -148,10 +147,3 @@ def dgm_state_dict(decomposer_state: Mapping[str, Tensor], dgm: DGM) -> dict[str
             raise ValueError(f"expected {name} of shape {tuple(state[name].shape)}, got {tuple(value.shape)}")
         state[name] = own
     return state
-
-
-def decomposer_state_dict(dgm_state: Mapping[str, Tensor], **network: Any) -> dict[str, Tensor]:
-    """State dict of the :class:`Decomposer` for the state dict of a DGM made with the same ``network`` settings."""
-    dgm = DGM(joint_decoder=any(name.startswith("joint_decoder.") for name in dgm_state), **network)
-    dgm.load_state_dict(dgm_state)
-    return Decomposer.from_dgm(dgm).state_dict()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.bundles.small_trainings import Run, Tiny, small_training
+from tests.bundles.small_trainings import Run, Tiny, Trained, small_training, train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = "bundles/dgm/configs"
@@ -116,23 +116,7 @@ def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
 
 
-@dataclass(frozen=True)
-class Training:
-    """A tiny training on the embedded sample that has ended well."""
-
-    output_dir: Path
-    overrides: dict[str, Any]
-    finished: Finished
-
-    @property
-    def models(self) -> Path:
-        return self.output_dir / "models"
-
-
 @pytest.fixture(scope="session")
-def trained(bundle: BundleCommands, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def trained(bundle: BundleCommands, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """One training for all tests: read its files, do not write into its folder."""
-    overrides = tiny(tmp_path_factory.mktemp("trained"))
-    finished = bundle.run("training", "train", **overrides)
-    assert finished.returncode == 0, finished.stderr
-    return Training(overrides["output_dir"], overrides, finished)
+    return train(bundle.run, tiny(tmp_path_factory.mktemp("trained")))

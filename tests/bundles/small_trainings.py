@@ -35,8 +35,12 @@ class Trained:
         return Path(self.overrides["output_dir"])
 
     @property
+    def models(self) -> Path:
+        return self.folder / "models"
+
+    @property
     def weights(self) -> Path:
-        return self.folder / "models" / "model.pt"
+        return self.models / "model.pt"
 
 
 def small_training(output_dir: Path | str, sample_dir: Path, **others: Any) -> Overrides:
@@ -68,6 +72,11 @@ def train(run: Run, overrides: Overrides) -> Trained:
     finished = run("training", "train", **overrides)
     assert finished.returncode == 0, finished.stderr
     return Trained(overrides, finished)
+
+
+def metrics(folder: Path) -> Any:
+    """The metrics of a report."""
+    return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def one_line(stderr: str) -> str:

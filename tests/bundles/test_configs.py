@@ -23,7 +23,8 @@ from tests.bundles.small_trainings import Tiny, check_commands, check_components
 from tests.networks.test_residue_system import Blurring, write
 
 if TYPE_CHECKING:
-    from tests.bundles.conftest import BundleCommands, Training
+    from tests.bundles.conftest import BundleCommands
+    from tests.bundles.small_trainings import Trained
 
 SYSTEMS = ("vagan", "cyclegan", "munit", "drit", "aeu", "ddad")
 NAMES = ("train", "evaluate", "inference", "multi_gpu_train", "paper", *SYSTEMS)
@@ -61,7 +62,7 @@ def test_train_has_what_the_platforms_tools_look_for(configs: Path, tiny: Tiny, 
 
 
 def test_inference_has_what_the_platforms_tools_look_for(
-    bundle: BundleCommands, configs: Path, trained: Training, sample_dir: Path, unhooked: None, tmp_path: Path
+    bundle: BundleCommands, configs: Path, trained: Trained, sample_dir: Path, unhooked: None, tmp_path: Path
 ) -> None:
     """An application may drive the engine itself; it gets the same numbers as the command."""
     image = sorted((sample_dir / "images").iterdir())[0]

@@ -17,7 +17,8 @@ from monai_dgm.engines.weights import save_weights
 from monai_dgm.networks.decomposer import Decomposer
 
 if TYPE_CHECKING:
-    from tests.bundles.conftest import BundleCommands, Training
+    from tests.bundles.conftest import BundleCommands
+    from tests.bundles.small_trainings import Trained
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def scores(output: Path) -> dict:
     return json.loads((output / "scores.json").read_text(encoding="utf-8"))
 
 
-def test_one_file(bundle: BundleCommands, trained: Training, folder: Path, tmp_path: Path) -> None:
+def test_one_file(bundle: BundleCommands, trained: Trained, folder: Path, tmp_path: Path) -> None:
     image = folder / "a.png"
     finished = bundle.run("run", "inference", dataset_dir=image, ckpt_dir=trained.models, output_dir=tmp_path)
     assert finished.returncode == 0, finished.stderr
@@ -49,14 +50,14 @@ def test_one_file(bundle: BundleCommands, trained: Training, folder: Path, tmp_p
 
 
 def test_preprocessing_of_the_command_line_is_what_runs(
-    bundle: BundleCommands, trained: Training, folder: Path, tmp_path: Path
+    bundle: BundleCommands, trained: Trained, folder: Path, tmp_path: Path
 ) -> None:
     image = tmp_path / "wide.png"
     Image.open(folder / "a.png").crop((0, 8, 64, 48)).save(image)
     told = {}
     for fit in ("pad", "stretch"):
         given = {"dataset_dir": image, "ckpt_dir": trained.models, "output_dir": tmp_path / fit}
-        given |= {"uncertainty": True, "member_paths": f"['{trained.models / 'model.pt'}']"}
+        given |= {"uncertainty": True, "member_paths": f"['{trained.weights}']"}
         finished = bundle.run("run", "inference", **given, **{"preprocessing#fit": fit})
         assert finished.returncode == 0, finished.stderr
         told[fit] = scores(tmp_path / fit)
@@ -68,7 +69,7 @@ def test_preprocessing_of_the_command_line_is_what_runs(
 
 
 def test_bad_file_of_a_folder_is_listed_and_the_others_go_on(
-    bundle: BundleCommands, trained: Training, folder: Path, tmp_path: Path
+    bundle: BundleCommands, trained: Trained, folder: Path, tmp_path: Path
 ) -> None:
     # the run id "evaluating", which the platform's tools use, is the same
     finished = bundle.run("evaluating", "inference", dataset_dir=folder, ckpt_dir=trained.models, output_dir=tmp_path)
@@ -94,7 +95,7 @@ def test_bad_file_of_a_folder_is_listed_and_the_others_go_on(
     ],
 )
 def test_what_cannot_be_done_is_one_line_on_stderr(
-    bundle: BundleCommands, trained: Training, folder: Path, tmp_path: Path, fault: str, expected: str
+    bundle: BundleCommands, trained: Trained, folder: Path, tmp_path: Path, fault: str, expected: str
 ) -> None:
     models = tmp_path / "models"
     models.mkdir()

@@ -24,6 +24,7 @@ from tests.bundles.small_trainings import (
     Trained,
     check_train_workflow,
     files,
+    metrics,
     one_line,
     small_network_training,
     train,
@@ -48,10 +49,6 @@ def tiny(sample_dir: Path) -> Tiny:
 def trained(run: Run, tiny: Tiny, tmp_path_factory: Any) -> Trained:
     """One training for all tests: read its files, do not write into its folder."""
     return train(run, tiny(tmp_path_factory.mktemp("lungs")))
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def test_training_writes_weights_figures_and_picture(trained: Trained) -> None:

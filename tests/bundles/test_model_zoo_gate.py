@@ -20,7 +20,7 @@ from monai_dgm.networks.residue_system import OUTPUT_CHANNELS
 from tests.bundles.small_trainings import files
 
 if TYPE_CHECKING:
-    from tests.bundles.conftest import Training
+    from tests.bundles.small_trainings import Trained
 
 REQUIRED = (
     "LICENSE",
@@ -140,8 +140,8 @@ def test_verify_net_in_out_and_ckpt_export_of_a_trained_size(root: Path, tmp_pat
     assert json.loads(extra["inference.json"])["network_def"]["_target_"].endswith(".build_residue_system")
 
 
-def test_weights_of_a_training_export(root: Path, trained: Training, tmp_path: Path) -> None:
-    weights, exported = trained.models / "model.pt", tmp_path / "model.ts"
+def test_weights_of_a_training_export(root: Path, trained: Trained, tmp_path: Path) -> None:
+    weights, exported = trained.weights, tmp_path / "model.ts"
     ckpt_export("network_def", exported, weights, **files(root), bundle_root=str(root), ckpt_dir=str(trained.models))
     settings = read_model_settings(weights)
     network = Decomposer(2, 1, settings["normal_skips"], settings["residue_skips"])

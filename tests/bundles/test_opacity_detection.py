@@ -26,6 +26,7 @@ from tests.bundles.small_trainings import (
     Trained,
     check_train_workflow,
     files,
+    metrics,
     one_line,
     small_network_training,
     train,
@@ -50,10 +51,6 @@ def tiny(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def trained(run: Run, tiny: Tiny, tmp_path_factory: Any) -> Trained:
     """One training for all tests: read its files, do not write into its folder."""
     return train(run, tiny(tmp_path_factory.mktemp("detector")))
-
-
-def metrics(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def detector_of(weights: Path) -> OpacityDetector:

@@ -23,7 +23,8 @@ from monai_dgm.handlers.history import read_history
 from monai_dgm.networks.decomposer import Decomposer
 
 if TYPE_CHECKING:
-    from tests.bundles.conftest import BundleCommands, Training
+    from tests.bundles.conftest import BundleCommands
+    from tests.bundles.small_trainings import Trained
 
 Tiny = Callable[..., dict[str, Any]]
 
@@ -40,14 +41,14 @@ def one_line(stderr: str) -> str:
     return lines[0]
 
 
-def copied(trained: Training, folder: Path) -> dict[str, Any]:
+def copied(trained: Trained, folder: Path) -> dict[str, Any]:
     """Overrides of a training that goes on in a copy of the finished one's folder."""
-    shutil.copytree(trained.output_dir, folder)
+    shutil.copytree(trained.folder, folder)
     return {**trained.overrides, "output_dir": folder, "ckpt_dir": folder / "models"}
 
 
-def test_training_writes_everything_and_names_the_report(trained: Training) -> None:
-    out = trained.output_dir
+def test_training_writes_everything_and_names_the_report(trained: Trained) -> None:
+    out = trained.folder
     said = trained.finished.stdout
     assert f"report: {out / 'report' / 'index.html'}" in said
     assert "the embedded sample" in said and "not a medical device" in said
@@ -58,8 +59,8 @@ def test_training_writes_everything_and_names_the_report(trained: Training) -> N
     assert not [path for path in out.rglob(".partial-*") if "cache" not in path.parts]
 
 
-def test_history_has_a_row_an_iteration_with_every_loss(trained: Training) -> None:
-    history = read_history(trained.output_dir / "history.jsonl")
+def test_history_has_a_row_an_iteration_with_every_loss(trained: Trained) -> None:
+    history = read_history(trained.folder / "history.jsonl")
     assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5, 6]
     assert [row["epoch"] for row in history] == [1, 1, 1, 2, 2, 2]
     residue_terms = {"loss", "blank_residue", "abnormality", "evidence", "paired_residue"}
@@ -71,8 +72,8 @@ def test_history_has_a_row_an_iteration_with_every_loss(trained: Training) -> No
     assert all("validation/decomposition_score" in row for row in history if row["iteration"] % 3 == 0)
 
 
-def test_figures_of_the_test_images_with_their_baselines(trained: Training) -> None:
-    report = trained.output_dir / "report"
+def test_figures_of_the_test_images_with_their_baselines(trained: Trained) -> None:
+    report = trained.folder / "report"
     table = rows(report / "metrics.csv")
     names = {row["name"] for row in table if row["group"] == "all"}
     assert {"head_auc", "residue_pixel_ap", "residue_ratio", "normal_ssim", "lesion_error_reduction"} <= names
@@ -83,16 +84,16 @@ def test_figures_of_the_test_images_with_their_baselines(trained: Training) -> N
     assert "fold 0 as the test" in page
 
 
-def test_model_is_the_inference_network_and_its_settings_lie_beside_it(trained: Training) -> None:
-    settings = read_model_settings(trained.models / "model.pt")
+def test_model_is_the_inference_network_and_its_settings_lie_beside_it(trained: Trained) -> None:
+    settings = read_model_settings(trained.weights)
     assert (settings["image_size"], settings["base_width"], settings["num_res_blocks"]) == (32, 2, 1)
     assert settings["trained_on"].startswith("the embedded sample")
     network = Decomposer(2, 1, settings["normal_skips"], settings["residue_skips"])
-    load_weights(network, trained.models / "model.pt")
+    load_weights(network, trained.weights)
 
 
 def test_same_command_again_trains_no_further_and_reports_again(
-    bundle: BundleCommands, trained: Training, tmp_path: Path
+    bundle: BundleCommands, trained: Trained, tmp_path: Path
 ) -> None:
     overrides = copied(trained, tmp_path / "again")
     before = {path: (tmp_path / "again" / path).read_bytes() for path in ("checkpoint.pt", "models/model.pt")}
@@ -103,11 +104,11 @@ def test_same_command_again_trains_no_further_and_reports_again(
     assert "Going on from" in finished.stdout and "at iteration 6" in finished.stdout
     assert before == {path: (tmp_path / "again" / path).read_bytes() for path in before}
     assert read_history(tmp_path / "again" / "history.jsonl") == history
-    assert rows(tmp_path / "again" / "report" / "metrics.csv") == rows(trained.output_dir / "report" / "metrics.csv")
+    assert rows(tmp_path / "again" / "report" / "metrics.csv") == rows(trained.folder / "report" / "metrics.csv")
 
 
-def test_more_epochs_go_on_from_where_it_ended(bundle: BundleCommands, trained: Training, tmp_path: Path) -> None:
-    history = read_history(trained.output_dir / "history.jsonl")
+def test_more_epochs_go_on_from_where_it_ended(bundle: BundleCommands, trained: Trained, tmp_path: Path) -> None:
+    history = read_history(trained.folder / "history.jsonl")
     finished = bundle.run("training", "train", **{**copied(trained, tmp_path / "more"), "max_epochs": 3})
     assert finished.returncode == 0, finished.stderr
     longer = read_history(tmp_path / "more" / "history.jsonl")
@@ -115,9 +116,9 @@ def test_more_epochs_go_on_from_where_it_ended(bundle: BundleCommands, trained: 
 
 
 def test_a_training_may_start_from_weights_and_leave_the_residue_encoder_alone(
-    bundle: BundleCommands, tiny: Tiny, trained: Training, tmp_path: Path
+    bundle: BundleCommands, tiny: Tiny, trained: Trained, tmp_path: Path
 ) -> None:
-    weights = trained.output_dir / "models" / "model.pt"
+    weights = trained.weights
     overrides = {"decomposer_weights": weights, "residue_encoder_lr_factor": 0.0, "max_epochs": 1}
     finished = bundle.run("training", "train", **tiny(tmp_path, **overrides))
     assert finished.returncode == 0, finished.stderr
@@ -132,9 +133,9 @@ def test_a_training_may_start_from_weights_and_leave_the_residue_encoder_alone(
 
 
 def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone(
-    bundle: BundleCommands, trained: Training, tmp_path: Path
+    bundle: BundleCommands, trained: Trained, tmp_path: Path
 ) -> None:
-    weights = (trained.models / "model.pt").read_bytes()
+    weights = (trained.weights).read_bytes()
     # neither size nor width is given: they come from the settings beside the weights
     own = ("image_size", "base_width", "num_res_blocks", "output_dir")
     overrides = {name: value for name, value in trained.overrides.items() if name not in own}
@@ -144,14 +145,14 @@ def test_evaluating_gives_the_figures_of_the_training_and_leaves_the_model_alone
     # evaluating knows two things more: groups of patients, and the classifier that ships as a baseline
     known = [row for row in told if not row["name"].endswith("grad_cam_classifier")]
     by_source = [row for row in known if not row["group"].startswith(("view:", "sex:"))]
-    assert by_source == rows(trained.output_dir / "report" / "metrics.csv") and len(by_source) < len(known) < len(told)
-    assert str(trained.models / "model.pt") in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert (trained.models / "model.pt").read_bytes() == weights
+    assert by_source == rows(trained.folder / "report" / "metrics.csv") and len(by_source) < len(known) < len(told)
+    assert str(trained.weights) in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert (trained.weights).read_bytes() == weights
     assert not (tmp_path / "checkpoint.pt").exists() and not (tmp_path / "tensorboard").exists()
 
 
 def test_a_transform_is_added_by_a_configuration_and_a_resumed_training_draws_the_same(
-    bundle: BundleCommands, tiny: Tiny, trained: Training, tmp_path: Path
+    bundle: BundleCommands, tiny: Tiny, trained: Trained, tmp_path: Path
 ) -> None:
     noise = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.7, "std": 0.2}
     overlay = tmp_path / "noise.json"
@@ -164,7 +165,7 @@ def test_a_transform_is_added_by_a_configuration_and_a_resumed_training_draws_th
             assert finished.returncode == 0, finished.stderr
         losses[name] = [row["loss/loss"] for row in read_history(tmp_path / name / "history.jsonl")]
     assert losses["whole"] == losses["resumed"] and len(losses["whole"]) == 6
-    assert losses["whole"][0] != read_history(trained.output_dir / "history.jsonl")[0]["loss/loss"]
+    assert losses["whole"][0] != read_history(trained.folder / "history.jsonl")[0]["loss/loss"]
 
 
 def manifest(folder: Path, label: str) -> Path:
@@ -191,7 +192,7 @@ def test_bad_data_is_one_line_on_stderr(bundle: BundleCommands, tiny: Tiny, tmp_
 
 
 def test_checkpoint_of_other_settings_is_one_line_on_stderr(
-    bundle: BundleCommands, trained: Training, tmp_path: Path
+    bundle: BundleCommands, trained: Trained, tmp_path: Path
 ) -> None:
     overrides = copied(trained, tmp_path / "other")
     kept = (tmp_path / "other" / "checkpoint.pt").read_bytes()

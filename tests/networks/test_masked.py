@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from monai_dgm.networks.abnormality import AbnormalityNetwork
-from monai_dgm.networks.decomposer import Decomposer, decomposer_state_dict
+from monai_dgm.networks.decomposer import Decomposer
 from monai_dgm.networks.dgm import DGM, compose_masked
 from monai_dgm.networks.residue_system import split_prediction
 
@@ -53,7 +53,7 @@ def test_residue_and_normal_image_add_up_to_the_radiograph(settings: dict[str, A
 def test_the_network_that_ships_gives_the_same(settings: dict[str, Any]) -> None:
     dgm, z = network(settings), image()
     decomposer = Decomposer(**settings)
-    decomposer.load_state_dict(decomposer_state_dict(dgm.state_dict(), **settings))
+    decomposer.load_state_dict(Decomposer.from_dgm(dgm).state_dict())
     scripted = io.BytesIO()
     torch.jit.save(torch.jit.script(decomposer.eval()), scripted)
     scripted.seek(0)

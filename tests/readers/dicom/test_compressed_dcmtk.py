@@ -18,9 +18,7 @@ CELLS = [(8, 8, 0), (8, 16, 0), (12, 16, 0), (12, 16, 1), (16, 16, 1)]
 
 
 @pytest.mark.parametrize("program", ["dcmcrle", "dcmcjpls", "dcmcjpeg"])
-@pytest.mark.parametrize(
-    ("stored", "allocated", "signed"), [(8, 8, 0), (8, 16, 0), (12, 16, 0), (12, 16, 1), (16, 16, 1)]
-)
+@pytest.mark.parametrize(("stored", "allocated", "signed"), CELLS)
 def test_the_same_pixels(tmp_path: Path, program: str, stored: int, allocated: int, signed: int) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"no {program} (package dcmtk)")

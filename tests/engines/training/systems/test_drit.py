@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from monai_dgm.engines.training.systems.drit import WEIGHTS
 from tests.engines.training.systems.small_systems import drit, make_batch
 
-NO_WEIGHTS = dict.fromkeys(WEIGHTS, 0.0)
-
 
 def parts_of(step: Any) -> dict[str, nn.Module]:
     network = step.network
