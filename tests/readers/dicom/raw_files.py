@@ -1,10 +1,15 @@
-"""DICOM files written byte by byte, for conditions that no library would write."""
+"""DICOM files written byte by byte, for conditions that no library would write, and the one line that they end in."""
 
 from __future__ import annotations
 
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+
+from monai_dgm.errors import InputError
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 Element = tuple[str, str | int | bytes]
@@ -132,3 +137,18 @@ def rle(cells: np.ndarray, cell_bytes: int = 2) -> bytes:
         segments.append(packed + b"\0" * (len(packed) % 2))
     offsets = [64 + sum(map(len, segments[:place])) for place in range(len(segments))]
     return struct.pack("<16I", len(segments), *offsets, *[0] * (15 - len(offsets))) + b"".join(segments)
+
+
+def saved(folder: Path, content: bytes, name: str = "file") -> Path:
+    """A file of these bytes."""
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def error_of(call: Any, *args: Any) -> str:
+    """The InputError of a call: one line, without the patient's name that the files of the tests hold."""
+    with pytest.raises(InputError) as caught:
+        call(*args)
+    assert "Doe" not in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
