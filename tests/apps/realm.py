@@ -86,8 +86,8 @@ class Code:
     def get_nonce(self) -> str | None:
         return self.nonce
 
-    def get_auth_time(self) -> int:
-        return int(time.time())
+    def get_auth_time(self) -> None:
+        return None  # in the user's claims, those of refreshed tokens, too
 
     def get_acr(self) -> None:
         return None
@@ -101,6 +101,7 @@ class Realm:
 
     Attributes:
         seconds: how long access tokens last.
+        leeway: seconds that a server accepts a token after its end; tokens end so much before ``seconds``.
         issued: number of tokens given out, by grant type.
         key_requests: how often its keys were asked for.
     """
@@ -108,11 +109,13 @@ class Realm:
     def __init__(self) -> None:
         self.issuer = ""
         self.seconds = 300
+        self.leeway = 0
         self.issued: dict[str, int] = {}
         self.key_requests = 0
         self.client = Client([])
         self._codes: dict[str, Code] = {}
         self._refresh: dict[str, tuple[str, str]] = {}
+        self._logins: dict[str, int] = {}  # when a user gave the password; the viewer takes no renewed token without it
         self.rotate()
 
     def rotate(self, algorithm: str = "RS256") -> None:
@@ -135,7 +138,7 @@ class Realm:
             "sub": f"id-{user}",
             "typ": "Bearer",
             "iat": now,
-            "exp": now + self.seconds,
+            "exp": now + self.seconds - self.leeway,
             "preferred_username": user,
             "realm_access": {"roles": ROLES.get(user, [])},
             **changed,
@@ -193,6 +196,7 @@ class Realm:
             user = request.form.get("username", "")
             if user not in ROLES or request.form.get("password") != PASSWORD:
                 return FORM, 401
+            self._logins[user] = int(time.time())
             return server.create_authorization_response(grant=grant, grant_user=user)
 
         @application.route("/realms/test/protocol/openid-connect/token", methods=["POST", "OPTIONS"])
@@ -231,7 +235,7 @@ class Realm:
                 return {"alg": realm.algorithm, "kid": realm.key.kid}
 
             def generate_user_info(self, user: str, scope: str) -> UserInfo:
-                return UserInfo(sub=f"id-{user}", preferred_username=user)
+                return UserInfo(sub=f"id-{user}", preferred_username=user, auth_time=realm._logins.get(user))
 
             def exists_nonce(self, nonce: str, asked: Any) -> bool:
                 return False

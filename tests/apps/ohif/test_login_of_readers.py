@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 import pytest
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
+from tests.apps.ohif.test_case import move_first_box
 from tests.apps.ohif.viewer import Study, Viewer, ask, stored_label, wait_for
 from tests.apps.realm import PASSWORD, Realm, running_realm
 
 pytestmark = pytest.mark.service
+
+SECONDS_OF_TOKEN = 10  # the viewer asks for the next one after a second
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +123,30 @@ def test_readers_log_in_and_their_labels_are_theirs(viewer: Viewer, study: Study
     assert label is not None and label["status"] == "boxes"
     assert stored_label(labels, study.image, "vera") is None
     assert tokens == {"/dicom-web": True, "/dgm/": True}
+
+
+def test_a_login_is_renewed_while_the_reader_works_and_after_a_sleep(
+    viewer: Viewer, study: Study, labels: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(realm, "seconds", SECONDS_OF_TOKEN)
+    monkeypatch.setattr(realm, "leeway", 30)  # of lib.login
+    logins = realm.issued.get("authorization_code", 0)
+    viewer.page.goto(f"{viewer.address}/ohif/viewer?StudyInstanceUIDs={study.uid}")
+    log_in(viewer, "anna")
+    viewer.wait_for_radiograph(study)
+    viewer.rectangles(2)
+    move_first_box(viewer, study, (20, 20))
+    viewer.wait_for_text("unsaved", "not submitted")
+    renewals = realm.issued["refresh_token"]
+    wait_for(lambda: viewer.page.wait_for_timeout(200) or realm.issued["refresh_token"] > renewals)
+    tab = viewer.page.context.new_cdp_session(viewer.page)
+    tab.send("Page.setWebLifecycleState", {"state": "frozen"})  # no timer of the page runs, as in a sleep
+    time.sleep(SECONDS_OF_TOKEN + 2)
+    tab.send("Page.setWebLifecycleState", {"state": "active"})
+    viewer.press("SubmitBoxes")
+    viewer.message("Submitted: 2 boxes, by anna")
+    viewer.shoot("login_renewed")
+    assert not viewer.page.get_by_text("Your login has ended").count() and study.uid in viewer.page.url
+    assert realm.issued["authorization_code"] == logins + 1  # nobody was sent to the login server again
+    label = stored_label(labels, study.image, "anna")
+    assert label is not None and [box["score"] for box in label["boxes"]] == pytest.approx([0.87, 0.54])
