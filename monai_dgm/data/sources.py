@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,16 @@ from monai_dgm.errors import UsageError
 from monai_dgm.metrics.prior_maps import LungAlignedPrior, fit_mean_box_prior, fit_mean_lung_box
 from monai_dgm.transforms.boxes import box_of_mask
 
-__all__ = ["Baselines", "FindLungs", "Splits", "fit_baselines", "known_supervision", "load_splits", "lung_box_of"]
+__all__ = [
+    "Baselines",
+    "FindLungs",
+    "Splits",
+    "fit_baselines",
+    "known_supervision",
+    "load_splits",
+    "lung_box_of",
+    "split_warnings",
+]
 
 Datalist = list[dict[str, Any]]
 FindLungs = Callable[[Tensor], np.ndarray]
@@ -110,6 +119,23 @@ def _checked_fold(fold: int | str) -> int | str:
     if isinstance(fold, str) and fold.isdecimal():
         return int(fold)
     raise UsageError(f'fold: expected a whole number or "{ALL}", got {fold!r}')
+
+
+def split_warnings(splits: Splits, settings: Mapping[str, Any]) -> list[str]:
+    """A warning where weights may have been trained on the test images: of the same data, but for another test.
+
+    Args:
+        splits: of the test.
+        settings: of the weights; ``trained_on`` is the description of the splits that they were trained on.
+    """
+    data, test, *_ = f"{splits.description}, ".split(", ")
+    own_data, own_test, *_ = f"{settings.get('trained_on')}, ".split(", ")
+    if data != own_data or test == own_test:
+        return []
+    return [
+        f"the weights were trained with {own_test}, this is a test with {test}: if the data are the same, the weights "
+        "have seen test images, and the metrics are too good"
+    ]
 
 
 def known_supervision(splits: Splits, on_sample: bool = False) -> str:

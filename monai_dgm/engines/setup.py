@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from monai.utils import set_determinism
 
-from monai_dgm.data.sources import Splits
+from monai_dgm.data.sources import Splits, split_warnings
 from monai_dgm.errors import InputError, UsageError
 
 __all__ = [
@@ -171,6 +171,8 @@ def announce(
 ) -> None:
     """Print the data, the number of images in each split, the settings, and whether a training is resumed.
 
+    It warns where weights may have seen the test images (:func:`monai_dgm.data.sources.split_warnings`).
+
     Args:
         splits: training, validation and test data.
         settings: of the model.
@@ -182,6 +184,8 @@ def announce(
         f"images: {len(splits.training)} to train on, {len(splits.validation)} to validate, {len(splits.test)} to test"
     )
     print("settings: " + json.dumps(dict(settings)))
+    for warning in split_warnings(splits, settings):
+        logger.warning(warning)
     if on_sample:
         print(
             "This is the embedded sample at a size made for 2 CPU cores: it shows that the method\n"

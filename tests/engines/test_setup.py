@@ -138,6 +138,27 @@ def test_announces_data_sizes_and_what_to_expect(tmp_path: Path, capsys: pytest.
     assert f"Going on from {tmp_path / 'checkpoint.pt'}" in said and "embedded sample" not in said
 
 
+FOLD_0 = "the radiographs of a/manifest.csv, fold 0 as the test"
+
+
+@pytest.mark.parametrize(
+    ("data", "trained_on", "warned"),
+    [
+        ("the radiographs of a/manifest.csv, fold 1 as the test", FOLD_0, 1),
+        ("the radiographs of a/manifest.csv, all images as the test", FOLD_0, 1),
+        (f"{FOLD_0}, 9 with lung masks", FOLD_0, 0),
+        ("the radiographs of b/manifest.csv, fold 1 as the test", FOLD_0, 0),
+        ("the RSNA challenge, the paper's hold-out, split 3", "the RSNA challenge, the paper's hold-out, split 0", 0),
+        ("the data of a test", None, 0),
+    ],
+)
+def test_weights_that_may_have_seen_the_test_are_named(
+    data: str, trained_on: str | None, warned: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    announce(Splits([], [], [{}], data), {"trained_on": trained_on}, tmp_path)
+    assert caplog.text.count("have seen test images, and the metrics are too good") == warned
+
+
 def test_inference_wants_something_to_decompose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match=r"dataset_dir: expected a radiograph or a folder of them"):
         input_items(None, tmp_path, (), "scores.json")
