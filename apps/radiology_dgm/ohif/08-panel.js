@@ -129,7 +129,7 @@
       make('div', { class: 'buttons' },
         button('BesideNormal', { class: kind === 'normal' ? 'on' : '' }), button('BesidePrior', { class: kind === 'prior' ? 'on' : '' })),
       prior ? make('dl', { 'data-cy': 'monaiDgm-change' },
-        make('dt', {}, `Burden in the prior, ${date}`), make('dd', {}, percent(prior.numbers.burden.total.salient_share)),
+        make('dt', {}, `Burden on ${date}`), make('dd', {}, percent(prior.numbers.burden.total.salient_share)),
         make('dt', {}, 'Change since'), make('dd', {}, change(state.numbers.burden, prior.numbers.burden))) : null,
       prior && !prior.sameScale ? make('p', {}, 'Other intensity scale: the windows are not joined.') : null);
   }
