@@ -28,12 +28,12 @@ def open_export(kind: Kind, weights: str | os.PathLike[str], runtime: str, netwo
     has to be in the cache, and the other models in full.
     """
     if runtime == BF16:
-        return open_session(cached_export(kind, weights, "openvino", network), precision="bf16")
+        return open_session(cached_export(kind, weights, "openvino", network), precision="bf16", batched=True)
     if runtime != INT8:
-        return open_session(cached_export(kind, weights, runtime, network))
+        return open_session(cached_export(kind, weights, runtime, network), batched=True)
     if kind == "decomposer":
-        return open_session(kept_export(kind, weights, INT8, "graph.xml", network, None))
-    return open_session(cached_export(kind, weights, "openvino", network))
+        return open_session(kept_export(kind, weights, INT8, "graph.xml", network, None), batched=True)
+    return open_session(cached_export(kind, weights, "openvino", network), batched=True)
 
 
 class ExportedDecomposer(nn.Module):
