@@ -32,7 +32,7 @@ def encode_png(levels: NDArray[np.uint8] | NDArray[np.uint16], description: str 
     bits, colour = 8 * levels.dtype.itemsize, 2 if levels.ndim == 3 else 0
     chunks = [
         (b"IHDR", struct.pack(">2I5B", cols, rows, bits, colour, 0, 0, 0)),
-        (b"IDAT", packer.compress(filtered) + packer.flush()),
+        (b"IDAT", packer.compress(filtered.data) + packer.flush()),
         (b"IEND", b""),
     ]
     if description:
