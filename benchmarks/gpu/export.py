@@ -29,13 +29,16 @@ def export(arguments: argparse.Namespace) -> None:
     sharpen_mask(network, arguments.mask_gain, arguments.mask_offset)
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(Decomposer.from_dgm(network).state_dict(), folder / "model.pt")
+    decomposer = Decomposer(**NETWORK, head_smoothing=arguments.head_smoothing)
+    state = {**decomposer.state_dict(), **Decomposer.from_dgm(network).state_dict()}
+    save_weights(state, folder / "model.pt")
     note = json.loads(Path(arguments.weights_file).with_suffix(".json").read_text())
     settings = {
         "image_size": arguments.size, **NETWORK, "trained_on": arguments.trained_on, "fold": arguments.fold,
         "steps": note["steps"], "images_seen": note["images"], "seconds": note["seconds"],
         "batch_size": arguments.batch_size, "learning_rate": arguments.lr,
-        "mask_gain": arguments.mask_gain, "mask_offset": arguments.mask_offset, "supervision": arguments.supervision,
+        "mask_gain": arguments.mask_gain, "mask_offset": arguments.mask_offset,
+        "head_smoothing": arguments.head_smoothing, "supervision": arguments.supervision,
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(settings))

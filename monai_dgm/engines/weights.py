@@ -41,6 +41,7 @@ PAPER_SETTINGS = {
     "composition": "additive",
     "residue_encoder": "paper",
     "num_categories": 0,
+    "head_smoothing": 0.0,
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from monai_dgm.networks.blocks import ResidualBlock
+from monai_dgm.networks.blocks import GaussianSmoothing, ResidualBlock
 from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 from monai_dgm.networks.encoder_decoder import (
     AbnormalityHead,
@@ -21,7 +21,7 @@ from monai_dgm.networks.encoder_decoder import (
 __all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
 
 PARTS = frozenset(("residue_encoder", "abnormality_head"))
-"""Names of E_F and the head in this network, in a DGM and in a Decomposer."""
+"""Names of E_F and the head, which are trained, in this network, in a DGM and in a Decomposer."""
 
 
 class AbnormalityNetwork(nn.Module):
@@ -33,6 +33,7 @@ class AbnormalityNetwork(nn.Module):
         norm: "none" as in the paper, or "batch": learns faster, and :func:`fold_batch_norms` makes the paper's of it.
         residue_encoder: as in :class:`monai_dgm.networks.dgm.DGM`; "efficientnet_lite2" as a decomposer stores it,
             without batch norms.
+        head_smoothing: as in :class:`monai_dgm.networks.decomposer.Decomposer`.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class AbnormalityNetwork(nn.Module):
         in_channels: int = 1,
         norm: str = "none",
         residue_encoder: str = "paper",
+        head_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         encoder = make_residue_encoder(residue_encoder, in_channels, base_width, num_res_blocks, norm)
         self.residue_encoder = fold_efficientnet(encoder) if isinstance(encoder, EfficientNetLite) else encoder
         self.abnormality_head = AbnormalityHead(encoder_widths(residue_encoder, base_width)[4])
+        self.head_smoothing = GaussianSmoothing(head_smoothing) if head_smoothing else None
 
     def forward(self, image: Tensor) -> Tensor:
         """z, (B, C, S, S) in [-1, 1], S a multiple of 32 -> logits (B, 1).
@@ -56,7 +59,10 @@ class AbnormalityNetwork(nn.Module):
         """
         if not torch.jit.is_scripting():
             check_image_size(image)
-        return self.abnormality_head(self.residue_encoder(image)[-1])
+        logit = self.abnormality_head(self.residue_encoder(image)[-1])
+        if self.head_smoothing is not None:
+            logit = (logit + self.abnormality_head(self.residue_encoder(self.head_smoothing(image))[-1])) / 2
+        return logit
 
 
 def fold_batch_norms(network: AbnormalityNetwork) -> AbnormalityNetwork:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 __all__ = [
     "AdaptiveInstanceNorm",
     "AdaptiveResidualBlock",
+    "GaussianSmoothing",
     "InstanceNorm",
     "PaddingMode",
     "PhaseConv2d",
@@ -253,3 +254,30 @@ class AdaptiveResidualBlock(ResidualBlock):
         scale_1, shift_1, scale_2, shift_2 = parameters.unbind(1)
         hidden = F.relu(self.norm_1(self.conv_1(x), self.added_scale + scale_1, shift_1))
         return self.shortcut(x) + self.norm_2(self.conv_2(hidden), self.added_scale + scale_2, shift_2)
+
+
+class GaussianSmoothing(nn.Module):
+    """A Gaussian filter of images with one channel; the border is reflected. Its kernel is kept with the weights.
+
+    Args:
+        sigma: standard deviation in pixels, above 0.
+    """
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+        radius = max(1, round(3 * sigma))
+        weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
+        self.register_buffer("kernel", weights / weights.sum())
+
+    def extra_repr(self) -> str:
+        """What tells one filter from another."""
+        return f"sigma={self.sigma}"
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, 1, S, S)."""
+        kernel = self.kernel
+        assert isinstance(kernel, Tensor)
+        radius = kernel.shape[0] // 2
+        padded = F.pad(image, (radius, radius, radius, radius), mode="reflect")
+        return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

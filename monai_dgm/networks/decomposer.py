@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
+from monai_dgm.networks.blocks import GaussianSmoothing, PhaseConv2d, UpsampleConv2d
 from monai_dgm.networks.dgm import DGM, compose_masked
 from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 from monai_dgm.networks.encoder_decoder import check_image_size
@@ -32,6 +32,9 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
     Args:
         base_width, num_res_blocks, normal_skips, residue_skips, composition, residue_encoder, num_categories: as in
             :class:`monai_dgm.networks.dgm.DGM`.
+        head_smoothing: standard deviation in pixels of a Gaussian filter; above 0, the head's logit is the mean of
+            those of the radiograph and of the filtered one. Where E_F learned from images with less noise than others
+            have, the probability then depends less on the noise. 0, as in the paper, takes the radiograph alone.
     """
 
     def __init__(
@@ -43,11 +46,12 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
         composition: str = "additive",
         residue_encoder: str = "paper",
         num_categories: int = 0,
+        head_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         size = (base_width, num_res_blocks, False, normal_skips, residue_skips)
         dgm = DGM(1, *size, composition, residue_encoder, num_categories)
-        self._take(dgm, lambda part: part)  # no copies: nothing else holds these parts
+        self._take(dgm, lambda part: part, head_smoothing)  # no copies: nothing else holds these parts
 
     @classmethod
     def from_dgm(cls, dgm: DGM) -> Decomposer:
@@ -57,7 +61,7 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
         decomposer._take(dgm, copy.deepcopy)
         return decomposer.eval()
 
-    def _take(self, dgm: DGM, own: Callable[[Any], Any]) -> None:
+    def _take(self, dgm: DGM, own: Callable[[Any], Any], head_smoothing: float = 0.0) -> None:
         self.normal_encoder = own(dgm.normal_encoder)
         self.masked: bool = dgm.masked
         encoder = dgm.residue_encoder
@@ -66,7 +70,8 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
         self.residue_decoder = bake_upsampling(own(dgm.residue_decoder))
         self.abnormality_head = own(dgm.abnormality_head)
         self.category_head = own(dgm.category_head)
-        settings = dgm.network_settings()
+        self.head_smoothing = GaussianSmoothing(head_smoothing) if head_smoothing else None
+        settings = dgm.network_settings() | {"head_smoothing": head_smoothing}
         self._network_settings = {name: settings[name] for name in inspect.signature(Decomposer).parameters}
 
     @torch.jit.unused
@@ -96,7 +101,11 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
             normal, residue = compose_masked(image, normal, mask_logit)
         else:
             residue = self.residue_decoder(residue_features, image)
-        probability = torch.sigmoid(self.abnormality_head(residue_features[-1]))
+        logit = self.abnormality_head(residue_features[-1])
+        if self.head_smoothing is not None:
+            smoothed = self.residue_encoder(self.head_smoothing(image))
+            logit = (logit + self.abnormality_head(smoothed[-1])) / 2
+        probability = torch.sigmoid(logit)
         return torch.cat((normal, residue, probability[:, :, None, None].expand_as(normal)), dim=1)
 
     @torch.jit.unused
@@ -128,12 +137,14 @@ def bake_upsampling(module: nn.Module) -> Any:
 def dgm_state_dict(decomposer_state: Mapping[str, Tensor], dgm: DGM) -> dict[str, Tensor]:
     """State dict for ``dgm`` from that of a :class:`Decomposer` (or of a DGM, which stays as it is).
 
-    The stored phase kernels are unfolded; what a decomposer lacks (D_J) comes from ``dgm``.
+    The stored phase kernels are unfolded; what a decomposer lacks (D_J) comes from ``dgm``, and what it alone has (the
+    filter before its head) is left out.
 
     Raises:
         ValueError: tensors of other names or shapes than those of ``dgm``.
     """
     state = {name: value.detach().clone() for name, value in dgm.state_dict().items()}
+    decomposer_state = {n: value for n, value in decomposer_state.items() if not n.startswith("head_smoothing.")}
     unknown = decomposer_state.keys() - state.keys()
     missing = {name for name in state.keys() - decomposer_state.keys() if not name.startswith("joint_decoder.")}
     if unknown or missing:

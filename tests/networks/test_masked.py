@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from scipy import ndimage
 
+from monai_dgm.engines.residues.features import predict_with_features
 from monai_dgm.networks.abnormality import AbnormalityNetwork
-from monai_dgm.networks.decomposer import Decomposer
+from monai_dgm.networks.decomposer import Decomposer, dgm_state_dict
 from monai_dgm.networks.dgm import DGM, compose_masked
 from monai_dgm.networks.residue_system import split_prediction
 
@@ -74,6 +76,33 @@ def test_the_head_alone_gives_the_same_with_imagenets_encoder() -> None:
     alone.load_state_dict({name: state[name] for name in alone.state_dict()})
     with torch.no_grad():
         torch.testing.assert_close(alone(z), dgm(z)["abnormality_logit"], atol=1e-4, rtol=0)
+
+
+def test_smoothing_averages_the_heads_logits_and_changes_nothing_else() -> None:
+    dgm, z = network(LITE), image()
+    plain, smoothed = Decomposer.from_dgm(dgm), Decomposer(**LITE, head_smoothing=0.7).eval()
+    assert smoothed.load_state_dict(plain.state_dict(), strict=False).missing_keys == ["head_smoothing.kernel"]
+    alone = AbnormalityNetwork(2, 1, residue_encoder="efficientnet_lite2", head_smoothing=0.7).eval()
+    alone.load_state_dict({name: smoothed.state_dict()[name] for name in alone.state_dict()})
+    filtered = torch.from_numpy(
+        ndimage.gaussian_filter(z.numpy(), (0, 0, 0.7, 0.7), mode="mirror", radius=(0, 0, 2, 2))
+    )
+    with torch.no_grad():
+        logits = (dgm(z)["abnormality_logit"] + dgm(filtered)["abnormality_logit"]) / 2
+        for one in (smoothed, torch.jit.script(smoothed)):
+            found = split_prediction(one(z))
+            torch.testing.assert_close(found["abnormality_probability"], torch.sigmoid(logits[:, 0]), atol=1e-4, rtol=0)
+            torch.testing.assert_close(found["residue"], split_prediction(plain(z))["residue"], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone(z), logits, atol=1e-4, rtol=0)
+        features = [predict_with_features(one, z)[1] for one in (plain, smoothed)]
+    torch.testing.assert_close(features[1], features[0], atol=1e-4, rtol=0)  # those of the radiograph
+
+
+def test_training_goes_on_from_a_smoothed_head() -> None:
+    dgm = network(MASKED)
+    smoothed = Decomposer(**MASKED, head_smoothing=0.7)
+    smoothed.load_state_dict(Decomposer.from_dgm(dgm).state_dict(), strict=False)
+    torch.testing.assert_close(dgm_state_dict(smoothed.state_dict(), dgm), dict(dgm.state_dict()))
 
 
 def test_categories_are_probabilities() -> None:

@@ -61,8 +61,8 @@ def test_settings_of_version_0_1_name_no_architecture() -> None:
     flat = {"image_size": 64, "base_width": 4, "num_res_blocks": 1, "normal_skips": True, "residue_skips": False}
     network = build_residue_system(flat)
     assert isinstance(network, Decomposer)
-    later = {"composition": "additive", "residue_encoder": "paper", "num_categories": 0}  # the paper's, as it was then
-    assert network.network_settings() == {**{name: flat[name] for name in flat if name != "image_size"}, **later}
+    paper = {"composition": "additive", "residue_encoder": "paper", "num_categories": 0, "head_smoothing": 0.0}
+    assert network.network_settings() == {**{name: flat[name] for name in flat if name != "image_size"}, **paper}
 
 
 def test_channels_are_joined_and_taken_apart_again() -> None:

@@ -33,10 +33,13 @@ def load_abnormality_network(path: str | os.PathLike[str], device: torch.device 
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected the weights of a decomposer (bundles/dgm trains one), there are none")
-    state = read_state_dict(path, "weights of a decomposer", PARTS)
+    state = read_state_dict(path, "weights of a decomposer", PARTS | {"head_smoothing"})
     settings = read_model_settings(path)
     network = AbnormalityNetwork(
-        settings["base_width"], settings["num_res_blocks"], residue_encoder=settings["residue_encoder"]
+        settings["base_width"],
+        settings["num_res_blocks"],
+        residue_encoder=settings["residue_encoder"],
+        head_smoothing=settings["head_smoothing"],
     )
     try:
         network.load_state_dict(state)

@@ -29,12 +29,12 @@ def predict_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, T
         return prediction, features
     with _pooled_features(network) as found:
         prediction = network(images)
-    return prediction, found[-1] if found else None
+    return prediction, found[0] if found else None
 
 
 @contextmanager
 def _pooled_features(network: nn.Module) -> Iterator[list[Tensor]]:
-    """The mean over the pixels of what the residue encoder gives last, (B, D), while ``network`` runs."""
+    """The mean over the pixels of what the residue encoder gives last, (B, D), each time that ``network`` runs it."""
     encoder, features = getattr(network, "residue_encoder", None), []
 
     def keep(module: nn.Module, args: Any, output: Any) -> None:
