@@ -41,13 +41,20 @@ def digest(*parts: str) -> bytes:
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
+def _without_null(one: bytes) -> bytes:
+    """The digest with its last bit set: numpy drops zero bytes at the end, and one in 256 would not be found again."""
+    whole = one.ljust(16, b"\0")
+    return whole[:15] + bytes([whole[15] | 1])
+
+
 def _sorted(digests: Sequence[bytes]) -> Digests:
-    return np.sort(np.array(digests, dtype="S16"))
+    return np.sort(np.array([_without_null(one) for one in digests], dtype="S16"))
 
 
 def _has(digests: Digests, one: bytes) -> bool:
-    place = int(np.searchsorted(digests, np.bytes_(one)))
-    return place < len(digests) and bool(digests[place] == np.bytes_(one))
+    wanted = np.bytes_(_without_null(one))
+    place = int(np.searchsorted(digests, wanted))
+    return place < len(digests) and bool(digests[place] == wanted)
 
 
 @dataclass(frozen=True)
