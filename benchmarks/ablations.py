@@ -233,8 +233,7 @@ def main() -> int:
         write_results(arguments.results, tables, f"{command} ({data})")
     if arguments.figure and curves:
         draw_curves(curves, arguments.figure)
-    for name, reason in outcome.failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+    outcome.print_failed()
     return 1 if outcome.failed else 0
 
 

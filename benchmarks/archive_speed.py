@@ -92,15 +92,10 @@ class ProcessorTime:
                 words = Path("/proc", str(pid), "cmdline").read_bytes()
             except OSError:
                 continue
-            kind = (
-                "driver"
-                if pid == os.getpid()
-                else "networks"
-                if words.startswith(b"ray::ImagesProcess")
-                else "services"
-            )
-            if self.kinds.get(pid) != "networks":  # its name changes while it works
-                self.kinds[pid] = kind
+            if words.startswith(b"ray::ImagesProcess"):  # a name that changes while it works
+                self.kinds[pid] = "networks"
+            else:
+                self.kinds.setdefault(pid, "driver" if pid == os.getpid() else "services")
             self.ticks[pid, fields[19]] = int(fields[11]) + int(fields[12])  # [19]: its start, for a number comes again
         found = {"driver": -self.before, "networks": 0.0, "services": 0.0}
         for (pid, _), ticks in self.ticks.items():

@@ -77,10 +77,13 @@ def row_of(count: int, source: str, runs: Mapping[tuple[str, ...], Sequence[Dete
     patients = [result.patient_id for result in without[0]]
     differences = paired_differences(mean_over_seeds(with_residue), mean_over_seeds(without), patients)
     boxed = sum(len(result.truth) > 0 for result in without[0])
+    values = [
+        [metric_values(mean_over_seeds([results]), len(results)) for results in own] for own in (without, with_residue)
+    ]
     cells: list[Any] = [[count], f"{source}, n = {len(without[0])} ({boxed})", [len(without)]]
     for metric in METRICS:
-        for own in (without, with_residue):
-            mean, sd = mean_and_sd([metric_values(mean_over_seeds([results]), len(results))[metric] for results in own])
+        for own in values:
+            mean, sd = mean_and_sd([value[metric] for value in own])
             cells.append([round(mean, 4), round(sd, 4)])
         cells.append(_interval(differences[metric]))
     return cells
@@ -158,8 +161,7 @@ def main() -> int:
         write_results(arguments.results, {"curve": table}, f"{command} --steps {arguments.steps}")
     if arguments.figure and runs:
         draw(table, arguments.figure)
-    for name, reason in outcome.failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+    outcome.print_failed()
     return 1 if outcome.failed else 0
 
 

@@ -118,8 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     downstream = run_downstream(arguments.downstream, systems, weights, runner, preset.fold, not arguments.report_only)
     described = Run(preset, info, systems, jobs, outcome, costs, budget, seeds, weights, warnings)
     page = write_all(results, bench, described, downstream, root)
-    for name, reason in outcome.failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+    outcome.print_failed()
     print(f"report: {page}", flush=True)
     return 1 if outcome.failed else 0
 

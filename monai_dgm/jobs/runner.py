@@ -50,6 +50,11 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
 
+    def print_failed(self) -> None:
+        """Name the failed jobs with their reasons on the standard error output."""
+        for name, reason in self.failed.items():
+            print(f"failed: {name}: {reason}", file=sys.stderr)
+
 
 class Runner:
     """Runs jobs into ``output_dir/jobs``.

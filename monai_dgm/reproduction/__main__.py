@@ -79,8 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_csv(results, dataset_info, root / "report")
     write_latex(results, dataset_info, root / "report")
     page = write_page(results, plan, outcome, dataset_info, root / "report", remarks)
-    for name, reason in outcome.failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+    outcome.print_failed()
     print(f"report: {page}", flush=True)
     return 1 if outcome.failed or results.problems else 0
 
