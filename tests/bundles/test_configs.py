@@ -128,6 +128,13 @@ def test_boxes_are_learned_from_where_there_are_some(configs: Path, overlays: li
         assert parser.get_parsed_content("supervision") == expected
 
 
+def test_weights_trained_without_boxes_say_so(configs: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config([str(configs / f"{name}.json") for name in ("train", "boxes", "labels")])
+    assert not parser.get_parsed_content("train#dataset#with_boxes")
+    assert parser.get_parsed_content("model_settings#supervision") == "labels"
+
+
 def test_unknown_supervision_is_refused(configs: Path) -> None:
     parser = ConfigParser()
     parser.read_config(str(configs / "train.json"))
