@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from monai_dgm.engines.lungs.segmentor import load_lung_segmentor
 from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.frozen_decomposer import check_decomposer, load_decomposer
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import for_inference, load_weights, model_channels, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.detector import build_detector
 from monai_dgm.transforms.saliency import ThresholdRule
@@ -41,19 +42,19 @@ def load_detector(
         InputError: no such file, or weights of another network.
     """
     settings = read_model_settings(path)
-    channels, size = settings.get("channels", ["image", "residue"]), int(settings["image_size"])
-    if network is None:
-        network = load_weights(build_detector(settings), path)
-    return ChannelModel(network.to(device).eval(), size, channels, settings)
+    return _channel_model(network or load_weights(build_detector(settings), path), settings, device)
 
 
 def load_channel_classifier(
     path: str | os.PathLike[str], device: torch.device | str = "cpu", network: nn.Module | None = None
 ) -> ChannelModel:
     """A classifier from its weights, with its channels and settings; arguments and errors as :func:`load_detector`."""
-    settings = read_model_settings(path)
-    channels, size = settings.get("channels", ["image", "residue"]), int(settings["image_size"])
-    return ChannelModel(network or load_classifier(path, device), size, channels, settings)
+    return _channel_model(network or load_classifier(path), read_model_settings(path), device)
+
+
+def _channel_model(network: nn.Module, settings: Mapping[str, Any], device: torch.device | str) -> ChannelModel:
+    size, channels = int(settings["image_size"]), model_channels(settings)
+    return ChannelModel(for_inference(network, device), size, tuple(channels), settings)
 
 
 def load_pipeline(

@@ -18,13 +18,36 @@ from monai_dgm.networks.encoder_decoder import (
     make_residue_encoder,
 )
 
-__all__ = ["PARTS", "AbnormalityNetwork", "fold_batch_norms"]
+__all__ = ["PARTS", "AbnormalityNetwork", "EncoderAndHead", "fold_batch_norms"]
 
 PARTS = frozenset(("residue_encoder", "abnormality_head"))
 """Names of E_F and the head, which are trained, in this network, in a DGM and in a Decomposer."""
 
 
-class AbnormalityNetwork(nn.Module):
+class EncoderAndHead(nn.Module):
+    """What networks with E_F and the head have in common: features and logit in one pass of E_F."""
+
+    def use_head(self, encoder: nn.Module, head: nn.Module, head_smoothing: float) -> None:
+        """Take E_F, its batch norms folded where it is ImageNet's, and the head; smoothing as in AbnormalityNetwork."""
+        self.residue_encoder = fold_efficientnet(encoder) if isinstance(encoder, EfficientNetLite) else encoder
+        self.abnormality_head = head
+        self.head_smoothing = GaussianSmoothing(head_smoothing) if head_smoothing else None
+
+    def encode(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(B, C, S, S) -> features of E_F, finest first, and logits (B, 1) of the head.
+
+        The smoothed images pass E_F beside the others, as one batch: that takes less time than a second pass.
+        """
+        if self.head_smoothing is None:
+            features = self.residue_encoder(image)
+            return features, self.abnormality_head(features[-1])
+        both = self.residue_encoder(torch.cat((image, self.head_smoothing(image))))
+        logits = self.abnormality_head(both[-1])
+        number = image.shape[0]
+        return [one[:number] for one in both], (logits[:number] + logits[number:]) / 2
+
+
+class AbnormalityNetwork(EncoderAndHead):
     """E_F and the head: the same logits as the whole model gives.
 
     Args:
@@ -33,7 +56,9 @@ class AbnormalityNetwork(nn.Module):
         norm: "none" as in the paper, or "batch": learns faster, and :func:`fold_batch_norms` makes the paper's of it.
         residue_encoder: as in :class:`monai_dgm.networks.dgm.DGM`; "efficientnet_lite2" as a decomposer stores it,
             without batch norms.
-        head_smoothing: as in :class:`monai_dgm.networks.decomposer.Decomposer`.
+        head_smoothing: standard deviation in pixels of a Gaussian filter; above 0, the head's logit is the mean of
+            those of the radiograph and of the filtered one. Where E_F learned from images with less noise than others
+            have, the probability then depends less on the noise. 0, as in the paper, takes the radiograph alone.
     """
 
     def __init__(
@@ -47,9 +72,7 @@ class AbnormalityNetwork(nn.Module):
     ) -> None:
         super().__init__()
         encoder = make_residue_encoder(residue_encoder, in_channels, base_width, num_res_blocks, norm)
-        self.residue_encoder = fold_efficientnet(encoder) if isinstance(encoder, EfficientNetLite) else encoder
-        self.abnormality_head = AbnormalityHead(encoder_widths(residue_encoder, base_width)[4])
-        self.head_smoothing = GaussianSmoothing(head_smoothing) if head_smoothing else None
+        self.use_head(encoder, AbnormalityHead(encoder_widths(residue_encoder, base_width)[4]), head_smoothing)
 
     def forward(self, image: Tensor) -> Tensor:
         """z, (B, C, S, S) in [-1, 1], S a multiple of 32 -> logits (B, 1).
@@ -59,10 +82,7 @@ class AbnormalityNetwork(nn.Module):
         """
         if not torch.jit.is_scripting():
             check_image_size(image)
-        logit = self.abnormality_head(self.residue_encoder(image)[-1])
-        if self.head_smoothing is not None:
-            logit = (logit + self.abnormality_head(self.residue_encoder(self.head_smoothing(image))[-1])) / 2
-        return logit
+        return self.encode(image)[1]
 
 
 def fold_batch_norms(network: AbnormalityNetwork) -> AbnormalityNetwork:

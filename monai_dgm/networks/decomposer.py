@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_dgm.networks.blocks import GaussianSmoothing, PhaseConv2d, UpsampleConv2d
+from monai_dgm.networks.abnormality import EncoderAndHead
+from monai_dgm.networks.blocks import PhaseConv2d, UpsampleConv2d
 from monai_dgm.networks.dgm import DGM, compose_masked
-from monai_dgm.networks.efficientnet import EfficientNetLite, fold_efficientnet
 from monai_dgm.networks.encoder_decoder import check_image_size
 from monai_dgm.networks.residue_system import ResidueSystem
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class Decomposer(ResidueSystem, architecture="decomposer"):
+class Decomposer(EncoderAndHead, ResidueSystem, architecture="decomposer"):
     """Decomposes radiographs; no joint decoder, no discriminator, upsampling kernels folded once and stored.
 
     The output is that of every :class:`monai_dgm.networks.residue_system.ResidueSystem`. TorchScript and ONNX exports
@@ -32,9 +32,7 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
     Args:
         base_width, num_res_blocks, normal_skips, residue_skips, composition, residue_encoder, num_categories: as in
             :class:`monai_dgm.networks.dgm.DGM`.
-        head_smoothing: standard deviation in pixels of a Gaussian filter; above 0, the head's logit is the mean of
-            those of the radiograph and of the filtered one. Where E_F learned from images with less noise than others
-            have, the probability then depends less on the noise. 0, as in the paper, takes the radiograph alone.
+        head_smoothing: as in :class:`monai_dgm.networks.abnormality.AbnormalityNetwork`.
     """
 
     def __init__(
@@ -64,13 +62,10 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
     def _take(self, dgm: DGM, own: Callable[[Any], Any], head_smoothing: float = 0.0) -> None:
         self.normal_encoder = own(dgm.normal_encoder)
         self.masked: bool = dgm.masked
-        encoder = dgm.residue_encoder
-        self.residue_encoder = fold_efficientnet(encoder) if isinstance(encoder, EfficientNetLite) else own(encoder)
+        self.use_head(own(dgm.residue_encoder), own(dgm.abnormality_head), head_smoothing)
         self.normal_decoder = bake_upsampling(own(dgm.normal_decoder))
         self.residue_decoder = bake_upsampling(own(dgm.residue_decoder))
-        self.abnormality_head = own(dgm.abnormality_head)
         self.category_head = own(dgm.category_head)
-        self.head_smoothing = GaussianSmoothing(head_smoothing) if head_smoothing else None
         settings = dgm.network_settings() | {"head_smoothing": head_smoothing}
         self._network_settings = {name: settings[name] for name in inspect.signature(Decomposer).parameters}
 
@@ -94,17 +89,13 @@ class Decomposer(ResidueSystem, architecture="decomposer"):
         """
         if not torch.jit.is_scripting():
             check_image_size(image)
-        residue_features = self.residue_encoder(image)
+        residue_features, logit = self.encode(image)
         normal = self.normal_decoder(self.normal_encoder(image), image)
         if self.masked:
             mask_logit = 2 * self.residue_decoder.logits(residue_features, image)
             normal, residue = compose_masked(image, normal, mask_logit)
         else:
             residue = self.residue_decoder(residue_features, image)
-        logit = self.abnormality_head(residue_features[-1])
-        if self.head_smoothing is not None:
-            smoothed = self.residue_encoder(self.head_smoothing(image))
-            logit = (logit + self.abnormality_head(smoothed[-1])) / 2
         probability = torch.sigmoid(logit)
         return torch.cat((normal, residue, probability[:, :, None, None].expand_as(normal)), dim=1)
 

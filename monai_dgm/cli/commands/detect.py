@@ -66,7 +66,7 @@ def detect(
 def _models_for(model: Path | None, bundles: Path | None) -> tuple[str, ...]:
     """The detector, and the decomposer where it looks at residues."""
     from monai_dgm.cli.models import weights_paths
-    from monai_dgm.engines.weights import read_model_settings
+    from monai_dgm.engines.weights import model_channels, read_model_settings
 
-    channels = read_model_settings(model or weights_paths(bundles)["detector"]).get("channels", ["image", "residue"])
+    channels = model_channels(read_model_settings(model or weights_paths(bundles)["detector"]))
     return ("decomposer", "detector") if "residue" in channels else ("detector",)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monai_dgm.engines.classification.classifier import load_classifier
-from monai_dgm.engines.weights import read_model_settings
+from monai_dgm.engines.weights import model_channels, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.preparation import resample_planes
 
@@ -98,7 +98,7 @@ def load_class_activations(
         logger.info("no Grad-CAM of a classifier: there are no weights")
         return found
     settings = read_model_settings(classifier_path)
-    if list(settings.get("channels", ["image", "residue"])) != ["image"]:
+    if model_channels(settings) != ["image"]:
         logger.info("no Grad-CAM of a classifier: it looks at residues")
         return found
     network = load_classifier(classifier_path)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_dgm.engines.files import weights_sha256
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import for_inference, load_weights, model_channels, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.classifiers import build_classifier
 
@@ -36,9 +36,8 @@ def load_classifier(path: str | os.PathLike[str], device: torch.device | str = "
         ValueError: settings with an unknown architecture.
     """
     settings = read_model_settings(path)
-    channels = settings.get("channels", ["image", "residue"])
-    network = build_classifier(settings.get("architecture", "densenet161"), len(channels))
-    return load_weights(network, path).to(device).eval()
+    network = build_classifier(settings.get("architecture", "densenet161"), len(model_channels(settings)))
+    return for_inference(load_weights(network, path), device)
 
 
 class SoftLabels:

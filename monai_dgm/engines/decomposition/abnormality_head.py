@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from monai_dgm.engines.weights import read_model_settings, read_state_dict
+from monai_dgm.engines.weights import for_inference, read_model_settings, read_state_dict
 from monai_dgm.errors import InputError
 from monai_dgm.networks.abnormality import PARTS, AbnormalityNetwork
 
@@ -46,7 +46,7 @@ def load_abnormality_network(path: str | os.PathLike[str], device: torch.device 
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()]
         raise InputError(f"{path}: expected E_F and head of a decomposer as configured, got: {lines[1]}") from error
-    return network.to(device).eval()
+    return for_inference(network, device)
 
 
 def abnormality_probability(network: nn.Module, image: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.lungs.chest_check import CHEST_FILE, ChestReference
 from monai_dgm.engines.lungs.upright import UPRIGHT_FILE, UprightCheck, load_upright_check
-from monai_dgm.engines.weights import find_weights, load_weights, read_model_settings
+from monai_dgm.engines.weights import find_weights, for_inference, load_weights, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES, build_lung_network
 from monai_dgm.transforms.lungs import clean_lung_mask, lung_probability
@@ -93,7 +93,7 @@ def load_lung_segmentor(
         InputError: no such file, or one of another network.
     """
     settings = read_model_settings(model_path)
-    network = (network or load_weights(network_from_settings(settings), model_path)).to(device).eval()
+    network = for_inference(network or load_weights(network_from_settings(settings), model_path), device)
     chest_file = Path(model_path).with_name(CHEST_FILE)
     reference = ChestReference.read(chest_file) if chest_file.is_file() else None
     upright_file = chest_file.with_name(UPRIGHT_FILE)

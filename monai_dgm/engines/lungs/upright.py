@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from monai_dgm.engines.weights import for_inference
 from monai_dgm.errors import InputError
 from monai_dgm.utils.atomic import atomic_write
 
@@ -129,4 +130,4 @@ def load_upright_check(path: str | os.PathLike[str], device: torch.device | str 
     except Exception as error:  # a damaged file of weights fails in many ways
         kind = type(error).__name__
         raise InputError(f"{path}: expected weights of the upright check and their JSON ({kind})") from error
-    return UprightCheck(network.to(device).eval(), (mirrored, turned), values)
+    return UprightCheck(for_inference(network, device), (mirrored, turned), values)

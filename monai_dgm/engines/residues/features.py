@@ -29,7 +29,7 @@ def predict_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, T
         return prediction, features
     with _pooled_features(network) as found:
         prediction = network(images)
-    return prediction, found[0] if found else None
+    return prediction, found[0][: images.shape[0]] if found else None  # smoothed images may follow
 
 
 @contextmanager

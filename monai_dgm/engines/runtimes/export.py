@@ -24,7 +24,7 @@ from monai_dgm.engines.residues.frozen_decomposer import load_decomposer
 from monai_dgm.engines.runtimes.graphs import ClassifierGraph, DecomposerGraph, DetectorGraph, LungsGraph
 from monai_dgm.engines.runtimes.installed import import_runtime, openvino_core, runtime_version
 from monai_dgm.engines.runtimes.pixel_graph import PixelGraph
-from monai_dgm.engines.weights import load_weights, read_model_settings, written_aside
+from monai_dgm.engines.weights import load_weights, model_channels, read_model_settings, written_aside
 from monai_dgm.errors import InputError
 from monai_dgm.networks.lung_segmentation import ARCHITECTURES
 
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["decomposer", "lungs", "detector", "classifier"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-LARGEST_BATCH = 1024
 
 
 def kind_of(settings: dict[str, Any]) -> Kind:
@@ -77,7 +76,7 @@ def load_graph(kind: Kind, weights: str | os.PathLike[str], network: nn.Module |
 def example_input(weights: str | os.PathLike[str], kind: Kind) -> Tensor:
     """Images of the side and the channels of a network, (2, C, S, S): two, since an export takes 1 for a constant."""
     settings = read_model_settings(weights)
-    channels = len(settings.get("channels", ["image", "residue"])) if kind in ("detector", "classifier") else 1
+    channels = len(model_channels(settings)) if kind in ("detector", "classifier") else 1
     size = int(settings["image_size"])
     return torch.linspace(-1, 1, 2 * channels * size * size).reshape(2, channels, size, size)
 
@@ -155,7 +154,7 @@ def export_model(
         raise InputError(f"runtime: expected onnxruntime or openvino to export for, got {runtime!r}")
     settings = read_model_settings(weights)
     found = kind or kind_of(settings)
-    if found in ("detector", "classifier") and list(settings.get("channels", ["image", "residue"])) != ["image"]:
+    if found in ("detector", "classifier") and model_channels(settings) != ["image"]:
         raise InputError(f"{weights}: expected a {found} that takes the image alone, this one takes residues too")
     size = int(settings["image_size"])
     graph = PixelGraph(load_graph(found, weights), size, percentiles, found == "decomposer").eval()

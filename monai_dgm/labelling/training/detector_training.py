@@ -20,7 +20,7 @@ from typing import Any
 
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.engines.residues.frozen_decomposer import needs_decomposer
-from monai_dgm.engines.weights import read_model_settings
+from monai_dgm.engines.weights import model_channels, read_model_settings
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.labelling.server.background import errors_in_one_line
@@ -233,7 +233,7 @@ class DetectorTraining:
             more = "" if self.replay is not None else ", or original data (setting replay)"
             raise InputError(f"expected labels of at least {needed} images{more}, got {len(images)}")
         weights = self.models.paths[DETECTOR]
-        channels = read_model_settings(weights).get("channels", ["image", "residue"])
+        channels = model_channels(read_model_settings(weights))
         return TrainingJob(
             options=options,
             config_file=str(self.config_file),

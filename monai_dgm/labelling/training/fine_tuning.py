@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from pydantic import BaseModel, ConfigDict, Field
 
-from monai_dgm.engines.weights import read_model_settings
+from monai_dgm.engines.weights import model_channels, read_model_settings
 from monai_dgm.labelling.labels.json_input import checked
 from monai_dgm.labelling.server.request_options import PanelBool, PanelFloat, PanelInt
 from monai_dgm.labelling.training.training_data import CORRECTED
@@ -106,7 +106,7 @@ def overrides(
         "initial_weights": str(weights),
         # the network is the one that the weights are of, whatever the configuration of the bundle would build
         "network_def": f"$fine_tuning.detector_like({str(weights)!r})",
-        "channels": settings.get("channels", ["image", "residue"]),
+        "channels": model_channels(settings),
         "backbone": settings.get("backbone", "resnet50"),
         "width": settings.get("width", 1.0),
         "fpn_channels": settings.get("fpn_channels", 256),

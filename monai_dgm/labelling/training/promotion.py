@@ -27,7 +27,7 @@ from monai_dgm.engines.residues.frozen_decomposer import (
     load_decomposer,
     needs_decomposer,
 )
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import load_weights, model_channels, read_model_settings
 from monai_dgm.labelling.training.validation_set import MIN_IMAGES, MIN_IMAGES_WITH_BOXES
 from monai_dgm.metrics.comparison import paired_differences
 from monai_dgm.metrics.detection import (
@@ -117,7 +117,7 @@ def detect_in(
         InputError: files that cannot be used, another decomposer, or boxes that are not finite.
     """
     settings = read_model_settings(weights)
-    channels, decomposer = settings.get("channels", ["image", "residue"]), None
+    channels, decomposer = model_channels(settings), None
     if needs_decomposer(channels) and decomposer_path is not None:
         check_decomposer(settings, decomposer_path)
         decomposer = load_decomposer(decomposer_path, device)
