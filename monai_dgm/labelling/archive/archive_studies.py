@@ -7,7 +7,9 @@ the background.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import pydicom
 
@@ -71,11 +73,11 @@ class StudyArchive:
     @property
     def changes(self) -> int:
         """A number that grows with each change of the index, or of an instance in it."""
-        return len(self._index.changed)
+        return self._index.changes
 
     def changed_since(self, changes: int) -> list[str]:
-        """Ids of the radiographs that came, went, changed or were replaced since :attr:`changes` was this number."""
-        return self._index.changed[changes:]
+        """Ids of the radiographs that came, changed or were replaced since :attr:`changes` was this number."""
+        return self._index.changed_since(changes)
 
     def ids(self) -> list[str]:
         """The ids of all radiographs, sorted; new ones are found after a few seconds.
@@ -152,7 +154,7 @@ class StudyArchive:
         replaced = now.keys() | (told & {item.uids.instance for item in gone})
         for name in replaced:
             self._revisions[name] = self._revisions.get(name, 0) + 1
-        self._index.changed.extend(replaced)
+        self._index.note_changed(replaced)
         return replaced
 
     def _drop(self, gone: Iterable[ArchivedInstance]) -> None:
@@ -202,19 +204,28 @@ class StudyArchive:
         """The radiographs of a study that are in the index, without a request."""
         return self._index.of_study(study)
 
-    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
-        """A radiograph, and the position of its plane in the patient.
+    @contextmanager
+    def file(self, image_id: str) -> Iterator[Path]:
+        """The file of a radiograph, from the cache or the archive.
 
         Raises:
             UnknownError: as :meth:`find`.
             TooLargeError: an instance of more bytes than allowed.
-            InputError: as :func:`monai_dgm.labelling.server.studies.read_checked`.
             ArchiveAwayError: the archive does not answer.
         """
         uids = self.study_of(image_id)
         if not self._index.listed:
             self.cache.drop(uids.path)  # it may have been replaced while no server ran
         with self.cache.file(uids.path, lambda: self.client.retrieve(uids)) as path:
+            yield path
+
+    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
+        """A radiograph, and the position of its plane in the patient.
+
+        Raises:
+            InputError: as :meth:`file`, and as :func:`monai_dgm.labelling.server.studies.read_checked`.
+        """
+        with self.file(image_id) as path:
             radiograph = read_checked(path, self.max_bytes, self.max_pixels)
             return radiograph, Placement.of(radiograph)
 

@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from monai_dgm.errors import InputError
@@ -69,7 +70,7 @@ class ArchiveIndex:
     Attributes:
         instances: of the last update. Of one that is in several series, the one of the smallest UIDs.
         listed: whether the whole archive was listed once.
-        changed: SOP Instance UIDs of the instances that came, went or changed, in this order; it only grows.
+        changes: how often an instance came, went or changed.
     """
 
     def __init__(self, client: ArchiveClient, wanted: WantedImages) -> None:
@@ -77,7 +78,9 @@ class ArchiveIndex:
         self.wanted = wanted
         self.instances: dict[str, ArchivedInstance] = {}
         self.listed = False
-        self.changed: list[str] = []
+        self.changes = 0
+        self._last_changes: dict[str, int] = {}  # of each instance the number of its last change, the latest last
+        self._noting = threading.Lock()
         self._replaced: set[str] = set()
         self._series: Series = {}
         self._by_study: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -138,6 +141,23 @@ class ArchiveIndex:
         with self._updating:
             found, self._replaced = self._replaced, set()
         return found
+
+    def changed_since(self, changes: int) -> list[str]:
+        """SOP Instance UIDs of the instances that came or changed since :attr:`changes` was this number, in the order
+        of their last changes."""
+        with self._noting:
+            later = takewhile(lambda item: item[1] > changes, reversed(self._last_changes.items()))
+            return [uid for uid, _ in later][::-1]
+
+    def note_changed(self, uids: Iterable[str]) -> None:
+        """These instances came, went or changed. Those that went are not remembered: the memory is that of the index,
+        however long a server runs."""
+        with self._noting:
+            for uid in uids:
+                self.changes += 1
+                self._last_changes.pop(uid, None)
+                if uid in self.instances:
+                    self._last_changes[uid] = self.changes
 
     def study_of_orthanc(self, orthanc_id: str) -> str | None:
         """Study Instance UID of an instance by :attr:`ArchivedInstance.orthanc_id`; None if it is not in the index."""
@@ -224,7 +244,7 @@ class ArchiveIndex:
         else:
             self.instances[uid] = chosen
         if chosen != shown:
-            self.changed.append(uid)
+            self.note_changed([uid])
 
 
 def _study_time(item: dict[str, Any]) -> str:

@@ -88,9 +88,9 @@ class ArchiveReports:
             self._index.refresh_recent(changes.recent)
         for study in filter(radiographs, changes.studies):
             self._index.refresh_study(study)
-        instances, changed = self._index.instances, len(self._index.changed)
-        names = dict.fromkeys(self._waiting + self._index.changed[self._changes :])
-        self._waiting, self._changes = self.state.unread(name for name in names if name in instances), changed
+        instances, latest = self._index.instances, self._index.changes
+        names = dict.fromkeys(self._waiting + self._index.changed_since(self._changes))
+        self._waiting, self._changes = self.state.unread(name for name in names if name in instances), latest
         unread = [uid for uid in self._waiting if radiographs(instances[uid].uids.study)]
         together, self.more = self.more, len(unread) > AT_ONCE  # those of one look have no order of arrival
         read = [self._read(instances[uid].uids) for uid in unread[:AT_ONCE]]

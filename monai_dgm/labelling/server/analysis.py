@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -17,9 +18,10 @@ from monai_dgm.engines.residues.channel_model import ChannelModel
 from monai_dgm.engines.residues.decomposed_radiograph import Decomposition
 from monai_dgm.engines.residues.uncertainty import ResidueUncertainty
 from monai_dgm.errors import InputError
+from monai_dgm.labelling.server.background import ReadersFirst
 from monai_dgm.labelling.server.http_errors import UnavailableError
 from monai_dgm.labelling.server.models import LabellingModels, Loaded
-from monai_dgm.labelling.server.studies import Studies, StudyImage
+from monai_dgm.labelling.server.studies import Studies, StudyImage, read_checked
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.placement import Placement
 from monai_dgm.transforms.preparation import PreparedRadiograph, RadiographSource, describe_source, prepare
@@ -29,6 +31,7 @@ __all__ = ["AnalysisResult", "Detections", "RadiographAnalysis", "View"]
 
 T = TypeVar("T")
 FloatArray = NDArray[np.float32]
+Versions = tuple[str, str | None]  # of decomposer and lung segmentor
 KEPT_RADIOGRAPHS = 2  # 60 megapixels take 240 MB
 KEPT_RESULTS = 32  # about 1.5 MB each
 
@@ -62,7 +65,7 @@ class AnalysisResult:
     result: RadiographResult
     decomposition: Decomposition
     source: RadiographSource
-    versions: tuple[str, str | None]
+    versions: Versions
 
     @property
     def placement(self) -> Placement:
@@ -119,11 +122,16 @@ class _Recent(Generic[T]):
         self._values: OrderedDict[Hashable, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+    def known(self, key: Hashable) -> T | None:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-                return self._values[key]
+            return self._values.get(key)
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        known = self.known(key)
+        if known is not None:
+            return known
         value = make()
         with self._lock:
             self._values[key] = value
@@ -137,7 +145,8 @@ class _Recent(Generic[T]):
 
 
 class RadiographAnalysis:
-    """Runs the models on radiographs by id. One computation at a time; safe with several threads.
+    """Runs the models on radiographs by id. One computation at a time, those of readers first; none waits for another's
+    file, and what is known is given at once. Safe with several threads.
 
     Args:
         studies: a folder's, or an archive's.
@@ -147,7 +156,7 @@ class RadiographAnalysis:
     def __init__(self, studies: Studies, models: LabellingModels) -> None:
         self.studies = studies
         self.models = models
-        self._lock = threading.RLock()  # of the models
+        self._lock = ReadersFirst()  # of the models
         # taken within the models' lock, never around it: a label need not wait for them
         self._reading = threading.Lock()
         self._views: _Recent[View] = _Recent(KEPT_RADIOGRAPHS)
@@ -172,9 +181,7 @@ class RadiographAnalysis:
             InputError: as :meth:`Studies.read`.
         """
         image = self.studies.find(image_id)
-
-        with self._reading:
-            return self._views.get((image.image_id, image.stamp), lambda: View(image, *self.studies.read(image_id)))
+        return self._views.get((image.image_id, image.stamp), lambda: self._read(image))
 
     def placement(self, image_id: str) -> Placement:
         """Size and plane of a radiograph; errors as :meth:`view`."""
@@ -192,15 +199,10 @@ class RadiographAnalysis:
             UnavailableError: no trained decomposer.
             InputError: as :meth:`view`, or weights that cannot be used.
         """
-        with self._lock:
-            decomposer, lungs = self.models.decomposer(), self.models.lungs()
-            versions = (decomposer.version, None if lungs is None else lungs.version)
-            image = self.studies.find(image_id)
-            key = (image.image_id, image.stamp, *versions)
-            found = self._analysis_results.get(key, lambda: self._examine(image_id, versions))
-            if not uncertainty:
-                return found
-            return self._analysis_results.get((*key, "uncertainty"), lambda: self._with_uncertainty(found))
+        if not uncertainty:
+            return self._result(image_id, "", lambda versions: self._examine(image_id, versions))
+        self.examine(image_id)  # a reader may come between the two passes
+        return self._result(image_id, "uncertainty", lambda _: self._with_uncertainty(self.examine(image_id)))
 
     def decomposition(self, image_id: str, threshold: ThresholdRule | float = "otsu") -> Decomposition:
         """A decomposition in model coordinates with the saliency of ``threshold``; errors as :meth:`examine`."""
@@ -209,9 +211,12 @@ class RadiographAnalysis:
 
     def detections(self, image_id: str) -> Detections:
         """Opacity boxes of the detector, those of the saliency where none is trained; errors as :meth:`examine`."""
-        with self._lock:
+        image = self.studies.find(image_id)
+        known = self._detections.known((image.image_id, image.stamp, self.models.versions()["detector"]))
+        if known is not None:
+            return known
+        with self._models_for(image_id):
             detector = self.models.detector()
-            image = self.studies.find(image_id)
             if detector is None:
                 return self.saliency_detections(image_id)
             key = (image.image_id, image.stamp, detector.version)
@@ -225,7 +230,7 @@ class RadiographAnalysis:
 
     def class_probability(self, image_id: str) -> tuple[str, float, str] | None:
         """(task, probability of its label 1, version) of the classifier; None without one."""
-        with self._lock:
+        with self._models_for(image_id):
             loaded = self.models.classifier()
             if loaded is None:
                 return None
@@ -244,6 +249,36 @@ class RadiographAnalysis:
             raise UnavailableError("features: expected a decomposer with a residue encoder, got one without")
         return analysis_result.result.features, analysis_result.versions[0]
 
+    @contextmanager
+    def _models_for(self, image_id: str) -> Iterator[None]:
+        """The models, once the radiograph was read: no other waits for a file."""
+        self.placement(image_id)
+        with self._lock:
+            yield
+
+    def _read(self, image: StudyImage) -> View:
+        """Fetch a radiograph beside others, and decode it alone."""
+        studies = self.studies
+
+        def decode() -> View:
+            radiograph = read_checked(path, studies.max_bytes, studies.max_pixels)
+            return View(image, radiograph, Placement.of(radiograph))
+
+        with studies.file(image.image_id) as path, self._reading:
+            return self._views.get((image.image_id, image.stamp), decode)
+
+    def _result(self, image_id: str, kind: str, make: Callable[[Versions], AnalysisResult]) -> AnalysisResult:
+        """A result that is known, or that ``make`` computes by the models of the versions that it is given."""
+        image, served = self.studies.find(image_id), self.models.versions()
+        key = (image.image_id, image.stamp, kind)
+        known = self._analysis_results.known((*key, served["decomposer"], served["lungs"]))
+        if known is not None:
+            return known
+        with self._models_for(image_id):
+            decomposer, lungs = self.models.decomposer(), self.models.lungs()
+            versions = (decomposer.version, None if lungs is None else lungs.version)
+            return self._analysis_results.get((*key, *versions), lambda: make(versions))
+
     def _channels(self, image_id: str, model: ChannelModel) -> tuple[list[PreparedRadiograph], list[FloatArray | None]]:
         """One radiograph as a detector or classifier takes it, with its residue where the model has it as a channel."""
         residue = self.examine(image_id).decomposition.residue if model.needs_residue else None
@@ -259,7 +294,7 @@ class RadiographAnalysis:
         assert isinstance(measured, RadiographResult)
         return replace(analysis_result, result=measured)
 
-    def _examine(self, image_id: str, versions: tuple[str, str | None]) -> AnalysisResult:
+    def _examine(self, image_id: str, versions: Versions) -> AnalysisResult:
         radiograph, pipeline = self.view(image_id).radiograph, self.models.pipeline
         (result,) = pipeline.decompose([prepare(radiograph, pipeline.sides[0])])
         if isinstance(result, InputError):

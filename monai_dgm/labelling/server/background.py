@@ -1,4 +1,5 @@
-"""Work in the background: threads that can be stopped between two images, and a model run on many images.
+"""Work in the background: threads that can be stopped between two images and let readers pass, and a model run on many
+images.
 
 Errors are logged by their type alone, since messages could name an image or a patient.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,15 +18,17 @@ from typing import Any, TypeVar
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.http_errors import BusyError
 
-__all__ = ["Background", "BatchRun", "Batches", "errors_in_one_line"]
+__all__ = ["Background", "BatchRun", "Batches", "ReadersFirst", "errors_in_one_line"]
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.01  # between two items, so that requests of clients are served first
+GRACE_SECONDS = 0.1  # a viewer asks for boxes and numbers in turn
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of MONAI Label's tasks
 
 Item = TypeVar("Item")
+
+_in_background = threading.local()
 
 
 @contextmanager
@@ -38,6 +42,51 @@ def errors_in_one_line(name: str) -> Iterator[None]:
         yield
     except Exception as error:
         logger.error("%s: %s", name, type(error).__name__)
+
+
+class ReadersFirst:
+    """A lock that threads of :class:`Background` do not get while a reader's thread waits for it, nor shortly after.
+
+    A thread that has it may take it again.
+
+    Args:
+        grace: seconds after a reader's turn in which the reader may come back before the background goes on.
+    """
+
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+        self.grace = grace
+        self._changed = threading.Condition()
+        self._owner: int | None = None
+        self._depth = 0
+        self._readers = 0  # that wait
+        self._grace_ends = 0.0  # of time.monotonic
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if self._owner != threading.get_ident():
+                if _is_reader():
+                    self._readers += 1
+                    self._changed.wait_for(lambda: self._owner is None)
+                    self._readers -= 1
+                else:
+                    while (left := self._grace_ends - time.monotonic()) > 0 or self._readers or self._owner is not None:
+                        self._changed.wait(left if left > 0 else None)
+                self._owner = threading.get_ident()
+            self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._depth -= 1
+            if not self._depth:
+                self._owner = None
+                if _is_reader():
+                    self._grace_ends = time.monotonic() + self.grace
+                self._changed.notify_all()
+
+
+def _is_reader() -> bool:
+    """Whether this thread is none of the background."""
+    return not getattr(_in_background, "here", False)
 
 
 class Background:
@@ -84,14 +133,14 @@ class Background:
         self._stop.wait(seconds)
 
     def each(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items one by one, with a short pause after each, until the work has to end."""
+        """The items one by one, until the work has to end."""
         for item in items:
             if self.stopped:
                 return
             yield item
-            self.pause(PAUSE_SECONDS)
 
     def _run(self) -> None:
+        _in_background.here = True
         with errors_in_one_line(self.name):
             self.work()
 

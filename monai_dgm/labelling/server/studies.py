@@ -7,6 +7,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -67,6 +69,7 @@ class Studies(Protocol):
     """Radiographs by id: the interface of :class:`StudyFolder` and of an archive."""
 
     max_bytes: int
+    max_pixels: float
     left_out: int
 
     def ids(self) -> list[str]:
@@ -80,6 +83,9 @@ class Studies(Protocol):
 
     def find(self, image_id: str) -> StudyImage:
         """A radiograph by its id."""
+
+    def file(self, image_id: str) -> AbstractContextManager[Path]:
+        """The file of a radiograph, which is there while the block runs; an archive may take long to send it."""
 
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
         """A radiograph, and the position of its plane in the patient."""
@@ -184,6 +190,13 @@ class StudyFolder:
         study, series, _ = digital_xray_uids(name)
         return StudyImage(name, (state.st_size, state.st_mtime_ns), path, study, series)
 
+    @contextmanager
+    def file(self, image_id: str) -> Iterator[Path]:
+        """The file of a radiograph; errors as :meth:`find`."""
+        path = self.find(image_id).path
+        assert path is not None
+        yield path
+
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
         """A radiograph, and the position of its plane in the patient.
 
@@ -191,10 +204,9 @@ class StudyFolder:
             UnknownError: as :meth:`find`.
             InputError: as :func:`read_checked`.
         """
-        path = self.find(image_id).path
-        assert path is not None
-        radiograph = read_checked(path, self.max_bytes, self.max_pixels)
-        return radiograph, Placement.of(radiograph)
+        with self.file(image_id) as path:
+            radiograph = read_checked(path, self.max_bytes, self.max_pixels)
+            return radiograph, Placement.of(radiograph)
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph, if it can be read.

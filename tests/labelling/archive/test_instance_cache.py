@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from monai_dgm.labelling.archive.instance_cache import DicomCache
 
@@ -71,3 +77,55 @@ def test_its_size_is_kept_with_what_comes_and_goes(tmp_path: Path) -> None:
     assert cache.size() == (2, 200)  # nothing had to go
     fill(cache, "d")
     assert cache.size() == (2, 200)
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowFetch]:
+    fetch = SlowFetch()
+    yield fetch
+    fetch.go.set()
+
+
+class SlowFetch:
+    """An archive that takes long to send an instance."""
+
+    def __init__(self) -> None:
+        self.asked, self.go, self.times = threading.Event(), threading.Event(), 0
+
+    def __call__(self) -> bytes:
+        self.times += 1
+        self.asked.set()
+        assert self.go.wait(30)
+        return b"slow".ljust(100)
+
+
+def read(cache: DicomCache, fetch: SlowFetch) -> bytes:
+    with cache.file("slow", fetch) as path:
+        return path.read_bytes()
+
+
+def test_nobody_waits_for_the_fetch_of_another_instance(tmp_path: Path, slow: SlowFetch) -> None:
+    cache = DicomCache(tmp_path, 150)
+    fill(cache, "a")
+    with ThreadPoolExecutor(3) as threads:
+        slow_ones = [threads.submit(read, cache, slow) for _ in range(2)]
+        assert slow.asked.wait(30)
+        assert threads.submit(fill, cache, "b").result(30) is None  # and "a" has to go for it
+        assert threads.submit(cache.drop, "a").result(30) is None
+        assert cache.size() == (1, 100)
+        slow.go.set()
+        assert {one.result(30) for one in slow_ones} == {b"slow".ljust(100)}
+    assert slow.times == 1 and cache.size() == (1, 100)
+
+
+def test_a_file_that_is_read_stays_until_then(tmp_path: Path) -> None:
+    cache = DicomCache(tmp_path, 150)
+    with ThreadPoolExecutor(2) as threads:
+        with cache.file("a", lambda: b"a" * 100) as path:
+            threads.submit(fill, cache, "b").result(30)  # it goes again, and not what is read
+            waiting = [threads.submit(cache.drop, "a"), threads.submit(cache.purge)]
+            time.sleep(0.05)
+            assert path.read_bytes() == b"a" * 100 and not any(one.done() for one in waiting)
+        for one in waiting:
+            one.result(30)
+    assert cache.size() == (0, 0) and not list(tmp_path.iterdir())

@@ -66,7 +66,7 @@ def test_the_index_after_any_changes_is_that_of_a_new_listing(steps: list[tuple[
     client = ListedArchive()
     index = fresh_index(client)
     for number, (action, key, rows) in enumerate(steps):
-        before, changes = dict(index.instances), len(index.changed)
+        before, changes = dict(index.instances), index.changes
         copies = {item.uids for study in range(1, 5) for item in index.of_study(f"1.{study}")}
         if action == "delete":
             client.held.pop(key, None)
@@ -83,7 +83,9 @@ def test_the_index_after_any_changes_is_that_of_a_new_listing(steps: list[tuple[
         now = {item.uids for study in range(1, 5) for item in index.of_study(f"1.{study}")}
         assert {item.uids for item in gone} == copies - now
         differing = {uid for uid in before.keys() | index.instances if before.get(uid) != index.instances.get(uid)}
-        assert set(index.changed[changes:]) == differing
+        assert sorted(index.changed_since(changes)) == sorted(differing & index.instances.keys())
+        assert (index.changes > changes) == bool(differing)
+        assert sorted(index.changed_since(0)) == sorted(index.instances)  # no more is kept, however much has changed
         for item in index.instances.values():
             assert index.study_of_orthanc(item.orthanc_id) == item.uids.study
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +163,6 @@ def test_without_a_decomposer_the_answer_is_how_to_train_one(folder: Path, tmp_p
         with pytest.raises(UnavailableError, match="bundles/dgm/configs/train.json"):
             run()
     assert image_nifti(analysis, "a")
-
-
-def test_the_size_of_an_image_does_not_wait_for_a_model(analysis: RadiographAnalysis) -> None:
-    with analysis._lock, ThreadPoolExecutor(1) as threads:  # as while a model runs
-        placement = threads.submit(analysis.placement, "a").result(timeout=20)
-    assert (placement.rows, placement.cols) == (90, 120)
 
 
 def test_the_uncertainty_is_measured_where_it_is_asked_for(analysis: RadiographAnalysis, tmp_path: Path) -> None:

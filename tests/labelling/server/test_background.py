@@ -7,7 +7,7 @@ import time
 import pytest
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.server.background import Background, Batches, errors_in_one_line
+from monai_dgm.labelling.server.background import Background, Batches, ReadersFirst, errors_in_one_line
 from monai_dgm.labelling.server.http_errors import BusyError
 
 PATIENT = "Doe^Jane"
@@ -154,3 +154,38 @@ def test_a_fault_ends_the_run_without_a_traceback(caplog: pytest.LogCaptureFixtu
     run.wait(10)
     assert run.as_dict()["status"] == "ERROR"
     assert "Doe" not in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_reader_comes_before_the_background_that_waits_longer() -> None:
+    lock, order = ReadersFirst(grace=0.0), list[str]()
+
+    def take(name: str) -> None:
+        with lock:
+            order.append(name)
+
+    background, reader = Background("work", lambda: take("background")), threading.Thread(target=take, args=["reader"])
+    with lock, lock:  # it may be taken twice
+        background.start()
+        background.wait(0.05)  # now it waits for the lock
+        reader.start()
+        while not lock._readers:
+            time.sleep(0.001)
+    reader.join(10)
+    background.wait(10)
+    assert order == ["reader", "background"]
+
+
+def test_a_reader_may_come_back_before_the_background_goes_on() -> None:
+    lock, entered = ReadersFirst(grace=0.3), list[float]()
+
+    def work() -> None:
+        with lock:
+            entered.append(time.monotonic())
+
+    background = Background("work", work)
+    for _ in range(2):
+        with lock:
+            background.start()
+            left = time.monotonic()
+    background.wait(10)
+    assert len(entered) == 1 and entered[0] >= left + 0.3
