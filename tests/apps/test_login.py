@@ -156,7 +156,7 @@ ORDER = ("rita", "vera", "anna", "adam")  # readers' roles from low to high
 
 def test_every_route_has_a_rule_and_keeps_it(client: Any, realm: Realm) -> None:
     """Walks over all routes: without a token 401, with a role that is too low 403, with the role neither."""
-    from lib.access import Role, rules_of
+    from lib.rules import Role, rules_of
 
     headers = {Role(number + 1): realm.headers(name) for number, name in enumerate(ORDER)}
     seen = 0

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from lib.access import CurrentUser, GuardedRoute, Role
+from lib.access import CurrentUser, GuardedRoute
 from lib.dependencies import App, ImageId
 from lib.metrics import problems_of, state_of
 from lib.page_routes import page
+from lib.rules import Role
 from monai_dgm.errors import StorageError
 from monai_dgm.labelling.server.http_errors import ForbiddenError, UnknownError
 from monai_dgm.labelling.server.request_guard import is_loopback

@@ -19,8 +19,9 @@ from requests_toolbelt import MultipartDecoder
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from lib.access import CurrentUser, GuardedRoute, Role, User
+from lib.access import CurrentUser, GuardedRoute, User
 from lib.dependencies import App, Body, own_address
+from lib.rules import Role
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.archive.dicomweb_paths import checked_path, mark_superseded, own_addresses
 from monai_dgm.labelling.server.http_errors import (

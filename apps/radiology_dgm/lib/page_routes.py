@@ -12,8 +12,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
 
-from lib.access import GuardedRoute, Role, role_names, rules_of
+from lib.access import GuardedRoute, role_names
 from lib.dependencies import App
+from lib.rules import Role, rules_of
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 HEADERS = {
