@@ -1,11 +1,13 @@
 """Puts the bundles and the label app, which lie at the root of the repository, into ``monai_dgm`` of a wheel.
 
-All else about the package is in setup.cfg. An editable installation leaves them where they are:
-``monai_dgm/utils/bundle_files.py`` finds both places.
+An editable installation leaves them where they are: ``monai_dgm/utils/bundle_files.py`` finds both places. The wheel's
+description is the README without links and pictures of the repository, which lead nowhere outside it. All else about
+the package is in setup.cfg.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -51,4 +53,12 @@ def _wanted(path: Path) -> bool:
     return not any(part.startswith((".", "__pycache__")) for part in path.parts)
 
 
-setup(cmdclass={"build_py": BuildWithBundles})
+def readme() -> str:
+    """The README as it reads outside the repository; links of the web stay."""
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    inside = r"\((?!https?:)[^)]*\)"
+    text = re.sub(rf"!\[([^\]]*)\]{inside}", r"*Picture, in the repository: \1.*", text)
+    return re.sub(rf"\[([^\]]*)\]{inside}", r"\1", text)
+
+
+setup(long_description=readme(), cmdclass={"build_py": BuildWithBundles})

@@ -17,7 +17,7 @@ from monai_dgm.data.cache import RadiographCache
 from monai_dgm.data.decode import to_float32
 from monai_dgm.data.manifest import check_boxes
 from monai_dgm.errors import InputError
-from monai_dgm.readers.read import read_mask, read_radiograph
+from monai_dgm.readers.read import check_same_place, read_mask, read_radiograph
 from monai_dgm.transforms.boxes import rasterise_boxes
 from monai_dgm.transforms.geometry import RadiographGeometry
 
@@ -173,12 +173,14 @@ class RadiographDataset(Dataset[dict[str, Any]]):
         for name in ("opacity_mask", "lung_mask"):
             if item.get(name):
                 mask = read_mask(item[name])
+                check_same_place(item[name], item["image"])
                 _check_size(item[name], mask, geometry)
                 known[name] = geometry.mask_to_model(mask)
         if "opacity_mask" not in known and len(boxes) and item.get("category") == "lung_opacity":
             known["opacity_mask"] = rasterise_boxes(boxes, (geometry.size, geometry.size))
         if item.get("normal"):
             normal = read_radiograph(item["normal"]).pixels
+            check_same_place(item["normal"], item["image"])
             _check_size(item["normal"], normal, geometry)
             known["normal"] = geometry.pixels_to_model(normal)
         return known

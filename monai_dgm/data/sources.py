@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from monai_dgm.data.dataset import RadiographDataset
+from monai_dgm.data.fingerprints import Fingerprints
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.data.rsna import LABELS, load_rsna
 from monai_dgm.data.simulator.sample import write_sample
@@ -24,6 +26,7 @@ __all__ = [
     "Baselines",
     "FindLungs",
     "Splits",
+    "duplicate_warnings",
     "fit_baselines",
     "known_supervision",
     "load_splits",
@@ -35,6 +38,7 @@ Datalist = list[dict[str, Any]]
 FindLungs = Callable[[Tensor], np.ndarray]
 MANIFEST = "manifest.csv"
 ALL = "all"
+FIRST_BYTES = 1 << 16  # of files of equal size; DICOM files differ in their UIDs
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,46 @@ def split_warnings(splits: Splits, settings: Mapping[str, Any]) -> list[str]:
         f"the weights were trained with {own_test}, this is a test with {test}: if the data are the same, the weights "
         "have seen test images, and the metrics are too good"
     ]
+
+
+def duplicate_warnings(splits: Splits, cache_dir: str | os.PathLike[str]) -> list[str]:
+    """A warning where the same file is in two parts of a split: as images of two patients, since a patient is in one.
+
+    Only files of equal size and equal first bytes are read; their SHA-256 are kept. Equal pixels in files that differ
+    are not found.
+
+    Args:
+        splits: of a training or an evaluation.
+        cache_dir: folder of :class:`monai_dgm.data.fingerprints.Fingerprints`.
+    """
+    parts = (splits.training, splits.validation, splits.test)
+    files = [(number, item) for number, part in enumerate(parts) for item in part if os.path.isfile(item["image"])]
+    fingerprints, groups = Fingerprints(Path(cache_dir)), [files]
+    for key in (os.path.getsize, _first_bytes, fingerprints):
+        groups = [same for group in groups for same in _grouped(group, key) if len({number for number, _ in same}) > 1]
+    fingerprints.save()
+    if not groups:
+        return []
+    names = " and ".join(repr(item["image_id"]) for _, item in groups[0][:2])
+    return [
+        f"{len(groups)} files are in two of training, validation and test, as images of different patients (the first "
+        f"as {names}): the metrics are too good"
+    ]
+
+
+def _grouped(
+    files: list[tuple[int, dict[str, Any]]], key: Callable[[str], Hashable]
+) -> list[list[tuple[int, dict[str, Any]]]]:
+    """Files apart by a key of their path, in their order."""
+    found: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
+    for number, item in files:
+        found.setdefault(key(str(item["image"])), []).append((number, item))
+    return list(found.values())
+
+
+def _first_bytes(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return hashlib.sha256(stream.read(FIRST_BYTES)).digest()
 
 
 def known_supervision(splits: Splits, on_sample: bool = False) -> str:

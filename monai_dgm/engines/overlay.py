@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from monai_dgm.report.colours import HEAT_COLOURS, heat_levels
+from monai_dgm.report.panels import fitting_font
 from monai_dgm.transforms.geometry import resize_antialiased
 
 DISCLAIMER = "Research software, not for diagnosis"
@@ -92,15 +93,6 @@ def _with_strip(picture: Image.Image, caption: str, size: int) -> Image.Image:
     canvas.paste(picture)
     draw = ImageDraw.Draw(canvas)
     for i, (line, colour) in enumerate(lines):
-        font = _fitting_font(draw, line, size, picture.width - 2 * margin)
+        font = fitting_font(line, size, picture.width - 2 * margin)
         draw.text((margin, picture.height + margin + 1.4 * size * i), line, font=font, fill=colour)
     return canvas
-
-
-def _fitting_font(
-    draw: ImageDraw.ImageDraw, line: str, size: int, width: float
-) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The default font, smaller where the line would be too long."""
-    font = ImageFont.load_default(size)
-    length = draw.textlength(line, font=font)
-    return font if length <= width else ImageFont.load_default(max(6, int(size * width / length)))

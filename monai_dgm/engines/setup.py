@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from monai.utils import set_determinism
 
-from monai_dgm.data.sources import Splits, split_warnings
+from monai_dgm.data.sources import Splits, duplicate_warnings, split_warnings
 from monai_dgm.errors import InputError, UsageError
 
 __all__ = [
@@ -171,12 +171,13 @@ def announce(
 ) -> None:
     """Print the data, the number of images in each split, the settings, and whether a training is resumed.
 
-    It warns where weights may have seen the test images (:func:`monai_dgm.data.sources.split_warnings`).
+    It warns where weights may have seen the test images (:func:`monai_dgm.data.sources.split_warnings`), and where the
+    same file is in two splits (:func:`monai_dgm.data.sources.duplicate_warnings`).
 
     Args:
         splits: training, validation and test data.
         settings: of the model.
-        output_dir: folder of the run; a ``checkpoint.pt`` in it is resumed.
+        output_dir: folder of the run, with its cache; a ``checkpoint.pt`` in it is resumed.
         on_sample: whether the data are the embedded sample.
     """
     print(f"data: {splits.description}")
@@ -184,7 +185,7 @@ def announce(
         f"images: {len(splits.training)} to train on, {len(splits.validation)} to validate, {len(splits.test)} to test"
     )
     print("settings: " + json.dumps(dict(settings)))
-    for warning in split_warnings(splits, settings):
+    for warning in split_warnings(splits, settings) + duplicate_warnings(splits, Path(output_dir) / "cache"):
         logger.warning(warning)
     if on_sample:
         print(

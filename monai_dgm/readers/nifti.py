@@ -18,6 +18,7 @@ from monai_dgm.errors import InputError
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_shape, is_regular_affine, one_line
 
 MAX_OFFSET = 1 << 24  # bytes of extensions before the pixels
+MOST_APART = 0.1  # pixels between the places of a radiograph and its mask; programs round affines
 _HEADER_2 = 540  # bytes of a NIfTI-2 header; NIfTI-1 has 348
 _MAGIC_2 = b"n+2\0"
 
@@ -101,6 +102,22 @@ def nifti_shape(name: str) -> tuple[int, int]:
     """(rows, cols) in the usual view, from the header alone; errors as :func:`read_nifti`."""
     image = _load(name, MAX_PIXELS, with_values=False)
     return image.shape[::-1] if image.axes[0] == 0 else image.shape
+
+
+def check_nifti_place(name: str, image: str) -> None:
+    """Refuse a NIfTI mask whose pixels lie elsewhere than those of its NIfTI radiograph, of the same size.
+
+    Raises:
+        InputError: their affines put a corner of the image more than ``MOST_APART`` pixels apart.
+    """
+    first, second = (_load(one, MAX_PIXELS, with_values=False) for one in (image, name))
+    if sorted(first.shape) != sorted(second.shape) or (first.affine is None and second.affine is None):
+        return  # refused by its size, or neither says where it lies
+    cols, rows = first.shape if first.axes[0] == 0 else first.shape[::-1]
+    corners = np.array([[0, 0, 0, 1], [cols - 1, 0, 0, 1], [0, rows - 1, 0, 1]], dtype=np.float64)
+    apart = np.linalg.norm((corners @ (first.turned_affine - second.turned_affine).T)[:, :3], axis=1).max()
+    if apart > MOST_APART * np.linalg.norm(first.turned_affine[:3, :2], axis=0).min():
+        raise InputError(f"{name}: expected the affine of its radiograph, got one that lies up to {apart:.3g} mm away")
 
 
 def usable_affine(header: Any) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:

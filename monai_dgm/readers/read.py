@@ -15,11 +15,11 @@ from PIL import Image
 
 from monai_dgm.errors import InputError, reason_of
 from monai_dgm.readers.dicom.codestream import MAX_SCANS, count_scans
-from monai_dgm.readers.nifti import nifti_shape, read_nifti
+from monai_dgm.readers.nifti import check_nifti_place, nifti_shape, read_nifti
 from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_pixels, check_shape, one_line
 from monai_dgm.utils.orientation import UPRIGHT, WORDS
 
-__all__ = ["Radiograph", "image_shape", "read_mask", "read_radiograph", "sniff_format"]
+__all__ = ["Radiograph", "check_same_place", "image_shape", "read_mask", "read_radiograph", "sniff_format"]
 
 EXPECTED = "DICOM, PNG, JPEG or NIfTI"
 MAX_JPEG_BYTES = 1 << 28
@@ -130,6 +130,18 @@ def _above_half(name: str, values: NDArray[np.float32]) -> NDArray[np.bool_]:
     if inside.sum() < (1 - MOST_EDGE) * marked.sum() and len(levels := np.unique(values[marked])) <= MOST_LABELS:
         raise InputError(f"{name}: expected a mask of two values, got {len(levels)} labels besides 0")
     return inside
+
+
+def check_same_place(path: str | os.PathLike[str], image: str | os.PathLike[str]) -> None:
+    """Refuse a mask, or another plane over a radiograph, that lies elsewhere than the radiograph: both are NIfTI.
+
+    Files of other formats lie where their pixels are.
+
+    Raises:
+        InputError: affines that put a pixel in two places, or a file that cannot be read.
+    """
+    if sniff_format(path) == "nifti" and sniff_format(image) == "nifti":
+        check_nifti_place(os.fspath(path), os.fspath(image))
 
 
 def image_shape(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -164,11 +164,14 @@ def _write(
     anchor: str = "la",
 ) -> None:
     """A line of text, smaller where it would be wider than ``width``."""
+    draw.text(place, text, font=fitting_font(text, size, width), fill=colour, anchor=anchor)
+
+
+def fitting_font(text: str, size: float, width: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The default font at ``size`` pixels, smaller where the line would be wider than ``width`` pixels."""
     font = ImageFont.load_default(size)
-    length = draw.textlength(text, font=font)
-    if length > width:
-        font = ImageFont.load_default(max(6.0, size * width / length))
-    draw.text(place, text, font=font, fill=colour, anchor=anchor)
+    length = font.getlength(text)
+    return font if length <= width else ImageFont.load_default(max(6.0, size * width / length))
 
 
 def _draw_cell(picture: Image.Image, place: tuple[int, int], panel: Panel, name: str, scale: float) -> None:

@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 
 from monai_dgm.errors import InputError
 from monai_dgm.readers.radiograph import Radiograph
-from monai_dgm.readers.read import read_mask, read_radiograph
+from monai_dgm.readers.read import check_same_place, read_mask, read_radiograph
 from monai_dgm.transforms.preparation import describe_source, prepare
 
 __all__ = ["LoadRadiographd"]
@@ -68,6 +68,8 @@ class LoadRadiographd(MapTransform):
             path = str(output[key])
             radiograph = self.reader(path)
             mask = None if mask_path is None else read_mask(mask_path)
+            if mask_path is not None:
+                check_same_place(mask_path, path)
             try:
                 prepared = prepare(radiograph, self.sides, self.fit, self.percentiles, mask)
             except InputError as error:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.boxes import rasterise_boxes
+from monai_dgm.transforms.load_radiograph import LoadRadiographd
 
 from .conftest import write_image
 
@@ -198,6 +200,20 @@ def test_truth_of_another_size_is_refused(with_truth: Datalist, tmp_path: Path, 
     dataset = RadiographDataset(with_truth, 60, tmp_path / "cache")
     with pytest.raises(InputError, match=rf"{name}\.png: expected 40 x 60 pixels as its radiograph, got 41 x 60"):
         dataset.truth(0)
+
+
+@pytest.mark.parametrize("name", ["opacity_mask", "lung_mask", "normal"])
+def test_truth_that_lies_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    values = np.arange(1200, dtype=np.float32).reshape(40, 30)
+    for file, affine in (("image", np.diag([-1, -1, 1, 1])), (name, np.diag([1, -1, 1, 1]))):
+        nibabel.Nifti1Image(values, affine).to_filename(tmp_path / f"{file}.nii")
+    item = {"image": str(tmp_path / "image.nii"), name: str(tmp_path / f"{name}.nii")}
+    dataset = RadiographDataset([item], 32, tmp_path / "cache")
+    with pytest.raises(InputError, match=rf"{name}\.nii: expected the affine of its radiograph"):
+        dataset.truth(0)
+    if name == "lung_mask":
+        with pytest.raises(InputError, match=r"lung_mask\.nii: expected the affine of its radiograph"):
+            LoadRadiographd("image", 32, lung_mask_key=name)(item)
 
 
 def test_rasterised_boxes() -> None:

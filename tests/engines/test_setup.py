@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_announces_data_sizes_and_what_to_expect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    splits = Splits([{}] * 3, [{}] * 2, [{}], "the data of a test")
+    item = {"image": ""}
+    splits = Splits([item] * 3, [item] * 2, [item], "the data of a test")
     announce(splits, {"image_size": 64}, tmp_path, on_sample=True)
     said = capsys.readouterr().out
     assert "the data of a test" in said and "3 to train on, 2 to validate, 1 to test" in said
@@ -155,8 +157,28 @@ FOLD_0 = "the radiographs of a/manifest.csv, fold 0 as the test"
 def test_weights_that_may_have_seen_the_test_are_named(
     data: str, trained_on: str | None, warned: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    announce(Splits([], [], [{}], data), {"trained_on": trained_on}, tmp_path)
+    announce(Splits([], [], [{"image": ""}], data), {"trained_on": trained_on}, tmp_path)
     assert caplog.text.count("have seen test images, and the metrics are too good") == warned
+
+
+def test_a_file_of_two_patients_in_two_splits_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 400, 400), np.uint8)
+    for i, plane in enumerate(pixels):
+        (tmp_path / f"{i}.raw").write_bytes(plane.tobytes())  # all of one size
+    items = [{"image": str(tmp_path / f"{i}.raw"), "image_id": f"image {i}", "patient_id": str(i)} for i in range(6)]
+    splits = Splits(items[:3], items[3:4], items[4:], "some")
+    announce(splits, {}, tmp_path)
+    assert not caplog.records and not (tmp_path / "cache").exists()  # no file was read wholly
+    shutil.copyfile(tmp_path / "1.raw", tmp_path / "5.raw")
+    shutil.copyfile(tmp_path / "4.raw", tmp_path / "3.raw")
+    (tmp_path / "0.raw").write_bytes((tmp_path / "1.raw").read_bytes()[:-1] + b"\0")
+    shutil.copyfile(tmp_path / "2.raw", tmp_path / "2 again.raw")
+    splits.training.append({"image": str(tmp_path / "2 again.raw"), "image_id": "again", "patient_id": "2"})
+    for _ in range(2):
+        announce(splits, {}, tmp_path)
+        (record,) = caplog.records
+        assert "2 files are in two of" in record.message and "(the first as 'image 1' and 'image 5')" in record.message
+        caplog.clear()
 
 
 def test_inference_wants_something_to_decompose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

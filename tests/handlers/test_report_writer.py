@@ -56,7 +56,7 @@ def test_writes_a_report_and_names_it(
     assert names == [row.name for row in metrics.rows]
 
 
-def split_warnings_of_a_monitor_that_come_later_are_in_it(metrics: SimpleNamespace, tmp_path: Path) -> None:
+def test_warnings_of_a_monitor_that_come_later_are_in_it(metrics: SimpleNamespace, tmp_path: Path) -> None:
     warnings: list[str] = []
     writer = ReportWriter(metrics, tmp_path, "t", "s", warnings=warnings, num_panels=1)
     warnings.append("the residue is dying")  # the list is the monitor's own and fills while training

@@ -9,7 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_dgm.readers.read import read_radiograph
+from monai_dgm.errors import InputError
+from monai_dgm.readers.read import check_same_place, read_mask, read_radiograph
 
 ORIENTATIONS = ["".join(code) for code in product("LR", "AP", "SI")]
 ORIENTATIONS += [f"{code[1]}{code[0]}{code[2]}" for code in ORIENTATIONS]
@@ -51,3 +52,42 @@ def test_a_file_without_an_affine_is_shown_where_viewers_show_it(tmp_path: Path)
     voxel = np.argwhere(np.asarray(image.dataobj) == 123)[0]
     shown = nibabel.load(tmp_path / "image.nii").affine
     np.testing.assert_allclose(radiograph.affine @ [col, row, 0, 1], shown @ [*voxel, 0, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("affine", "refused"),
+    [
+        (np.diag([-0.2, -0.2, 1, 1]), False),
+        (np.diag([-0.2, -0.2, 1, 1]) + 1e-4, False),  # rounded
+        (np.diag([0.2, -0.2, 1, 1]), True),  # mirrored
+        (np.diag([-0.2, 0.2, 1, 1]), True),  # upside down
+        (np.diag([-0.4, -0.4, 1, 1]), True),  # of other pixels
+        (None, True),
+    ],
+)
+def test_a_mask_lies_where_its_radiograph_lies(tmp_path: Path, affine: np.ndarray | None, refused: bool) -> None:
+    image, mask = tmp_path / "image.nii", tmp_path / "mask.nii.gz"
+    nibabel.Nifti1Image(np.arange(600, dtype=np.float32).reshape(20, 30), np.diag([-0.2, -0.2, 1, 1])).to_filename(
+        image
+    )
+    inside = np.zeros((20, 30), np.uint8)
+    inside[2:9, 3:12] = 1
+    nibabel.Nifti1Image(inside, affine).to_filename(mask)
+    if refused:
+        with pytest.raises(
+            InputError, match=r"mask\.nii\.gz: expected the affine of its radiograph, got one .* mm away"
+        ):
+            check_same_place(mask, image)
+    else:
+        check_same_place(mask, image)
+        assert np.array_equal(read_mask(mask), inside.T > 0)
+
+
+def test_a_mask_may_be_stored_in_another_order_of_axes(tmp_path: Path) -> None:
+    values = np.arange(600, dtype=np.float32).reshape(20, 30, 1)
+    inside = nibabel.Nifti1Image((values > 300).astype(np.uint8), np.diag([-0.2, -0.2, 1, 1]))
+    nibabel.Nifti1Image(values, inside.affine).to_filename(tmp_path / "image.nii")
+    turn = np.array([[1, -1], [0, 1], [2, 1]])
+    inside.as_reoriented(turn).to_filename(tmp_path / "mask.nii")
+    check_same_place(tmp_path / "mask.nii", tmp_path / "image.nii")
+    assert np.array_equal(read_mask(tmp_path / "mask.nii"), read_radiograph(tmp_path / "image.nii").pixels > 300)

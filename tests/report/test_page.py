@@ -196,7 +196,7 @@ def test_diverged_values_do_not_break_the_page(tmp_path: Path) -> None:
     assert "loss/g (g): 1 points are not finite" in html
 
 
-def split_warnings_that_repeat_become_one() -> None:
+def test_warnings_that_repeat_become_one() -> None:
     warnings = [f"iteration {i}: mean |a| {i / 1000:.4f}" for i in range(100, 900, 100)] + ["other"]
     assert merged(warnings) == ["iteration 800: mean |a| 0.8000 (7 earlier like it)", "other"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def test_everything_is_in_it(package: Path, repository: Path) -> None:
 def test_metadata(package: Path) -> None:
     (metadata,) = package.parent.glob("monai_dgm-*.dist-info")
     text = (metadata / "METADATA").read_text(encoding="utf-8")
+    assert "## Three commands" in text and "](https://monai.io)" in text
+    assert not re.findall(r"\]\((?!https?:)[^)]*\)", text)  # links and pictures that are only in the repository
     assert f"\nVersion: {monai_dgm.__version__}\n" in text
     assert "\nLicense-Expression: Apache-2.0 AND CC-BY-NC-SA-4.0\n" in text
     licences = {path.relative_to(metadata / "licenses").as_posix() for path in (metadata / "licenses").rglob("*.*")}
