@@ -47,7 +47,7 @@ def make_queue(folder: Path, studies: int) -> ReadingQueue:
     for number in range(studies):
         uids = StudyUIDs(*(f"2.25.{number * 7919 + part}" for part in (1, 2, 3)))
         found[uids.study, uids.series] = (1, [ArchivedInstance(uids, 64, 64, "20260101")])
-    archive._index._replace(found)
+    archive._index._update(found, ())
     archive._index.listed = True
     selection = ImageSelection(
         RadiographAnalysis(archive, LabellingModels(ROOT / "bundles")), ScoreStore(folder / "scores.sqlite")

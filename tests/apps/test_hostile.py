@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.apps.hostile import BOXES, COCO, MARK, MARKUPS, NAMES, bombs, malformed
+from tests.apps.panel import files_of
 from tests.labelling.fake_archive import FakeArchive, serving
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
@@ -46,10 +47,6 @@ def watched(
     assert files_of(tmp_path) == before
     ours = [line.getMessage() for line in caplog.records if not line.name.startswith(("httpx", "httpcore"))]
     assert not [line for line in ours if MARK in line or IMAGE in line or "Traceback" in line]
-
-
-def files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if "scores.sqlite" not in path.name)
 
 
 def put_label(client: Any, content: bytes, image: str = IMAGE) -> Any:

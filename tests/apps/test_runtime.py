@@ -17,7 +17,7 @@ from monai_dgm.labelling.server.models import LabellingModels
 from monai_dgm.labelling.server.studies import StudyFolder
 from monai_dgm.networks.detector import OpacityDetector
 from tests.apps.conftest import DETECTOR_SIZE
-from tests.apps.test_radiology_dgm import infer, parts
+from tests.apps.panel import infer, parts
 
 FASTEST = next(name for name in EXACT if name in installed_runtimes())
 
