@@ -41,6 +41,7 @@ from monai_dgm.engines.runtimes.networks import ExportedDecomposer, exported_dec
 from monai_dgm.engines.runtimes.quantise import quantise_decomposer
 from monai_dgm.engines.runtimes.sessions import open_session
 from monai_dgm.engines.runtimes.use import in_runtime
+from monai_dgm.engines.weights import for_inference
 from monai_dgm.metrics.case_results import Cohort, DecompositionResult
 from monai_dgm.metrics.classification import auc
 from monai_dgm.metrics.decomposition import mean_abs_residue
@@ -91,7 +92,7 @@ def gflop(network: nn.Module, *shape: int) -> float:
 
 def paper_decomposers(folder: Path) -> dict[str, nn.Module]:
     """A decomposer of the paper's size, with random weights, in every runtime."""
-    network = Decomposer().eval()
+    network = for_inference(Decomposer(), "cpu")
     folder.mkdir(parents=True, exist_ok=True)
     example, made = (torch.zeros(2, 1, 224, 224),), {"torch": network}
     for runtime, name in (("openvino", "paper.xml"), ("onnxruntime", "paper.onnx")):

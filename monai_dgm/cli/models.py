@@ -134,7 +134,8 @@ def run_over_files(
 
     files = saver.list_files(source, output)
     use_runtime(pipeline, runtime, len(files.items))
-    transform = LoadRadiographd("image", pipeline.sides)
+    pictures = options.get("outputs", "all") == "all" and options.get("overlays", True)
+    transform = LoadRadiographd("image", pipeline.sides, display=pictures)
     if "preprocessing" in inspect.signature(saver).parameters:
         options["preprocessing"] = transform
     writer = saver(files, pipeline, **options)

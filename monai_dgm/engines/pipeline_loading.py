@@ -88,7 +88,7 @@ def load_pipeline(
     decomposer, size, lungs = loaded.get("decomposer"), None, None
     if decomposer_path is not None:
         files["decomposer"] = str(decomposer_path)
-        decomposer = decomposer or load_decomposer(decomposer_path, device)
+        decomposer = for_inference(decomposer or load_decomposer(decomposer_path), device)
         size = int(read_model_settings(decomposer_path)["image_size"])
     if lungs_path is not None and _is_file(lungs_path, "lung segmentor: the whole image counts as lungs"):
         lungs = load_lung_segmentor(lungs_path, device, loaded.get("lungs"))

@@ -77,9 +77,9 @@ def check_pixels(name: str, pixels: NDArray[np.float32]) -> None:
     Raises:
         InputError: NaN or infinity, or no contrast.
     """
-    if not np.isfinite(pixels).all():
-        raise InputError(f"{name}: expected finite pixel values, got NaN or infinity")
     low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite((low, high)).all():  # NaN is the least and the largest
+        raise InputError(f"{name}: expected finite pixel values, got NaN or infinity")
     if not low < high:
         raise InputError(f"{name}: no contrast: expected a radiograph, all pixels are {low:g}")
 

@@ -37,6 +37,7 @@ class LoadRadiographd(MapTransform):
         reader: function from a path to a :class:`monai_dgm.readers.radiograph.Radiograph`.
         lung_mask_key: key of the path of a lung mask, read where the dictionary has it and it is not None; None reads
             no mask.
+        display: whether "source" has grey levels for pictures.
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
@@ -51,6 +52,7 @@ class LoadRadiographd(MapTransform):
         percentiles: Sequence[float] | None = (0.5, 99.5),
         reader: Callable[[str], Radiograph] = read_radiograph,
         lung_mask_key: str | None = None,
+        display: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -59,6 +61,7 @@ class LoadRadiographd(MapTransform):
         self.percentiles = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
         self.reader = reader
         self.lung_mask_key = lung_mask_key
+        self.display = display
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return ``data`` with tensors instead of paths, and geometries, prepared radiographs and sources."""
@@ -79,5 +82,6 @@ class LoadRadiographd(MapTransform):
             output[key] = torch.from_numpy(prepared.image)
             output[f"{prefix}geometry"] = prepared.geometry
             output[f"{prefix}prepared"] = prepared
-            output[f"{prefix}source"] = describe_source(radiograph, prepared.geometry, image_id, boxes)
+            source = describe_source(radiograph, prepared.geometry, image_id, boxes, self.display)
+            output[f"{prefix}source"] = source
         return output

@@ -74,7 +74,7 @@ class RadiographSource:
 
     Attributes:
         image_id: names the folder of the outputs.
-        display: grey levels of :func:`monai_dgm.transforms.geometry.display_levels`.
+        display: grey levels of :func:`monai_dgm.transforms.geometry.display_levels`; (0, 0) where no picture is wanted.
         format: "dicom", "png", "jpeg" or "nifti".
         bits: bits that the file stores for a pixel.
         placement: plane of the radiograph in the patient.
@@ -94,6 +94,7 @@ def describe_source(
     geometry: RadiographGeometry,
     image_id: str = "image",
     opacity_boxes: ArrayLike | None = None,
+    display: bool = True,
 ) -> RadiographSource:
     """The :class:`RadiographSource` of a radiograph as it was read.
 
@@ -101,11 +102,13 @@ def describe_source(
         radiograph: as it was read.
         geometry: of the same radiograph, prepared; gives the values that the picture shows black and white.
         image_id, opacity_boxes: as in :class:`RadiographSource`.
+        display: whether to make its grey levels, which takes as long as the preparation of a large radiograph.
     """
     boxes: Any = [] if opacity_boxes is None else opacity_boxes
+    low, high = geometry.low, geometry.high
     return RadiographSource(
         image_id=image_id,
-        display=display_levels(radiograph.pixels, geometry.low, geometry.high),
+        display=display_levels(radiograph.pixels, low, high) if display else np.zeros((0, 0), np.uint8),
         format=radiograph.format,
         bits=radiograph.bits,
         placement=Placement.of(radiograph),

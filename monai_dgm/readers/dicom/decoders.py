@@ -119,7 +119,8 @@ def used_bits(image: ImagePixel, cells: NDArray[Any]) -> NDArray[Any]:
     if not unused:
         return wrapped
     # to the top, which drops what is above, then down, which copies the sign bit of signed values
-    return np.right_shift(np.left_shift(wrapped, unused_above), unused)
+    shifted = np.left_shift(wrapped, unused_above)
+    return np.right_shift(shifted, unused, out=shifted)
 
 
 def syntax_name(syntax: str) -> str:
@@ -145,7 +146,7 @@ def _native_pixels(name: str, image: ImagePixel, data: bytes, vr: str) -> NDArra
         data = np.frombuffer(even, ">u2").astype("<u2").tobytes()  # two pixels a word, swapped with it
     dtype = np.dtype(f"{'>' if big else '<'}{'i' if image.signed else 'u'}{image.cell_bytes}")
     values = np.frombuffer(data, dtype, count=image.rows * image.cols).reshape(image.rows, image.cols)
-    return values.astype(dtype.newbyteorder("="))
+    return values.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _rle_pixels(name: str, image: ImagePixel, frame: bytes) -> NDArray[Any]:
