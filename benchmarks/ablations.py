@@ -100,12 +100,12 @@ def table_of(results: Mapping[str, Sequence[Metrics]]) -> dict[str, Any]:
         cells: list[Any] = [variant.replace("_", " "), [len(runs)]]
         for name in found:
             values = [metrics[name][0] for metrics in runs if name in metrics]
-            cells.append(_mean_and_deviation(values) if values else "")
+            cells.append(mean_and_deviation(values) if values else "")
         rows.append(cells)
     return {"columns": columns, "formats": ["", "{:d}", *("{:.3f} ± {:.3f}" for _ in found)], "rows": rows}
 
 
-def _mean_and_deviation(values: Sequence[float]) -> Any:
+def mean_and_deviation(values: Sequence[float]) -> Any:
     mean = round(statistics.fmean(values), 4)
     return [mean, round(statistics.stdev(values), 4)] if len(values) > 1 else f"{mean:.3f}"
 
@@ -142,7 +142,7 @@ def curve_table(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) 
         [
             variant.replace("_", " "),
             [len(own["last"])],
-            *(_mean_and_deviation(own[k]) for k in ("last", "reached", "jumps")),
+            *(mean_and_deviation(own[k]) for k in ("last", "reached", "jumps")),
         ]
         for variant, own in curve_figures(histories).items()
     ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ablations import BUNDLES, write_results
+from ablations import BUNDLES, mean_and_deviation, write_results
 
 from monai_dgm.engines.detection.detection_evaluation import read_detections
 from monai_dgm.jobs.dataset_info import find_dataset_info
@@ -28,7 +28,7 @@ from monai_dgm.jobs.runner import Runner
 from monai_dgm.metrics.comparison import PairedDifference, paired_differences
 from monai_dgm.metrics.detection import detection_metric_set
 from monai_dgm.metrics.detection_matching import DetectionResult, match_detections
-from monai_dgm.metrics.metric_sets import MetricSet, Weights, mean_and_sd, metric_values
+from monai_dgm.metrics.metric_sets import MetricSet, Weights, metric_values
 from monai_dgm.utils.atomic import atomic_write
 
 CHANNELS = (("image",), ("image", "residue"))
@@ -83,8 +83,7 @@ def row_of(count: int, source: str, runs: Mapping[tuple[str, ...], Sequence[Dete
     cells: list[Any] = [[count], f"{source}, n = {len(without[0])} ({boxed})", [len(without)]]
     for metric in METRICS:
         for own in values:
-            mean, sd = mean_and_sd([value[metric] for value in own])
-            cells.append([round(mean, 4), round(sd, 4)])
+            cells.append(mean_and_deviation([value[metric] for value in own]))
         cells.append(_interval(differences[metric]))
     return cells
 
@@ -116,7 +115,8 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
     for axes, source in zip(figure.subplots(1, len(sources), squeeze=False)[0], sources, strict=True):
         rows = [row for row in table["rows"] if row[1] == source]
         for column, label in ((3, "image"), (4, "image and residue")):
-            means, deviations = np.array([row[column] for row in rows]).T
+            cells = [row[column] for row in rows]
+            means, deviations = np.array([cell if isinstance(cell, list) else [float(cell), 0] for cell in cells]).T
             axes.errorbar([row[0][0] for row in rows], means, deviations, marker="o", capsize=3, label=label)
         axes.set(
             xscale="log", title=source, xlabel="training images with boxes", ylabel=METRICS["ap40"], ylim=(0, None)
