@@ -52,10 +52,10 @@ def test_values_are_those_of_the_command_for_a_folder(make_job: MakeJob, picture
     assert len(saver.report["images"]) == 5
     for image in saver.report["images"]:
         row = found[image["file"]]
+        # networks round otherwise in batches of other radiographs
         for name, value in image.items():
             if name in row and name != "residue_burden":
-                assert row[name] == value, name
-        # networks round otherwise in batches of other radiographs
+                assert row[name] == (pytest.approx(value, abs=2e-6) if isinstance(value, float) else value), name
         assert row["residue_burden"]["total"] == pytest.approx(image["residue_burden"]["total"], rel=1e-5)
 
 

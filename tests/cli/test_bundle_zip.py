@@ -16,7 +16,7 @@ import monai_dgm
 from monai_dgm.cli.app import main
 from monai_dgm.data import example_radiographs
 from monai_dgm.engines.lungs.segmentor import network_from_settings
-from monai_dgm.engines.weights import load_residue_system, load_weights, read_model_settings
+from monai_dgm.engines.weights import for_inference, load_residue_system, load_weights, read_model_settings
 from monai_dgm.networks.detector import build_detector
 from monai_dgm.utils.bundle_files import BUNDLES, bundles_folder
 
@@ -52,14 +52,14 @@ def test_the_zoos_files_are_there_and_the_metadata_is_valid(unzipped: Path, bund
 @pytest.mark.parametrize("bundle", ["dgm", "lung_segmentation", "opacity_detection"])
 def test_monai_loads_the_weights(unzipped: Path, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(unzipped)
-    network = load(bundle, bundle_dir=unzipped, workflow_type="inference", device="cpu").eval()
+    network = for_inference(load(bundle, bundle_dir=unzipped, workflow_type="inference", device="cpu"), "cpu")
     shipped = bundles_folder() / bundle / "models" / "shipped" / "model.safetensors"
     settings = read_model_settings(shipped)
     if bundle == "dgm":
         expected: torch.nn.Module = load_residue_system(shipped)
     else:
         made = build_detector(settings) if bundle == "opacity_detection" else network_from_settings(settings)
-        expected = load_weights(made, shipped).eval()
+        expected = for_inference(load_weights(made, shipped), "cpu")
     image = torch.rand(1, 1, settings["image_size"], settings["image_size"]) * 2 - 1
     with torch.no_grad():
         assert torch.equal(network(image), expected(image))
