@@ -36,9 +36,9 @@ def pillow(levels: np.ndarray, **options: Any) -> bytes:
 def opencv(levels: np.ndarray) -> bytes:
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-    return cv2.imencode(".png", cv2.cvtColor(levels, cv2.COLOR_RGB2BGR) if levels.ndim == 3 else levels, options)[
-        1
-    ].tobytes()
+    picture = cv2.cvtColor(levels, cv2.COLOR_RGB2BGR) if levels.ndim == 3 else levels
+    _, content = cv2.imencode(".png", picture, options)
+    return content.tobytes()
 
 
 def png_by_imagecodecs(levels: np.ndarray) -> bytes:

@@ -226,8 +226,7 @@ class StudyArchive:
             InputError: as :meth:`file`, and as :func:`monai_dgm.labelling.server.studies.read_checked`.
         """
         with self.file(image_id) as path:
-            radiograph = read_checked(path, self.max_bytes, self.max_pixels)
-            return radiograph, Placement.of(radiograph)
+            return read_checked(path, self.max_bytes, self.max_pixels)
 
     def header(self, uids: StudyUIDs, with_pixels: bool = True) -> pydicom.Dataset:
         """An object without its pixels.

@@ -261,8 +261,7 @@ class RadiographAnalysis:
         studies = self.studies
 
         def decode() -> View:
-            radiograph = read_checked(path, studies.max_bytes, studies.max_pixels)
-            return View(image, radiograph, Placement.of(radiograph))
+            return View(image, *read_checked(path, studies.max_bytes, studies.max_pixels))
 
         with studies.file(image.image_id) as path, self._reading:
             return self._views.get((image.image_id, image.stamp), decode)

@@ -97,8 +97,8 @@ class Studies(Protocol):
         """Delete a radiograph."""
 
 
-def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
-    """Read a radiograph. Messages of errors say "image" instead of the path.
+def read_checked(path: Path, max_bytes: int, max_pixels: float) -> tuple[Radiograph, Placement]:
+    """Read a radiograph, and the position of its plane. Messages of errors say "image" instead of the path.
 
     Raises:
         TooLargeError: a file of more than ``max_bytes``.
@@ -108,13 +108,14 @@ def read_checked(path: Path, max_bytes: int, max_pixels: float) -> Radiograph:
         size = path.stat().st_size
         if size > max_bytes:
             raise TooLargeError(f"image: expected a file of at most {max_bytes} bytes, got {size}")
-        return read_radiograph(path, max_pixels)
+        radiograph = read_radiograph(path, max_pixels)
     except TooLargeError:
         raise
     except InputError as error:
         raise InputError(in_one_line(error).replace(str(path), "image")) from None
     except OSError as error:
         raise InputError(f"image: cannot be read ({error.strerror})") from None
+    return radiograph, Placement.of(radiograph)
 
 
 def image_id_of(relative: str | os.PathLike[str]) -> str:
@@ -205,8 +206,7 @@ class StudyFolder:
             InputError: as :func:`read_checked`.
         """
         with self.file(image_id) as path:
-            radiograph = read_checked(path, self.max_bytes, self.max_pixels)
-            return radiograph, Placement.of(radiograph)
+            return read_checked(path, self.max_bytes, self.max_pixels)
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph, if it can be read.
