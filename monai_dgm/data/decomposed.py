@@ -14,23 +14,30 @@ from monai_dgm.data.dataset import DatasetView, ItemTransform, RadiographDataset
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.preparation import resample_planes
 
-__all__ = ["CHANNELS", "DecomposedDataset", "check_channels"]
+__all__ = ["CHANNELS", "CONTROL_CHANNELS", "DecomposedDataset", "check_channels"]
 
 CHANNELS = ("image", "residue")
+CONTROL_CHANNELS = ("shuffled_residue", "mean_residue")
+"""What a residue is compared with: the residue of another image, drawn once, and the mean residue of the data set."""
 
 
-def check_channels(channels: Sequence[str]) -> tuple[str, ...]:
+def check_channels(channels: Sequence[str], controls: bool = False) -> tuple[str, ...]:
     """Check the names of a model's input channels.
 
+    Args:
+        channels: names, or one name.
+        controls: whether :data:`CONTROL_CHANNELS` are allowed, which a data set has and a single radiograph has not.
+
     Returns:
-        the names, each of :data:`CHANNELS`.
+        the names.
 
     Raises:
         InputError: no channel, an unknown one, or one twice.
     """
     names = tuple(channels) if not isinstance(channels, str) else (channels,)
-    if not names or len(set(names)) < len(names) or not set(names) <= set(CHANNELS):
-        raise InputError(f"channels: expected some of {', '.join(CHANNELS)}, each once, got {list(names)}")
+    known = (*CHANNELS, *CONTROL_CHANNELS) if controls else CHANNELS
+    if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+        raise InputError(f"channels: expected some of {', '.join(known)}, each once, got {list(names)}")
     return names
 
 
@@ -38,14 +45,15 @@ class DecomposedDataset(DatasetView):
     """The radiographs of a data set with the named channels concatenated.
 
     Item i: "image" float32 (C, S, S), the image z in [-1, 1] and the residue a in [-1, 1] in the order of ``channels``;
-    "label" float32 scalar and "index" int as in :class:`RadiographDataset`.
+    "label" float32 scalar and "index" int as in :class:`RadiographDataset`. "shuffled_residue" is the residue of
+    another image of the data set, the same in each pass; "mean_residue" the mean of all residues of the data set.
 
     Args:
         dataset: the radiographs, side S.
         residues: (N, S', S') in the order of ``dataset.items``, see
             :func:`monai_dgm.engines.residues.cached.cached_residues`;
             resampled to S where S' differs. None where ``channels`` has no residue.
-        channels: the stacked channels, of :data:`CHANNELS`.
+        channels: the stacked channels, of :data:`CHANNELS` and :data:`CONTROL_CHANNELS`.
         transform: applied to each item as it is taken, see :func:`monai_dgm.data.dataset.apply_transform`.
 
     Raises:
@@ -62,11 +70,14 @@ class DecomposedDataset(DatasetView):
         transform: ItemTransform | None = None,
     ) -> None:
         super().__init__(dataset, transform)
-        self.channels = check_channels(channels)
+        self.channels = check_channels(channels, controls=True)
         self._residues: NDArray[Any] | None = None
-        if "residue" in self.channels:
+        others = [name for name in self.channels if name != "image"]
+        if others:
             if residues is None:
-                raise InputError("channels: expected residues for the channel residue, got none; name a decomposer")
+                raise InputError(
+                    f"channels: expected residues for the channel {others[0]}, got none; name a decomposer"
+                )
             if residues.ndim != 3 or len(residues) != len(dataset) or residues.shape[1] != residues.shape[2]:
                 raise InputError(f"expected residues of shape ({len(dataset)}, S, S), got {residues.shape}")
             self._residues = residues
@@ -75,6 +86,12 @@ class DecomposedDataset(DatasetView):
     def _open(self) -> None:
         # a plain view of the same memory, because slicing a memmap is slow
         self._planes = None if self._residues is None else np.asarray(self._residues)
+        if self._planes is not None and "shuffled_residue" in self.channels:
+            order = np.random.default_rng(0).permutation(len(self._planes))
+            self._partners = np.empty_like(order)
+            self._partners[order] = np.roll(order, 1)  # a cycle through all images: none keeps its own
+        if self._planes is not None and "mean_residue" in self.channels:
+            self._mean = self._planes.mean(axis=0, dtype=np.float32)
 
     @property
     def size(self) -> int:
@@ -93,7 +110,7 @@ class DecomposedDataset(DatasetView):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One radiograph."""
         item = self.dataset[index]
-        planes = [item["image"] if name == "image" else self.residue(index) for name in self.channels]
+        planes = [item["image"] if name == "image" else self._plane(name, index) for name in self.channels]
         return apply_transform(self.transform, {**item, "image": planes[0] if len(planes) == 1 else torch.cat(planes)})
 
     def residue(self, index: int) -> Tensor:
@@ -104,8 +121,15 @@ class DecomposedDataset(DatasetView):
         """
         if self._planes is None:
             raise InputError("expected a data set with residues, its channels are " + ", ".join(self.channels))
-        plane = torch.from_numpy(self._planes[index].astype(np.float32))
-        return resample_planes(plane[None, None], self.size)[0]
+        return self._resampled(self._planes[index])
+
+    def _plane(self, name: str, index: int) -> Tensor:
+        if name == "mean_residue":
+            return self._resampled(self._mean)
+        return self.residue(int(self._partners[index]) if name == "shuffled_residue" else index)
+
+    def _resampled(self, plane: NDArray[np.floating[Any]]) -> Tensor:
+        return resample_planes(torch.from_numpy(plane.astype(np.float32))[None, None], self.size)[0]
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_planes"}

@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train on residues of the --decomposers that have not seen the image; needs those of all folds",
     )
+    parser.add_argument(
+        "--controls",
+        action="store_true",
+        help="also compare residues with another image's residue, the mean residue, and the head's logit",
+    )
     parser.add_argument("--bundles_dir", type=Path, help="folder of the bundles; default: the package's")
     parser.add_argument("--report_only", action="store_true", help="train nothing, report the finished jobs")
     return parser
@@ -68,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     bundles = arguments.bundles_dir or (here if (here / "dgm").is_dir() else bundles_folder())
     dataset_info = find_dataset_info(arguments.dataset_dir, root / "sample", preset.data)
     fingerprint = all_decomposers(arguments.decomposers, dataset_info.folds) if arguments.cross_fitted else None
-    plan = make_plan(preset, choose_folds(dataset_info, arguments.folds, preset.folds), arguments.tables, fingerprint)
+    folds = choose_folds(dataset_info, arguments.folds, preset.folds)
+    plan = make_plan(preset, folds, arguments.tables, fingerprint, arguments.controls)
     print(f"{len(plan.jobs)} jobs on {dataset_info.name}, folds {list(plan.folds)}.")
     print("Research software; not a medical device.", flush=True)
     runner = Runner(root, dataset_info, bundles, arguments.decomposers)

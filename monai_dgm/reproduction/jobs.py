@@ -12,6 +12,8 @@ __all__ = ["TABLES", "Plan", "Row", "make_plan"]
 
 TABLES = (4, 5, 6, 7)
 IMAGE, RESIDUE, BOTH = ("image",), ("residue",), ("image", "residue")
+# what takes the residue's place in a control, and its name
+_CONTROLS = {("image", "shuffled_residue"): "another image's residue", ("image", "mean_residue"): "the mean residue"}
 _TRAIN = "train.json"
 # architecture -> (name in our tables, row of the paper's Tables 4 to 6)
 _ARCHITECTURES = {
@@ -39,6 +41,8 @@ class Row:
         jobs: fold -> name of its job.
         paper: the same row in the paper's table, "" for none.
         pair: rows of a table with the same ``pair`` differ in the residue only; "" for none.
+        heads: fold -> name of the job of the head whose logit is stacked with the network's
+            (:func:`monai_dgm.reproduction.test_predictions.stack_scores`).
     """
 
     table: int
@@ -48,6 +52,7 @@ class Row:
     jobs: Mapping[int, str]
     paper: str = ""
     pair: str = ""
+    heads: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,7 +80,11 @@ class Plan:
 
 
 def make_plan(
-    preset: Preset, folds: Sequence[int], tables: Sequence[int] = TABLES, cross_fitted: str | None = None
+    preset: Preset,
+    folds: Sequence[int],
+    tables: Sequence[int] = TABLES,
+    cross_fitted: str | None = None,
+    controls: bool = False,
 ) -> Plan:
     """All jobs and rows.
 
@@ -90,17 +99,25 @@ def make_plan(
             residues of those that have not seen the image
             (:func:`monai_dgm.engines.residues.frozen_decomposer.cross_fitted_residues`); None trains them on the
             residues of the fold's own decomposer.
+        controls: further rows of Tables 5 to 7 that a residue has to be better than: another image's residue or the
+            mean residue in its place, and in Tables 5 and 6 the head's logit stacked with the network's.
     """
     plan = Plan(preset, tuple(folds), cross_fitted is not None)
     jobs: dict[str, Job] = {}
     for table in sorted(set(tables)):
-        for make, name, paper, pair in _row_makers(preset, table):
+        for make, name, paper, pair in _row_makers(preset, table, controls):
             made = {fold: _cross_fitted(make(preset, fold), cross_fitted) for fold in plan.folds}
             jobs.update({job.name: job for job in made.values()})
             first = next(iter(made.values()))
             channels = tuple(first.overrides.get("channels", IMAGE))
             names = {fold: job.name for fold, job in made.items()}
             plan.rows.append(Row(table, name, first.kind, channels, names, paper, pair))
+        if controls and table in (5, 6):
+            heads = {fold: _head(preset, fold) for fold in plan.folds}
+            jobs.update({job.name: job for job in heads.values()})
+            names = {fold: job.name for fold, job in heads.items()}
+            rows = [row for row in plan.rows if row.table == table and row.channels in (IMAGE, BOTH)]
+            plan.rows += [replace(row, name=f"{row.name}, head's logit", paper="", heads=names) for row in rows]
     for fold in plan.folds:
         own = [job for job in jobs.values() if job.fold == fold]
         if any(job.needs for job in own):
@@ -110,7 +127,7 @@ def make_plan(
 
 
 def _cross_fitted(job: Job, fingerprint: str | None) -> Job:
-    if fingerprint is None or "residue" not in job.overrides.get("channels", ()):  # the head has no channels to choose
+    if fingerprint is None or list(job.overrides.get("channels", IMAGE)) == list(IMAGE):  # the head has none to choose
         return job
     overrides = {**job.overrides, "cross_fitted": fingerprint}
     return replace(job, name=f"{job.name}-cross_fitted", title=f"{job.title}, cross-fitted", overrides=overrides)
@@ -133,12 +150,12 @@ class _Maker:
         return _classifier(preset, fold, self.network, self.task, self.channels)
 
 
-def _row_makers(preset: Preset, table: int) -> list[tuple[_Maker, str, str, str]]:
+def _row_makers(preset: Preset, table: int, controls: bool) -> list[tuple[_Maker, str, str, str]]:
     """(how to make its jobs, name, row of the paper, pair) of each row of a table."""
     if table == 7:
-        return _pairs(preset.detectors, "detector", "")
+        return _pairs(preset.detectors, "detector", "", controls)
     if table in (5, 6):
-        return _pairs(preset.classifiers, "classifier", "abnormality" if table == 5 else "opacity")
+        return _pairs(preset.classifiers, "classifier", "abnormality" if table == 5 else "opacity", controls)
     rows = []
     for network in (*preset.compared, *preset.classifiers):
         alone = _Maker("classifier", network, "abnormality", IMAGE)
@@ -149,7 +166,7 @@ def _row_makers(preset: Preset, table: int) -> list[tuple[_Maker, str, str, str]
     return [*rows, (_Maker("head"), "DGM's head", "DGM", "")]
 
 
-def _pairs(networks: Sequence[Network], kind: str, task: str) -> list[tuple[_Maker, str, str, str]]:
+def _pairs(networks: Sequence[Network], kind: str, task: str, controls: bool) -> list[tuple[_Maker, str, str, str]]:
     rows = []
     for network in networks:
         name, pair = _name(network), f"{network.architecture}-{network.image_size}"
@@ -158,6 +175,8 @@ def _pairs(networks: Sequence[Network], kind: str, task: str) -> list[tuple[_Mak
             name, known = f"RetinaNet ({name})", "RetinaNet" if network.architecture == "resnet50" else ""
         rows.append((_Maker(kind, network, task, IMAGE), name, known, pair))
         rows.append((_Maker(kind, network, task, BOTH), f"{name} + DGM", "+ DGM" if known else "", pair))
+        for channels, words in _CONTROLS.items() if controls else ():
+            rows.append((_Maker(kind, network, task, channels), f"{name} + {words}", "", pair))
     return rows
 
 
@@ -218,7 +237,7 @@ def _classifier(preset: Preset, fold: int, network: Network, task: str, channels
         configs=(_TRAIN, *network.recipe.overlays),
         overrides={**preset.data, **network.recipe.overrides, **fixed, "image_size": network.image_size},
         fold=fold,
-        needs=_decomposer_name(fold) if "residue" in channels else None,
+        needs=_decomposer_name(fold) if channels != IMAGE else None,
     )
 
 
@@ -233,5 +252,5 @@ def _detector(preset: Preset, fold: int, network: Network, channels: tuple[str, 
         configs=(_TRAIN, *network.recipe.overlays),
         overrides={**preset.data, **network.recipe.overrides, **fixed},
         fold=fold,
-        needs=_decomposer_name(fold) if "residue" in channels else None,
+        needs=_decomposer_name(fold) if channels != IMAGE else None,
     )

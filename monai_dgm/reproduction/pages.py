@@ -186,7 +186,8 @@ def _difference_lines(difference: Difference) -> list[dict[str, Any]]:
         lines.append(
             {
                 "table": difference.table,
-                "network": difference.second.row.name,
+                "network": difference.first.row.name,
+                "against": difference.second.row.name,
                 "group": difference.group,
                 "metric": HEADINGS[name],
                 "without": percent(own.second),

@@ -60,12 +60,12 @@ class ResultRow:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """With residue minus without, on the same test images.
+    """With residue minus without or minus a control, on the same test images.
 
     Attributes:
         table: 5 to 7.
         group: "all", or a source.
-        first, second: with and without residue.
+        first, second: with residue, and what it is compared with.
         metrics: by name.
         folds: that both rows have.
     """
@@ -132,10 +132,12 @@ def collect(plan: Plan, outcome: Outcome, dataset_info: DatasetInfo, root: Path)
     by_number = {table.number: table for table in tables}
     for row in plan.rows:
         predictions = []
-        for name in row.jobs.values():
-            if name in outcome.finished:
+        for fold, name in row.jobs.items():
+            head = row.heads.get(fold)
+            if name in outcome.finished and (head is None or head in outcome.finished):
+                records = outcome.finished[name], outcome.finished[head] if head else None
                 try:
-                    predictions.append(load_test_predictions(root, jobs[name], outcome.finished[name], row.table))
+                    predictions.append(load_test_predictions(root, jobs[name], *records, table=row.table))
                 except InputError as error:
                     problems.append(f"{name}: {error}")
         _fill_in(by_number[row.table], row, tuple(predictions), plan.preset.num_bootstrap)
@@ -177,21 +179,29 @@ def _summaries(predictions: Sequence[TestPredictions], group: str, num_bootstrap
 
 
 def _differences(table: ResultTable, num_bootstrap: int, problems: list[str]) -> list[Difference]:
-    """With residue - without, of the rows that differ in nothing else."""
+    """With residue - without or with a control in its place, of the rows that differ in nothing else."""
     found = []
     for group, rows in table.groups.items():
-        pairs: dict[str, dict[bool, ResultRow]] = {}
-        for row in rows:
-            if row.row.pair:
-                pairs.setdefault(row.row.pair, {})["residue" in row.row.channels] = row
-        for pair in pairs.values():
-            if len(pair) == 2:
-                difference = _difference(table, group, pair[True], pair[False], num_bootstrap)
-                found += [difference] if difference else []
-                if difference is None:
-                    names = f"{pair[True].row.name} and {pair[False].row.name}"
-                    problems.append(f"Table {table.number}: {names} were not tested on the same images of any fold")
+        for first, second in _pairs([row for row in rows if row.row.pair]):
+            difference = _difference(table, group, first, second, num_bootstrap)
+            found += [difference] if difference else []
+            if difference is None:
+                names = f"{first.row.name} and {second.row.name}"
+                problems.append(f"Table {table.number}: {names} were not tested on the same images of any fold")
     return found
+
+
+def _pairs(rows: Sequence[ResultRow]) -> list[tuple[ResultRow, ResultRow]]:
+    """Each row with residue and what it is compared with; a stacked head is on both sides, or on the other alone."""
+    return [
+        (first, second)
+        for first in rows
+        for second in rows
+        if first.row.pair == second.row.pair
+        and "residue" in first.row.channels
+        and "residue" not in second.row.channels
+        and (second.row.heads or not first.row.heads)
+    ]
 
 
 def _difference(

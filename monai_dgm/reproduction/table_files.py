@@ -207,17 +207,19 @@ def _latex_paper(table: ResultTable, name: str, sized: bool) -> list[str]:
 
 
 def _latex_differences(table: ResultTable) -> str:
-    heads = ["With -- without residue", "Images", *(HEADINGS[name] for name in table.metrics)]
+    heads = ["With residue", "against", "Images", *(HEADINGS[name] for name in table.metrics)]
     body = []
     for difference in table.differences:
         own = [difference.metrics[name] for name in table.metrics]
         bounds = [f"{percent_interval(d.low, d.high)}, $p$ {d.p_value:.3f}" if d.low == d.low else "" for d in own]
-        body.append(
-            latex_line([latex_escaped(difference.second.row.name), latex_escaped(difference.group), *map(_signed, own)])
-        )
-        body.append(latex_line(["", "", *map(latex_small, bounds)]))
+        body.append(latex_line([*map(latex_escaped, _compared(difference)), *map(_signed, own)]))
+        body.append(latex_line(["", "", "", *map(latex_small, bounds)]))
     words = f"{TITLES[table.number]}: paired differences in points, 95\\,\\% interval and two-sided $p$ by patient"
     return latex_frame(words, heads, body)
+
+
+def _compared(difference: Difference) -> tuple[str, str, str]:
+    return difference.first.row.name, difference.second.row.name, difference.group
 
 
 def _signed(difference: Any) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from monai_dgm.engines.classification.classification_evaluation import ClassificationResult, read_scores
 from monai_dgm.engines.detection.detection_evaluation import read_detections
@@ -22,7 +23,7 @@ from monai_dgm.metrics.classification import PositiveClass, balanced_threshold, 
 from monai_dgm.metrics.detection import IOU_THRESHOLDS, average_precisions, match_detections
 from monai_dgm.metrics.metric_sets import MetricSet
 
-__all__ = ["TestPredictions", "load_test_predictions", "positive_class"]
+__all__ = ["TestPredictions", "load_test_predictions", "positive_class", "stack_scores"]
 
 Indices = NDArray[np.int_]
 EARLIER_METRICS_FILE = "figures.json"  # runs of versions up to November 2026
@@ -62,13 +63,17 @@ def positive_class(table: int) -> PositiveClass:
     return "normal" if table in (4, 5) else "abnormal"
 
 
-def load_test_predictions(root: Path, job: Job, record: JobRecord, table: int) -> TestPredictions:
+def load_test_predictions(
+    root: Path, job: Job, record: JobRecord, head: JobRecord | None = None, *, table: int
+) -> TestPredictions:
     """Read the scores and metrics that a job wrote.
 
     Args:
         root: folder that the paths of ``record`` are relative to.
         job: of a classifier, a head or a detector.
         record: of the job.
+        head: of the head whose logit is stacked with the classifier's (:func:`stack_scores`); None for the classifier
+            alone.
         table: decides which class is the positive one.
 
     Raises:
@@ -78,7 +83,7 @@ def load_test_predictions(root: Path, job: Job, record: JobRecord, table: int) -
     known = (job.fold, record, metrics["settings"], str(metrics["tested_on"]))
     if job.kind == "detector":
         return _detection(root, known)
-    return _classification(root, known, positive_class(table))
+    return _classification(root, known, positive_class(table), head)
 
 
 def _metrics(scores: Path, record: JobRecord) -> dict[str, Any]:
@@ -99,8 +104,10 @@ def _metrics(scores: Path, record: JobRecord) -> dict[str, Any]:
 Known = tuple[int, JobRecord, Mapping[str, Any], str]
 
 
-def _classification(root: Path, known: Known, positive: PositiveClass) -> TestPredictions:
+def _classification(root: Path, known: Known, positive: PositiveClass, head: JobRecord | None) -> TestPredictions:
     validation, test = (read_scores(root / name) for name in known[1].scores)
+    if head is not None:
+        validation, test = stack_scores((validation, test), [read_scores(root / name) for name in head.scores])
     threshold = balanced_threshold([r.label for r in validation], [r.score for r in validation])
     if not math.isfinite(threshold):
         raise InputError(f"{known[1].scores[0]}: expected validation images of both labels to choose the threshold on")
@@ -113,6 +120,42 @@ def _classification(root: Path, known: Known, positive: PositiveClass) -> TestPr
 
     patients, sources = tuple(r.patient_id for r in records), tuple(r.source for r in records)
     return TestPredictions(*known, threshold, tuple(r.image_id for r in records), patients, sources, select)
+
+
+def stack_scores(
+    own: Sequence[Sequence[ClassificationResult]], head: Sequence[Sequence[ClassificationResult]]
+) -> list[list[ClassificationResult]]:
+    """Scores of a logistic regression on two logits, a network's and the head's, that is fitted to validation images.
+
+    Args:
+        own: the network's scores of validation and test images.
+        head: the head's, of at least the same images.
+
+    Returns:
+        Validation and test images of ``own`` with the stacked scores.
+
+    Raises:
+        InputError: an image that the head has not scored, or validation images of one label.
+    """
+    logits = []
+    for records, others in zip(own, head, strict=True):
+        known = {other.image_id: other.score for other in others}
+        missing = [record.image_id for record in records if record.image_id not in known]
+        if missing:
+            raise InputError(f"expected the head's scores of all images, {len(missing)} have none")
+        scores = np.array([(record.score, known[record.image_id]) for record in records]).clip(1e-7, 1 - 1e-7)
+        logits.append(np.log(scores / (1 - scores)))
+    labels = [record.label for record in own[0]]
+    if len(set(labels)) < 2:
+        raise InputError("expected validation images of both labels to stack the head's logit on")
+    fitted = LogisticRegression(C=1e3).fit(logits[0], labels)
+    return [
+        [
+            replace(record, score=float(score))
+            for record, score in zip(records, fitted.predict_proba(x)[:, 1], strict=True)
+        ]
+        for records, x in zip(own, logits, strict=True)
+    ]
 
 
 def _sorted(records: Sequence[ClassificationResult], record: JobRecord) -> list[ClassificationResult]:

@@ -23,7 +23,8 @@ __all__ = [
     "move_planes",
 ]
 
-BACKGROUND = {"image": -1.0, "residue": 0.0}  # value of each kind of channel beyond the border: air, no residue
+# value of each kind of channel beyond the border: air, no residue
+BACKGROUND = {"image": -1.0, "residue": 0.0, "shuffled_residue": 0.0, "mean_residue": 0.0}
 MIN_VISIBLE = 0.4  # a box of which a smaller share of the area stays in the image is dropped
 MIN_SIDE = 2.0  # pixels: a box with a shorter side is dropped
 
@@ -38,7 +39,7 @@ class RandRadiographAugmentation:
     The random numbers come from torch's global random state, so that a resumed training repeats them.
 
     Args:
-        channels: names of the channels of ``image``, of "image" and "residue".
+        channels: names of the channels of ``image``: "image", or residues.
         prob: probability for each image, in [0, 1]; also for each of shading, blur and noise of an image that is
             augmented.
         rotation: largest angle in degrees.

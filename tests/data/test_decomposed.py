@@ -71,6 +71,25 @@ def test_channels_that_there_are_not(dataset: RadiographDataset, channels: tuple
         DecomposedDataset(dataset, residues_of(dataset), channels)
 
 
+def test_controls_are_the_residue_of_another_image_and_the_mean_residue(dataset: RadiographDataset) -> None:
+    residues = residues_of(dataset)
+    decomposed = DecomposedDataset(dataset, residues, ("image", "shuffled_residue", "mean_residue"))
+    planes = torch.from_numpy(residues.astype(np.float32))
+    items = [decomposed[i]["image"] for i in range(len(dataset))]
+    owners = [next(j for j, plane in enumerate(planes) if torch.equal(item[1], plane)) for item in items]
+    assert sorted(owners) == list(range(6)) and all(owner != i for i, owner in enumerate(owners))
+    for i, item in enumerate(items):
+        assert torch.equal(item[0], dataset[i]["image"][0])
+        assert torch.allclose(item[2], planes.mean(0), atol=1e-6)
+    copied = pickle.loads(pickle.dumps(decomposed))  # noqa: S301 - made here
+    assert torch.equal(copied[2]["image"], items[2])
+
+
+def test_a_single_radiograph_has_no_controls() -> None:
+    with pytest.raises(InputError, match="channels: expected some of image, residue, each once"):
+        check_channels(("image", "shuffled_residue"))
+
+
 def test_a_channel_may_be_given_as_a_word() -> None:
     assert check_channels("image") == ("image",)
 

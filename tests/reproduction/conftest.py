@@ -101,9 +101,10 @@ def make_up(
     described: str = SAMPLE,
     folds: tuple[int, ...] = (0, 1),
     tables: tuple[int, ...] = (4, 5, 6, 7),
+    controls: bool = False,
 ) -> MadeUp:
     """Finished jobs of a plan."""
-    plan = make_plan(dataclasses.replace(preset, num_bootstrap=40), folds, tables)
+    plan = make_plan(dataclasses.replace(preset, num_bootstrap=40), folds, tables, controls=controls)
     sha256 = "5" * 64
     outcome = Outcome()
     for job in plan.jobs:

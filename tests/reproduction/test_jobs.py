@@ -116,3 +116,20 @@ def test_cross_fitting_changes_what_sees_residues_and_is_trained_on_them() -> No
         assert (after != before) == sees == ("cross_fitted" in after.overrides)
         assert not sees or after.name == f"{before.name}-cross_fitted"
     assert {job.kind for job in fitted if "cross_fitted" in job.overrides} == {"classifier", "detector"}
+
+
+@presets
+def test_controls_add_jobs_and_change_none(preset) -> None:
+    plain, controlled = (make_plan(preset, (0, 1), (5, 6, 7), "abc", controls) for controls in (False, True))
+    known = {job.name: job for job in controlled.jobs}
+    assert all(known.get(job.name) == job for job in plain.jobs)
+    added = [job for name, job in known.items() if name not in {job.name for job in plain.jobs}]
+    assert {job.kind for job in added} == {"head", "classifier", "detector"}
+    for job in added:
+        assert job.needs == f"fold{job.fold}-decomposer"
+        if job.kind != "head":
+            assert (
+                job.overrides["channels"][1] in ("shuffled_residue", "mean_residue") and job.overrides["cross_fitted"]
+            )
+    assert {row.table for row in controlled.rows if row.heads} == {5, 6}
+    assert all(row.heads[fold] in known for row in controlled.rows if row.heads for fold in (0, 1))

@@ -12,10 +12,12 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from monai_dgm.engines.classification.classification_evaluation import read_scores, write_scores
+from monai_dgm.errors import InputError
 from monai_dgm.metrics.classification import balanced_threshold
 from monai_dgm.reproduction.jobs import Row
 from monai_dgm.reproduction.result_tables import ResultRow, Results, collect, millions_of_parameters
-from tests.reproduction.conftest import RSNA, SAMPLE, MadeUp
+from monai_dgm.reproduction.test_predictions import stack_scores
+from tests.reproduction.conftest import RSNA, SAMPLE, MadeUp, classification_records
 
 Make = Callable[..., MadeUp]
 
@@ -204,3 +206,45 @@ def test_sizes_are_those_of_the_paper_where_the_networks_are() -> None:
 def test_the_papers_figures_need_folder_and_jobs_to_agree(made_up: Make, is_rsna: bool) -> None:
     described = SAMPLE if is_rsna else RSNA
     assert not collected(made_up(is_rsna=is_rsna, described=described, folds=(0,), tables=(5,))).with_paper
+
+
+def test_a_residue_is_compared_with_each_control(made_up: Make) -> None:
+    results = collected(made_up(tables=(5, 7), folds=(0,), controls=True))
+    assert not results.problems
+    found = {
+        (d.table, d.first.row.name.partition(" px")[2], d.second.row.name.partition(" px")[2])
+        for t in results.tables
+        for d in t.differences
+    }
+    residue, shuffled, mean, head = " + DGM", " + another image's residue", " + the mean residue", ", head's logit"
+    assert {(f, s) for table, f, s in found if table == 5} == {
+        (residue, ""), (residue, shuffled), (residue, mean), (residue, head), (residue + head, head)
+    }  # fmt: skip
+    assert len([f for f in found if f[0] == 7]) == 3
+
+
+def scored(seed: int, gain: float, number: int = 400) -> list:
+    return classification_records(seed, gain, ("nih",), number)
+
+
+def test_stacking_adds_what_the_head_knows_and_no_more() -> None:
+    own, strong, blind = ([scored(seed, gain) for seed in seeds] for seeds, gain in
+                          (((1, 2), 1.0), ((3, 4), 3.0), ((5, 6), 0.0)))  # fmt: skip
+
+    def area(records: list) -> float:
+        return float(roc_auc_score([r.label for r in records], [r.score for r in records]))
+
+    stacked = stack_scores(own, strong)
+    assert area(stacked[1]) > max(area(own[1]), area(strong[1]))
+    assert area(stack_scores(own, blind)[1]) == pytest.approx(area(own[1]), abs=0.02)
+    assert [r.image_id for r in stacked[1]] == [r.image_id for r in own[1]]
+    flipped = [dataclasses.replace(r, label=1 - r.label) for r in own[1]]
+    assert [r.score for r in stack_scores([own[0], flipped], strong)[1]] == [r.score for r in stacked[1]]
+
+
+def test_images_that_the_head_has_not_scored_are_an_error() -> None:
+    own = [scored(1, 1.0, 20), scored(2, 1.0, 20)]
+    with pytest.raises(InputError, match="scores of all images, 1 have none"):
+        stack_scores(own, [own[0], own[1][1:]])
+    with pytest.raises(InputError, match="both labels"):
+        stack_scores([[r for r in own[0] if r.label], own[1]], own)

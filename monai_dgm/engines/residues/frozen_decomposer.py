@@ -39,9 +39,10 @@ def needs_decomposer(channels: Sequence[str], pseudo_healthy_prob: float = 0.0) 
     """Whether a classifier of these channels needs a decomposer, for residues or for pseudo-healthy images.
 
     Raises:
-        InputError: unknown channels.
+        InputError: unknown channels, or pseudo-healthy images with a control channel, which they have not.
     """
-    return "residue" in check_channels(channels) or pseudo_healthy_prob > 0
+    names = check_channels(channels, controls=pseudo_healthy_prob == 0)
+    return names != ("image",) or pseudo_healthy_prob > 0
 
 
 def load_decomposer(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ResidueSystem:
@@ -120,7 +121,7 @@ def decomposed_dataset(
 
     Args:
         datalist: of one split, with the labels of the task.
-        channels: of "image" and "residue".
+        channels: as of :class:`monai_dgm.data.decomposed.DecomposedDataset`.
         size: side S.
         cache_dir: of radiographs and residues.
         decomposer, decomposer_path: from :func:`load_decomposer` and the file it came from; None without residues.
@@ -133,9 +134,10 @@ def decomposed_dataset(
     """
     dataset = RadiographDataset(datalist, size, cache_dir)
     residues: NDArray[np.float16] | None = None
-    if "residue" in check_channels(channels) and cross_fitted is not None:
+    needed = needs_decomposer(channels)
+    if needed and cross_fitted is not None:
         residues = cross_fitted_residues(dataset, cross_fitted, cache_dir, device)
-    elif "residue" in channels:
+    elif needed:
         if not isinstance(decomposer, torch.nn.Module) or decomposer_path is None:
             raise InputError("channels: expected a decomposer for the channel residue, got none")
         residues = cached_residues(dataset, decomposer, decomposer_path, cache_dir, device)
