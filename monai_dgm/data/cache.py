@@ -28,7 +28,7 @@ from monai_dgm.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # raise it when reading or preparing radiographs gives other pixels: older files are then not used
+FORMAT = 3  # raise it when reading or preparing radiographs gives other pixels: older files are then not used
 Bad = tuple[str, str]  # (path, reason)
 
 

@@ -73,6 +73,7 @@ def decode_file(path: str, settings: Settings) -> Decoded:
             radiograph.pixel_spacing,
             radiograph.valid,
             radiograph.orientation,
+            radiograph.aspect,
         )
     except Exception as error:
         reason = reason_of(error, path)

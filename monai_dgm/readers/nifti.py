@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dgm.errors import InputError
-from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_shape, is_regular_affine, one_line
+from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_shape, is_regular_affine, one_line, pixel_aspect
 
 MAX_OFFSET = 1 << 24  # bytes of extensions before the pixels
 MOST_APART = 0.1  # pixels between the places of a radiograph and its mask; programs round affines
@@ -95,6 +95,7 @@ def read_nifti(name: str, max_pixels: float) -> Radiograph:
         bits=image.dtype.itemsize * 8,
         remarks=image.remarks,
         affine=image.turned_affine,
+        aspect=pixel_aspect(*zooms) if known else 1.0,
     )
 
 

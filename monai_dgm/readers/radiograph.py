@@ -11,6 +11,8 @@ from monai_dgm.errors import InputError
 
 MAX_PIXELS = 64_000_000  # decoded by default: more than any detector has, and 256 MB as float32
 MAX_SIDE = 65_535  # pixels; the largest that DICOM's Rows and Columns can say
+SQUARE = 0.01  # pixels of sides that differ by less than this share of each other are taken for square
+NARROWEST = 0.25  # side of a pixel over the other; headers that say less are wrong
 FLAT = 1e-3  # volume that three unit axes span, below which an affine is singular
 MIN_SIDE = 16  # anything smaller is no radiograph
 
@@ -31,6 +33,7 @@ class Radiograph:
         orientation: how the pixels have to be turned to stand upright, the patient's left on the right: 1 to 8 as EXIF
             counts, see :mod:`monai_dgm.utils.orientation`. The pixels themselves are those of the file.
         remarks: what the file says that a reader of the results should know, a line each.
+        aspect: height of a pixel over its width; 1 where pixels are square, or nothing is known of them.
         affine: float64 (4, 4), from (column, row, 0, 1), whole numbers at pixel centres, to RAS mm (x to the patient's
             right, y to the front, z to the head): of a NIfTI header, or of DICOM's Image Plane module (PS3.3 C.7.6.2).
             None where the file has none.
@@ -47,6 +50,21 @@ class Radiograph:
     orientation: int = 1
     remarks: tuple[str, ...] = ()
     affine: NDArray[np.float64] | None = None
+    aspect: float = 1.0
+
+
+def pixel_aspect(height: float, width: float) -> float:
+    """Height of a pixel over its width, for :class:`Radiograph`; 1 for sides that are nearly equal, or that no pixel has.
+
+    Args:
+        height, width: distance of rows, and of columns, in any unit.
+    """
+    if not (0 < height < np.inf and 0 < width < np.inf):
+        return 1.0
+    aspect = height / width
+    if abs(aspect - 1) < SQUARE or not NARROWEST <= aspect <= 1 / NARROWEST:
+        return 1.0
+    return float(aspect)
 
 
 def is_regular_affine(affine: NDArray[np.float64]) -> bool:

@@ -66,9 +66,11 @@ class RadiographGeometry:
         pixel_spacing: (row, column) distance of the original's pixel centres in mm, or None where unknown.
         orientation: how the original is turned upright before it is resized, 1 to 8, see
             :mod:`monai_dgm.utils.orientation`. All maps and boxes "to original" are turned back.
+        aspect: height of a pixel of the original over its width; "pad" makes pixels square.
 
     Raises:
-        InputError: a size below 1, an unknown fit or orientation, or ``low`` not below ``high``.
+        InputError: a size below 1, an unknown fit or orientation, an aspect that is not above 0, or ``low`` not below
+            ``high``.
     """
 
     rows: int
@@ -79,6 +81,7 @@ class RadiographGeometry:
     high: float = 1.0
     pixel_spacing: tuple[float, float] | None = None
     orientation: int = UPRIGHT
+    aspect: float = 1.0
 
     def __post_init__(self) -> None:
         check_orientation(self.orientation)
@@ -86,6 +89,8 @@ class RadiographGeometry:
             raise InputError(f"rows, cols and size must be at least 1, got {self.rows}, {self.cols}, {self.size}")
         if self.fit not in FITS:
             raise InputError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        if not 0 < self.aspect < np.inf:
+            raise InputError(f"aspect must be above 0, got {self.aspect}")
         if not self.low < self.high:
             raise InputError(f"no contrast: low must be below high, got {self.low} and {self.high}")
 
@@ -106,7 +111,8 @@ class RadiographGeometry:
         """(rows, cols) that the radiograph takes within the square."""
         if self.fit == "stretch":
             return self.size, self.size
-        rows, cols = self.upright_shape
+        height, width = self.rows * self.aspect, float(self.cols)
+        rows, cols = (width, height) if transposes(self.orientation) else (height, width)
         longest = max(rows, cols)
         # whole pixels, so that the content has a sharp edge; the scale of each axis below follows the rounding
         return max(1, round(rows * self.size / longest)), max(1, round(cols * self.size / longest))
@@ -214,6 +220,7 @@ def prepare_radiograph(
     pixel_spacing: tuple[float, float] | None = None,
     valid: NDArray[np.bool_] | None = None,
     orientation: int = UPRIGHT,
+    aspect: float = 1.0,
 ) -> tuple[NDArray[np.float32], RadiographGeometry]:
     """Turn the pixels of one radiograph into a model input.
 
@@ -228,6 +235,7 @@ def prepare_radiograph(
         pixel_spacing: (row, column) mm, carried into the geometry.
         valid: (rows, cols), False on pixels that are no radiograph (DICOM padding) and do not count for the range.
         orientation: how ``pixels`` are turned upright, 1 to 8.
+        aspect: height of a pixel over its width.
 
     Returns:
         float32 (1, S, S) in [-1, 1] and its geometry.
@@ -239,7 +247,7 @@ def prepare_radiograph(
     if values.ndim != 2 or min(values.shape) < 2:
         raise InputError(f"expected pixels of shape (rows, cols), at least 2 x 2, got shape {values.shape}")
     rows, cols = values.shape
-    frame = RadiographGeometry(rows, cols, size, fit, orientation=orientation)
+    frame = RadiographGeometry(rows, cols, size, fit, orientation=orientation, aspect=aspect)
     content = frame._resize(values)
     if not np.isfinite(content).all():  # one value that is not finite reaches at least one resampled pixel
         raise InputError("expected finite pixel values, got NaN or infinity")
@@ -248,7 +256,7 @@ def prepare_radiograph(
         covered = content[frame._resize(np.asarray(valid).astype(np.float32)) >= 0.5]
         counted = covered if covered.size else content
     low, high = _value_range(counted, percentiles)
-    geometry = RadiographGeometry(rows, cols, size, fit, low, high, pixel_spacing, orientation)
+    geometry = RadiographGeometry(rows, cols, size, fit, low, high, pixel_spacing, orientation, aspect)
     return geometry._scale_and_place(content), geometry
 
 

@@ -136,7 +136,7 @@ def prepare(
         InputError: pixels without contrast, or a mask of another size.
     """
     first, *others = (sides,) if isinstance(sides, int) else sides
-    known = (radiograph.pixel_spacing, radiograph.valid, radiograph.orientation)
+    known = (radiograph.pixel_spacing, radiograph.valid, radiograph.orientation, radiograph.aspect)
     made = {
         side: PreparedRadiograph(*prepare_radiograph(radiograph.pixels, side, fit, percentiles, *known))
         for side in dict.fromkeys((first, *others))

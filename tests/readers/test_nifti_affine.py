@@ -91,3 +91,11 @@ def test_a_mask_may_be_stored_in_another_order_of_axes(tmp_path: Path) -> None:
     inside.as_reoriented(turn).to_filename(tmp_path / "mask.nii")
     check_same_place(tmp_path / "mask.nii", tmp_path / "image.nii")
     assert np.array_equal(read_mask(tmp_path / "mask.nii"), read_radiograph(tmp_path / "image.nii").pixels > 300)
+
+
+def test_voxels_that_are_not_square_are_told(tmp_path: Path) -> None:
+    values = np.arange(600, dtype=np.float32).reshape(20, 30, 1)
+    nibabel.Nifti1Image(values, np.diag([-0.3, -0.2, 1, 1])).to_filename(tmp_path / "image.nii")
+    assert read_radiograph(tmp_path / "image.nii").aspect == pytest.approx(2 / 3)
+    nibabel.Nifti1Image(values, None).to_filename(tmp_path / "image.nii")
+    assert read_radiograph(tmp_path / "image.nii").aspect == 1

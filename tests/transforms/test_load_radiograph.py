@@ -181,3 +181,20 @@ def test_load_radiographd(tmp_path: Path) -> None:
     assert {"image_geometry", "prior_geometry"} <= set(both)
     with pytest.raises(InputError, match=r"none\.png: no such file"):
         LoadRadiographd(keys="image", size=32)({"image": str(tmp_path / "none.png")})
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("aspect", [0.5, 2.0])
+def test_pixels_that_are_not_square_are_made_square(orientation: int, aspect: float) -> None:
+    height, width = 192, 128  # as an image of square pixels
+    rows, cols = (height, int(width * aspect)) if aspect > 1 else (int(height / aspect), width)
+    square, geometry = prepare_radiograph(smooth_image(height, width), 64, orientation=orientation)
+    made, other = prepare_radiograph(smooth_image(rows, cols), 64, orientation=orientation, aspect=aspect)
+    assert other.content_shape == geometry.content_shape
+    assert np.abs(made - square).max() < 0.05
+    box = np.array([[0.2, 0.1, 0.6, 0.4]])  # shares of width and height
+    in_model = other.boxes_to_model(box * [cols, rows, cols, rows])
+    assert np.allclose(in_model, geometry.boxes_to_model(box * [width, height, width, height]), atol=1e-3)
+    assert np.allclose(other.boxes_to_original(in_model), box * [cols, rows, cols, rows], atol=1e-2)
+    assert other.map_to_original(made[0]).shape == (rows, cols)
+    assert RadiographGeometry.from_dict(json.loads(json.dumps(other.as_dict()))) == other

@@ -56,12 +56,12 @@ class PixelData:
 
 
 class BoundedFile(io.RawIOBase):
-    """A file whose ``read`` asks for no more bytes than are left: a length of 4 GB in a small file reserves nothing."""
+    """A file, or the content of one, whose ``read`` asks for no more bytes than are left: a length of 4 GB in a small file reserves nothing."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, content: bytes | None = None) -> None:
         super().__init__()
-        self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115  closed below
-        self.size = os.fstat(self._stream.fileno()).st_size
+        self._stream: BinaryIO = open(path, "rb") if content is None else io.BytesIO(content)  # noqa: SIM115  closed below
+        self.size = os.fstat(self._stream.fileno()).st_size if content is None else len(content)
         self.name = "file"  # pydicom repeats it in its remarks
 
     def read(self, size: int = -1) -> bytes:

@@ -30,10 +30,11 @@ from monai_dgm.readers.dicom.decoders import decode_pixels, used_bits
 from monai_dgm.readers.dicom.image_pixel import ImagePixel, read_image_pixel, single_value, whole_number
 from monai_dgm.readers.dicom.lut import UnusableLUT, ValueTable, modality_table, voi_table
 from monai_dgm.readers.dicom.patient_orientation import read_kind, read_orientation
-from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_pixels, is_regular_affine
+from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph, check_pixels, is_regular_affine, pixel_aspect
 
 MIN_SHARE = 0.25  # of the pixels that a VOI transformation must leave between its ends to be used
 _COMPRESSED_LIMIT = 1 << 20  # bytes of compressed pixel data beside twice those of the native ones
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
 _BLOCK_ROWS = 64  # places take 8 bytes a pixel, and stay in the processor's cache
 _COLUMNS = 0x00280011
 _PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
@@ -81,6 +82,7 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
         orientation=orientation,
         remarks=remarks,
         affine=affine,
+        aspect=_aspect(dataset),
         **known,
     )
 
@@ -101,23 +103,26 @@ def dicom_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
         return rows, cols
 
 
-def read_header(path: str | os.PathLike[str]) -> pydicom.Dataset:
+def read_header(source: str | os.PathLike[str] | bytes) -> pydicom.Dataset:
     """A data set without its pixels: of an image, or of what has none, such as a structured report.
+
+    Args:
+        source: a file, or its content.
 
     Raises:
         InputError: not DICOM, damaged, or deflated as a whole.
     """
-    name = os.fspath(path)
-    with _opened(name) as stream:
+    name = "object" if isinstance(source, bytes) else os.fspath(source)
+    with _opened(name, source if isinstance(source, bytes) else None) as stream:
         return read_data_set(name, stream)
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BoundedFile]:
+def _opened(name: str, content: bytes | None = None) -> Iterator[BoundedFile]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's remarks on values can quote patient data
         try:
-            stream = BoundedFile(name)
+            stream = BoundedFile(name, content)
         except OSError as error:
             raise InputError(f"{name}: expected a readable DICOM file ({error.strerror})") from error
         with stream:
@@ -200,9 +205,7 @@ def _keeps_detail(values: NDArray[np.float32]) -> bool:
     return float(between.mean()) >= MIN_SHARE
 
 
-def pixel_spacing(
-    dataset: pydicom.Dataset, keywords: tuple[str, ...] = ("PixelSpacing", "ImagerPixelSpacing")
-) -> tuple[float, float] | None:
+def pixel_spacing(dataset: pydicom.Dataset, keywords: tuple[str, ...] = SPACINGS) -> tuple[float, float] | None:
     """Pixel Spacing, else Imager Pixel Spacing (at the detector, where objects look larger); None when absurd."""
     for keyword in keywords:
         try:
@@ -212,6 +215,18 @@ def pixel_spacing(
         if 0 < row < 100 and 0 < column < 100:
             return row, column
     return None
+
+
+def _aspect(dataset: pydicom.Dataset) -> float:
+    """Height of a pixel over its width, by the first of the elements that say it (PS3.3 C.7.6.3.1.7)."""
+    said = pixel_spacing(dataset, (*SPACINGS, "NominalScannedPixelSpacing"))
+    if said is None:
+        try:
+            row, column = (int(value) for value in dataset.get("PixelAspectRatio") or ())
+        except Exception:  # as above
+            return 1.0
+        said = row, column
+    return pixel_aspect(*said)
 
 
 def _plane_affine(dataset: pydicom.Dataset, spacing: tuple[float, float] | None) -> NDArray[np.float64] | None:

@@ -296,3 +296,23 @@ def test_an_image_plane_that_is_damaged_places_nothing() -> None:
             return default
 
     assert _plane_affine(Damaged(), (0.5, 0.5)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tags", "aspect"),
+    [
+        ({}, 1),
+        ({"PixelSpacing": [0.14, 0.28]}, 0.5),
+        ({"ImagerPixelSpacing": [0.3, 0.2]}, 1.5),
+        ({"PixelSpacing": [0.2, 0.2], "PixelAspectRatio": [1, 2]}, 1),  # the spacing says more
+        ({"NominalScannedPixelSpacing": [0.1, 0.2]}, 0.5),
+        ({"PixelSpacing": "", "PixelAspectRatio": [1, 2]}, 0.5),
+        ({"PixelAspectRatio": [0, 2]}, 1),
+        ({"PixelSpacing": [0.143, 0.1435]}, 1),  # rounded
+        ({"PixelSpacing": [0.1, 10]}, 1),  # no pixel is so
+    ],
+)
+def test_pixels_that_are_not_square_are_told(
+    write_dicom: DicomWriter, ramp: np.ndarray, tags: dict[str, object], aspect: float
+) -> None:
+    assert read_dicom(write_dicom(ramp, **tags)).aspect == pytest.approx(aspect)
