@@ -118,8 +118,10 @@ test: $(TEST_INSTALLED)
 coverage: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
+# Only files that mark a test so are looked through.
 test-slow: $(TEST_INSTALLED)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or service" $(ARGS) || test $$? -eq 5 # 5: no test is marked so
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or service" $(ARGS) $(if $(filter tests/%,$(ARGS)),, \
+	  $$(grep -rlE 'mark\.(slow|service)' tests --include='test_*.py')) || test $$? -eq 5 # 5: no test is marked so
 
 # A folder before the environment's own packages: all but pydicom is shared.
 test-pydicom3: $(PYDICOM3_FOLDER)/.installed
@@ -131,13 +133,14 @@ $(PYDICOM3_FOLDER)/.installed: $(TEST_INSTALLED) Makefile
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PYDICOM3_FOLDER) pydicom==$(PYDICOM3)
 	touch $@
 
-# The wheel is built from the source distribution, and installed by pip where nothing else is; its tests run outside the
-# repository.
+# The wheel is built from the source distribution, and installed where nothing else is: with its requirements as the other
+# environments are, and once more by pip. Its tests run outside the repository.
 test-wheel: $(DIST_INSTALLED)
 	rm -rf build dist $(WHEEL_VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir dist .
-	$(PYTHON) -m venv $(WHEEL_VENV)
-	PIP_CONSTRAINT=constraints.txt $(WHEEL_VENV)/bin/python -m pip install --quiet --no-compile dist/*.whl
+	$(call install,$(WHEEL_VENV),dist/*.whl)
+	$(WHEEL_VENV)/bin/python -m pip uninstall --quiet --yes uv
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --no-compile --no-deps --force-reinstall dist/*.whl
 	$(WHEEL_VENV)/bin/python -m pip check
 	MONAI_DGM_WHEEL_ENVIRONMENT=$(CURDIR)/$(WHEEL_VENV) $(BIN)/python -m pytest tests/wheel $(ARGS)
 	rm -rf build $(WHEEL_VENV)
@@ -151,7 +154,7 @@ $(DIST_INSTALLED): $(TEST_INSTALLED)
 # LABEL_WORKERS=2 is faster; the tests of the viewer stay together then.
 test-label: $(LABEL_TEST_INSTALLED)
 	$(LABEL_VENV)/bin/python -m pytest -m "" -n $(LABEL_WORKERS) --dist loadgroup $(ARGS) \
-	  $(if $(filter tests/%,$(ARGS)),,tests/apps tests/deploy tests/reader_study tests/readers/dicom/test_decoders.py)
+	  $(if $(filter tests/%,$(ARGS)),,tests/apps tests/deploy tests/reader_study/test_browser.py tests/readers/dicom/test_decoders.py)
 
 $(LABEL_INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(call install,$(LABEL_VENV),--editable '.[label-server]')
@@ -187,10 +190,11 @@ $(READER_STUDY)/study:
 	$(BIN)/python -m monai_dgm.reader_study make --output_dir $@ \
 	  --system real=$(EXAMPLES)/images --system dgm=$(READER_STUDY)/decomposition
 
-# The notebooks of docs/tutorials run while the site is built (a few minutes); a broken link or reference fails.
+# The notebooks of docs/tutorials run while the site is built (a few minutes), each on one torch thread; a cell that fails, a
+# broken link or reference fails.
 docs: $(DOCS_INSTALLED)
 	$(BIN)/python docs/result_tables.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)
 
 $(DOCS_INSTALLED): $(TEST_INSTALLED)
 	$(call install,$(VENV),--editable '.[docs]')

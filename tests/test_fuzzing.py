@@ -43,8 +43,8 @@ def test_numbers_of_hundreds_of_digits(tmp_path: Path, name: str, old: bytes, ne
 
 
 @pytest.mark.slow
-def test_a_minute_of_inputs() -> None:
-    counts, grown = fuzz(list(targets()), 10_000_000, 10**9, 60)
+def test_many_inputs() -> None:
+    counts, grown = fuzz(list(targets()), 10_000_000, 20_000, 60)
     for name, outcomes in counts.items():
         assert set(outcomes) == {"read", "refused"}, (name, outcomes)  # both happen, and nothing else
     assert sum(one.total() for one in counts.values()) > 500

@@ -28,7 +28,7 @@ from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opac
 from .study import boxes_of, radiograph_header
 
 pytestmark = pytest.mark.slow
-CASES, TOLERANCE = 200, 0.5  # pixels
+CASES, TOLERANCE = 64, 0.5  # pixels
 PEERS = Path(__file__).resolve().parents[2] / "peers"
 
 

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("dcm2pnm") is None, reason="no dcm2pnm (package dcmtk)"),
 ]
-FILES, PARTS = 2400, 12
+FILES, PARTS = 600, 3
 TOLERANCE = 1 / 255  # of the window
 ENOUGH_LEVELS = 4
 VOI_LUT = b"\x28\0\x10\x30"
