@@ -62,6 +62,19 @@ def test_the_audit_log_says_who_did_what_and_names_no_patient(client: Any, realm
         assert "Doe" not in file.read_text()
 
 
+def test_the_query_does_not_hide_what_is_viewed(client: Any, realm: Realm) -> None:
+    from monailabel.interfaces.utils.app import app_instance
+
+    names = app_instance().folder.names("Doe_Jane")
+    headers = realm.headers("rolf")
+    assert client.get("/datastore/label?label=Doe_Jane&image=c", headers=headers).status_code == 400
+    assert client.get(f"/dicom-web/studies/{names.study}/series?image=c", headers=headers).status_code == 200
+    assert client.get(f"/dgm/numbers?image={names.instance}", headers=headers).status_code == 200  # by its UID
+    viewed = audit(client, realm, user="rolf")
+    log = app_instance().access.audit
+    assert [line["about"] for line in viewed] == [log.code_of("study", names.study), log.code_of("image", "Doe_Jane")]
+
+
 def test_a_log_that_was_changed_is_told(client: Any, realm: Realm, studies: Path) -> None:
     submit(client, realm, "rita")
     path = studies / ".monai_dgm" / "audit" / "audit.jsonl"

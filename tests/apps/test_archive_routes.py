@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import struct
 import time
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +125,39 @@ def test_a_report_stored_through_the_server_becomes_a_label(
     label = json.loads(file.read_text())
     assert label["boxes"][0]["box"] == [10, 20, 40, 60] and label["source"] == "ohif_report"
     assert client.get("/dgm/archive").json()["reports"] == {"stored": 1}
+
+
+def test_the_audit_log_names_the_study_of_a_report(client: Any, archive: FakeArchive, image: pydicom.Dataset) -> None:
+    from monailabel.interfaces.utils.app import app_instance
+
+    drawn = as_file(report(image, group(region(image, "POLYLINE", corners(10, 20, 40, 60)))))
+    body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + encode_dicom(drawn) + b"\r\n--x--"
+    kind = 'multipart/related; type="application/dicom"; boundary=x'
+    log, study = app_instance().access.audit, str(image.StudyInstanceUID)
+    for path in ("studies", f"studies/{study}"):  # OHIF sends it to the first
+        assert client.post(f"/dicom-web/{path}", content=body, headers={"content-type": kind}).status_code == 200
+        assert [line["event"] for line in log.lines(study=study) if line["event"] != "outcome"][-1] == "label", path
+    assert len([line for line in log.lines(study=study) if line["event"] == "label"]) == 2
+
+
+def test_an_object_that_is_deflated_is_not_inflated() -> None:
+    from lib.archive_routes import _objects_in
+
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    buffer = io.BytesIO(b"\0" * 128 + b"DICM")
+    buffer.seek(132)
+    pydicom.filewriter.write_file_meta_info(buffer, meta, enforce_standard=False)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    head = struct.pack("<HH2sHI", 0x0042, 0x0011, b"OB", 0, 100_000_000)
+    content = packer.compress(head) + b"".join(packer.compress(bytes(1_000_000)) for _ in range(100)) + packer.flush()
+    body = b"--x\r\n\r\n" + buffer.getvalue() + content + b"\r\n--x--"
+    tracemalloc.start()
+    try:
+        assert _objects_in(body, "multipart/related; boundary=x") is None
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_archive_that_is_away_is_said_in_one_line(

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
 import httpx
 
+from monai_dgm.labelling.server.http_errors import LoginError
 from tests.apps.realm import CLIENT, PASSWORD, Realm, running_realm
 
 EMPTY = b'{"markups": []}'
@@ -274,6 +276,45 @@ def test_a_session_is_renewed(client: Any, realm: Realm, monkeypatch: pytest.Mon
     before = realm.issued.get("refresh_token", 0)
     assert [client.get("/dgm/state").status_code for _ in range(3)] == [200] * 3
     assert realm.issued["refresh_token"] > before
+
+
+def test_two_requests_at_once_renew_a_session_once() -> None:
+    from lib.login import Account
+    from lib.sessions import Sessions, _Session
+
+    class Once:  # a login server that takes each refresh token once
+        valid, renewals = "r0", 0
+
+        def token(self, fields: dict[str, str]) -> dict[str, str]:
+            time.sleep(0.05)
+            if fields["refresh_token"] != self.valid:
+                raise LoginError("used before")
+            self.renewals += 1
+            self.valid = f"r{self.renewals}"
+            return {"access_token": f"a{self.renewals}", "refresh_token": self.valid}
+
+        def account(self, token: str) -> Account:
+            return Account("rita", (), time.time() + 300)
+
+    server: Any = Once()
+    sessions = Sessions(server)
+    sessions._sessions["key"] = _Session("a0", "r0", time.time())
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(sessions.token, ["key"] * 4)) == ["a1"] * 4
+    assert sessions.token("key") == "a1" and server.renewals == 1
+
+
+def test_over_tls_a_cookie_counts_that_no_other_host_can_set(client: Any, realm: Realm) -> None:
+    realm.client.redirects = ["http://localhost/login/callback"]
+    key = log_in(client, "rita").cookies["monai-dgm"]
+    client.cookies.clear()
+    states = [
+        client.get("https://localhost/dgm/state", headers={"cookie": f"{name}={key}"}).status_code
+        for name in ("monai-dgm", "__Host-monai-dgm")
+    ]
+    assert states == [401, 200]
+    cookie = client.get("https://localhost/login", follow_redirects=False).headers["set-cookie"]
+    assert cookie.startswith("__Host-") and "Path=/;" in cookie and "Secure" in cookie and "Domain" not in cookie
 
 
 def test_a_login_that_began_elsewhere_is_refused(client: Any, realm: Realm) -> None:

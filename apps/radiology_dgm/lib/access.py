@@ -22,7 +22,7 @@ from starlette.responses import Response
 from lib.login import Account, LoginServer
 from lib.metrics import Metrics
 from lib.rules import Role, Rule, rules_of
-from lib.sessions import COOKIE_NAMES, Sessions
+from lib.sessions import Sessions, cookie_name
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.audit_log import AuditLog
 from monai_dgm.labelling.server.http_errors import ForbiddenError, LoginError, status_of
@@ -94,7 +94,7 @@ class Access:
             if kind.lower() != "bearer" or not token.strip():
                 raise LoginError("expected the header Authorization: Bearer, with a token")
             return self._user(token.strip())
-        key = next((request.cookies[name] for name in COOKIE_NAMES if name in request.cookies), None)
+        key = request.cookies.get(cookie_name(request.url.scheme))
         if key is None or self.sessions is None:
             return NOBODY
         if request.method not in SAFE_METHODS and not {"origin", "sec-fetch-site"} & set(request.headers):
@@ -181,15 +181,23 @@ class GuardedRoute(APIRoute):
 
 
 def _about(request: Request, audit: AuditLog) -> str | None:
-    """The radiograph or the study of a request, as the audit log writes it; None where it names none."""
-    image = request.query_params.get("image") or request.query_params.get("label")
-    if image:
-        return audit.code_of("image", image)
+    """The radiograph or the study of a request, as the audit log writes it; None where it names none.
+
+    Raises:
+        InputError: a request that names two: the log would not say which of them is meant.
+    """
     study = request.path_params.get("study")
     path = str(request.path_params.get("path", "")).split("/")
     if study is None and "dicom-web" in request.url.path and len(path) > 1 and path[0] == "studies":
         study = path[1]
-    return None if not study else audit.code_of("study", str(study))
+    if study:  # whatever the query says
+        return audit.code_of("study", str(study))
+    named = {request.query_params[name] for name in ("image", "label") if request.query_params.get(name)}
+    if len(named) > 1:
+        raise InputError("expected one image, got image and label")
+    folder = request.app.state.label_app.folder  # its radiographs have an id and a UID
+    images = [(folder.image_of(name) if folder is not None else None) or name for name in named]
+    return audit.code_of("image", images[0]) if images else None
 
 
 def _status_of(error: Exception) -> int:

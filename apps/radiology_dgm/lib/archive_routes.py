@@ -5,14 +5,12 @@ The viewer asks this server instead of the archive, so that both have one origin
 
 from __future__ import annotations
 
-import io
 import logging
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 import httpx
-import pydicom
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from requests_toolbelt import MultipartDecoder
@@ -31,6 +29,7 @@ from monai_dgm.labelling.server.http_errors import (
     TooLargeError,
     UnknownError,
 )
+from monai_dgm.readers.dicom.read import read_header
 
 PASSED_ON = ("accept", "content-type")
 REPORTS = "1.2.840.10008.5.1.4.1.1.88."  # classes of structured reports (PS3.4 B.5)
@@ -116,6 +115,9 @@ async def store_in_archive(
     objects = await run_in_threadpool(_objects_in, document, request.headers.get("content-type", ""))
     if user.name is not None:
         await run_in_threadpool(_note_sender, app, user, objects)
+    for study in {item.study for item in objects or ()} - {path.partition("/")[2]}:  # the path's is in the audit log
+        log = app.access.audit
+        await run_in_threadpool(log.add, "label", user.name, log.code_of("study", study), route="STOW-RS")
     answer = await _pass_on(request, archive.client, path, document)
     app.watcher.look_at({item.study for item in objects or ()})
     return answer
@@ -128,11 +130,10 @@ class _Stored(NamedTuple):
 
 
 def _objects_in(document: bytes, content_type: str) -> list[_Stored] | None:
-    """UIDs of the instances, their SOP classes and studies; None for what is no DICOM."""
+    """UIDs of the instances, their SOP classes and studies; None for what is no DICOM file, or one that is deflated."""
     tags = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID"]
     try:
-        parts = MultipartDecoder(document, content_type).parts
-        found = [pydicom.dcmread(io.BytesIO(part.content), specific_tags=tags) for part in parts]
+        found = [read_header(part.content) for part in MultipartDecoder(document, content_type).parts]
         return [_Stored(*(str(item[tag].value) for tag in tags)) for item in found]
     except Exception:  # whatever a document does that is none
         return None

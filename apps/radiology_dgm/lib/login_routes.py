@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from lib.access import Access, CurrentUser, GuardedRoute
 from lib.dependencies import App, own_address
-from lib.sessions import COOKIE_NAMES, PENDING_SECONDS, Sessions
+from lib.sessions import COOKIE_NAMES, PENDING_SECONDS, Sessions, cookie_name
 from monai_dgm.labelling.server.http_errors import LoginError, UnknownError
 
-STATE_COOKIE = "monai-dgm-login"
+STATE_COOKIES = ("__Host-monai-dgm-login", "monai-dgm-login")  # over TLS, and on this machine
 _TARGET = re.compile(r"/(?![/\\])[\w.~!$&'()*+,;=:@%/?-]{0,2000}", re.ASCII)  # a page of this server
 
 router = APIRouter(route_class=GuardedRoute)
@@ -65,21 +65,21 @@ def begin_login(request: Request, app: App, to: str = "/") -> Response:
     redirect = f"{own_address(request, app)}/login/callback"
     state, query = sessions.begin(redirect, to if _TARGET.fullmatch(to) else "/")
     answer = RedirectResponse(f"{sessions.server.address('authorization_endpoint')}?{urlencode(query)}", 302)
-    _set_cookie(answer, STATE_COOKIE, state, redirect, path="/login", seconds=int(PENDING_SECONDS))
+    _set_cookie(answer, _state_cookie(request, app), state, redirect, seconds=int(PENDING_SECONDS))
     return answer
 
 
 @router.get("/login/callback")
-def finish_login(request: Request, state: str = "", code: str = "") -> Response:
+def finish_login(request: Request, app: App, state: str = "", code: str = "") -> Response:
     """Where the login server sends the browser back to."""
-    held = request.cookies.get(STATE_COOKIE, "")
+    state_cookie = _state_cookie(request, app)
+    held = request.cookies.get(state_cookie, "")
     if not held or not secrets.compare_digest(held.encode(), state.encode()):
         raise LoginError("this login did not begin in this browser; begin again")
     key, target = _sessions(request).finish(state, code)
     answer = RedirectResponse(target, 302)
-    secure = request.url.scheme == "https"
-    _set_cookie(answer, COOKIE_NAMES[0 if secure else 1], key, str(request.url), path="/")
-    answer.delete_cookie(STATE_COOKIE, path="/login")
+    _set_cookie(answer, cookie_name(request.url.scheme), key, str(request.url))
+    _delete_cookie(answer, state_cookie)
     return answer
 
 
@@ -91,13 +91,21 @@ def log_out(request: Request) -> Response:
     for name in COOKIE_NAMES:
         if access.sessions is not None and name in request.cookies:
             access.sessions.end(request.cookies[name])
-            answer.delete_cookie(name, path="/", secure=name.startswith("__Host-"), httponly=True)
+            _delete_cookie(answer, name)
     return answer
 
 
-def _set_cookie(answer: Response, name: str, value: str, address: str, path: str, seconds: int | None = None) -> None:
+def _state_cookie(request: Request, app: Any) -> str:
+    return STATE_COOKIES[0 if own_address(request, app).startswith("https:") else 1]
+
+
+def _set_cookie(answer: Response, name: str, value: str, address: str, seconds: int | None = None) -> None:
     secure = address.startswith("https:")
-    answer.set_cookie(name, value, max_age=seconds, path=path, secure=secure, httponly=True, samesite="lax")
+    answer.set_cookie(name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def _delete_cookie(answer: Response, name: str) -> None:
+    answer.delete_cookie(name, path="/", secure=name.startswith("__Host-"), httponly=True)
 
 
 def _access(request: Request) -> Access:

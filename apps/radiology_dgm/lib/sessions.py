@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from authlib.common.security import generate_token
@@ -19,11 +19,16 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from lib.login import LoginServer
 from monai_dgm.labelling.server.http_errors import LoginError
 
-COOKIE_NAMES = ("__Host-monai-dgm", "monai-dgm")  # over TLS, and on this machine
+COOKIE_NAMES = ("__Host-monai-dgm", "monai-dgm")  # over TLS, where no other host can set it, and on this machine
 MAX_SESSIONS = 1000
 MAX_PENDING = 1000
 PENDING_SECONDS = 600.0  # to type a password
 EARLY_SECONDS = 30.0  # a token is renewed so long before it ends
+
+
+def cookie_name(scheme: str) -> str:
+    """Name of a session's cookie in a request by "https" or "http"."""
+    return COOKIE_NAMES[0 if scheme == "https" else 1]
 
 
 @dataclass
@@ -31,6 +36,7 @@ class _Session:
     token: str
     refresh: str | None
     until: float
+    renewal: threading.Lock = field(default_factory=threading.Lock)  # a refresh token may count once
 
 
 @dataclass(frozen=True)
@@ -104,20 +110,20 @@ class Sessions:
         """The access token of a session, renewed if it ends soon; None if there is no such session."""
         with self._lock:
             session = self._sessions.get(key)
-        if session is None or time.time() < session.until - EARLY_SECONDS or session.refresh is None:
-            return None if session is None else session.token
-        try:
-            renewed = self._session(
-                self.server.token({"grant_type": "refresh_token", "refresh_token": session.refresh})
-            )
-        except LoginError:
-            self.end(key)
+        if session is None:
             return None
-        renewed.refresh = renewed.refresh or session.refresh
-        with self._lock:
-            if key in self._sessions:
-                self._sessions[key] = renewed
-        return renewed.token
+        with session.renewal:  # a page sends several requests at once
+            if session.refresh is None or time.time() < session.until - EARLY_SECONDS:
+                return session.token
+            fields = {"grant_type": "refresh_token", "refresh_token": session.refresh}
+            try:
+                renewed = self._session(self.server.token(fields))
+            except LoginError:
+                self.end(key)
+                return None
+            session.token, session.until = renewed.token, renewed.until
+            session.refresh = renewed.refresh or session.refresh
+            return session.token
 
     def end(self, key: str) -> None:
         """Log out here."""

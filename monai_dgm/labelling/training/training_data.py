@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,6 +22,7 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.corrections import training_datalist
 from monai_dgm.labelling.labels.image_label import ImageLabel
 from monai_dgm.labelling.training.validation_set import LABELS, FixedImages, fixed_images, stable_order
+from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.read import image_shape, sniff_format
 from monai_dgm.utils.atomic import atomic_write
 
@@ -118,8 +118,7 @@ def _patient(path: str, image_id: str, key: bytes) -> str:
     try:
         if sniff_format(path) != "dicom":
             return image_id
-        tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
-        patient = str(tags.get("PatientID") or "")
+        patient = str(read_header(path).get("PatientID") or "")
     except Exception:  # a header that is damaged fails in many ways
         return image_id
     return (
