@@ -3,15 +3,18 @@
 One row per image. Columns: ``image`` (path in the folder) and ``label`` (normal | lung_opacity | other_abnormal, or 0 |
 1) are required; further columns: image_id, category, patient_id, width and height of the stored image, opacity_boxes
 (JSON list of [xmin, ymin, xmax, ymax] in its pixels), lung_mask, normal, opacity_mask (paths in the folder), fold,
-label_source, source, view, sex, age, upright_ok. Other columns are ignored.
+label_source, source, view, sex, age, upright_ok. Other columns are ignored, with a warning where the name of one is
+nearly that of a column that is missing.
 """
 
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import math
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,9 @@ CATEGORIES = ("normal", "lung_opacity", "other_abnormal")
 REQUIRED = ("image", "label")
 FILES = ("lung_mask", "normal", "opacity_mask")
 TEXTS = ("label_source", "source", "view", "sex")
+COLUMNS = (*REQUIRED, *FILES, *TEXTS, "image_id", "category", "patient_id", "width", "height", "opacity_boxes", "fold")
+COLUMNS += ("age", "upright_ok")
+NEARLY = 0.85  # similarity of two names, see difflib.SequenceMatcher.ratio: "patient" is patient_id, "findings" is none
 BOX_TOLERANCE = 0.5  # pixels: boxes that were rescaled and rounded may exceed the image by this, and are clipped
 
 
@@ -34,7 +40,8 @@ def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv"
     """Read ``folder/manifest`` into a datalist.
 
     Rows whose ``upright_ok`` is False are left out, with a warning. Where some rows have a patient_id, a warning says
-    how many have none: each counts as a patient of its own.
+    how many have none: each counts as a patient of its own. A warning names columns such as "PatientID" that are not
+    used, since nothing has the name patient_id, and rows that have more values than there are columns.
 
     Args:
         folder: folder that the paths in the manifest are relative to.
@@ -46,13 +53,14 @@ def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv"
         width and height), label_source, source, view, sex, age, fold, lung_mask, normal, opacity_mask.
 
     Raises:
-        InputError: naming file, row and expectation: no manifest, a missing column or file, an unknown
-            label, a box without area or outside its image, an image that occurs twice, no rows.
+        InputError: naming file, row and expectation: no manifest, a missing column or file, a column that occurs twice,
+            an unknown label, a box without area or outside its image, an image that occurs
+            twice, no rows.
     """
     path = Path(folder).absolute() / manifest
     rows = _read_rows(path)
     datalist: list[dict[str, Any]] = []
-    turned = 0
+    turned = unnamed = 0
     seen: dict[str, int] = {}
     for line, row in rows:
         where = f"{path}, row {line}"
@@ -63,11 +71,17 @@ def load_manifest(folder: str | os.PathLike[str], manifest: str = "manifest.csv"
         if item["image"] in seen:
             raise InputError(f"{where}: expected each image once, {row['image']} is also in row {seen[item['image']]}")
         seen[item["image"]] = line
+        unnamed += row["label"] == "1" and not row.get("category") and not len(item["opacity_boxes"])
         datalist.append(item)
     if not datalist:
         raise InputError(f"{path}: expected at least one usable row, found none")
     if turned:
         warnings.warn(f"{path}: {turned} images left out, their upright_ok is False", stacklevel=2)
+    if unnamed:
+        warnings.warn(
+            f"{path}: {unnamed} images of label 1 without category and opacity_boxes, taken for other_abnormal",
+            stacklevel=2,
+        )
     _fill_ids(path, datalist)
     return datalist
 
@@ -77,15 +91,38 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         with open(path, encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
             columns = reader.fieldnames or []
-            rows = [(reader.line_num, _clean(row)) for row in reader]
+            found = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise InputError(f"{path}: expected a CSV manifest ({error.strerror})") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a CSV manifest in UTF-8 ({error})") from error
+    _check_columns(path, list(columns))
+    longer = [line for line, values in found if any(value.strip() for value in values.get(None) or ())]
+    if longer:  # a comma in a text moves what follows it
+        rows = f"{len(longer)} rows have more values than columns, first row {longer[0]}"
+        warnings.warn(f"{path}: {rows}; texts with commas need quotes", stacklevel=3)
+    return [(line, _clean(values)) for line, values in found]
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    twice = sorted({column for column in columns if column in COLUMNS and columns.count(column) > 1})
+    if twice:
+        raise InputError(f"{path}: expected each column once, got {', '.join(twice)} more often")
+    known = {_plain(name): name for name in COLUMNS if name not in columns}
+    others = {column: _plain(column) for column in columns if column not in COLUMNS}
+    near = {column: difflib.get_close_matches(name, known, 1, NEARLY) for column, name in others.items()}
+    pairs = [f"{column!r} (is it {known[match[0]]}?)" for column, match in near.items() if match]
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
-        raise InputError(f"{path}: expected the columns {', '.join(REQUIRED)}, missing: {', '.join(missing)}")
-    return rows
+        more = f"; got {', '.join(pairs)}" if pairs else ""
+        more = ", separated by commas" if len(columns) == 1 and re.search("[;\t]", columns[0]) else more
+        raise InputError(f"{path}: expected the columns {', '.join(REQUIRED)}, missing: {', '.join(missing)}{more}")
+    if pairs:
+        warnings.warn(f"{path}: columns that are not used: {', '.join(pairs)}", stacklevel=4)
+
+
+def _plain(column: str) -> str:
+    return re.sub("[^a-z0-9]", "", column.lower())
 
 
 def _clean(row: dict[Any, Any]) -> dict[str, str]:

@@ -30,6 +30,59 @@ def test_minimal_manifest(write_manifest: ManifestWriter) -> None:
         assert first[key] is None
 
 
+def test_columns_that_are_nearly_ours_are_told(write_manifest: ManifestWriter) -> None:
+    row = {
+        "image": "a.png",
+        "label": "normal",
+        "PatientID": "p",
+        "Opacity Boxes": "",
+        "finding_boxes": "",
+        "findings": "x",
+    }
+    with pytest.warns(UserWarning, match="not used") as caught:
+        load_manifest(write_manifest([row]))
+    (said,) = {str(one.message).partition("used: ")[2] for one in caught}
+    assert said == "'PatientID' (is it patient_id?), 'Opacity Boxes' (is it opacity_boxes?)"
+    folder = write_manifest([{"image": "a.png", "Label": "normal"}])
+    with pytest.raises(InputError, match=r"missing: label; got 'Label' \(is it label\?\)$"):
+        load_manifest(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_manifest(write_manifest([{"image": "a.png", "label": "normal", "patient_id": "p", "patient": "Doe"}]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image,label,label\na.png,normal,other_abnormal", "expected each column once, got label more often"),
+        ("image;label\na.png;normal", "missing: image, label, separated by commas"),
+    ],
+)
+def test_a_table_with_other_columns_is_refused(write_manifest: ManifestWriter, text: str, words: str) -> None:
+    folder = write_manifest([{"image": "a.png", "label": "normal"}])
+    (folder / "manifest.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        load_manifest(folder)
+
+
+def test_values_that_were_moved_are_told(write_manifest: ManifestWriter) -> None:
+    path = write_manifest([{"image": "a.png", "label": "normal"}]) / "manifest.csv"
+    path.write_text("image,label,findings,patient_id\na.png,normal,none, old,p1\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="1 rows have more values than columns, first row 2"):
+        load_manifest(path.parent)
+    path.write_text("image,label\na.png,normal,,\n", encoding="utf-8")  # of spreadsheets
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load_manifest(path.parent)) == 1
+
+
+def test_what_an_abnormal_image_is_taken_for_is_told(write_manifest: ManifestWriter) -> None:
+    rows = [{"image": "a.png", "label": "1"}, {"image": "b.png", "label": "1", "opacity_boxes": BOX}]
+    with pytest.warns(UserWarning, match="1 images of label 1 without category and opacity_boxes"):
+        found = load_manifest(write_manifest(rows))
+    assert [item["category"] for item in found] == ["other_abnormal", "lung_opacity"]
+
+
 def test_full_manifest(write_manifest: ManifestWriter) -> None:
     row = {
         "image": "a.png",
