@@ -70,7 +70,7 @@ class ObjectMaker:
         Raises:
             InputError: a header without UIDs or size.
         """
-        if result.chest_check.remarks:
+        if result.chest_check.doubts:
             return None
         from monai_dgm.labelling.archive.sent_results import ResultObjects, results_version
         from monai_dgm.labelling.server.analysis import AnalysisResult, Detections

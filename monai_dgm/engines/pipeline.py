@@ -188,13 +188,14 @@ class RadiographPipeline(nn.Module):
         """Segment the lungs, and check that these are chests. A lung mask that is given is kept."""
         if self.lungs is None or not batch:
             known = [None if prepared.lung_mask is None else "given" for prepared in batch]
-            checks = [ChestCheck(remarks=prepared.remarks) for prepared in batch]
+            checks = [ChestCheck(remarks=prepared.remarks, notes=prepared.notes) for prepared in batch]
             return [RadiographResult(*one) for one in zip(batch, [None] * len(batch), known, checks, strict=True)]
         results = []
         images = stack_images(batch, self.device)
         planes, turns = self.lungs.examine(images)
         for prepared, plane, turned in zip(batch, planes, turns, strict=True):
-            check = check_chest(plane, prepared.geometry, self.lungs.reference, prepared.remarks, turned)
+            header = prepared.remarks, turned, prepared.notes
+            check = check_chest(plane, prepared.geometry, self.lungs.reference, *header)
             source = None if prepared.lung_mask is None else "given"
             if source is None and (found := clean_lung_mask(plane)).any():
                 prepared, source = prepared.with_lung_mask(found), "predicted"

@@ -94,6 +94,7 @@ def read_nifti(name: str, max_pixels: float) -> Radiograph:
         view=None,
         bits=image.dtype.itemsize * 8,
         remarks=image.remarks,
+        notes=image.remarks,
         affine=image.turned_affine,
         aspect=pixel_aspect(*zooms) if known else 1.0,
     )

@@ -34,6 +34,7 @@ class Radiograph:
             counts, see :mod:`monai_dgm.utils.orientation`. The pixels themselves are those of the file.
         remarks: what the file says that a reader of the results should know, a line each.
         aspect: height of a pixel over its width; 1 where pixels are square, or nothing is known of them.
+        notes: those of the remarks that question nothing: how the pixels are turned, what of the header is not used.
         affine: float64 (4, 4), from (column, row, 0, 1), whole numbers at pixel centres, to RAS mm (x to the patient's
             right, y to the front, z to the head): of a NIfTI header, or of DICOM's Image Plane module (PS3.3 C.7.6.2).
             None where the file has none.
@@ -51,10 +52,11 @@ class Radiograph:
     remarks: tuple[str, ...] = ()
     affine: NDArray[np.float64] | None = None
     aspect: float = 1.0
+    notes: tuple[str, ...] = ()
 
 
 def pixel_aspect(height: float, width: float) -> float:
-    """Height of a pixel over its width, for :class:`Radiograph`; 1 for sides that are nearly equal, or that no pixel has.
+    """Height of a pixel over its width; 1 for sides that are nearly equal, or that no pixel has.
 
     Args:
         height, width: distance of rows, and of columns, in any unit.

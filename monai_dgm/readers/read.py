@@ -209,9 +209,8 @@ def _read_picture(name: str, kind: str, max_pixels: float) -> Radiograph:
     radiograph = Radiograph(values.astype(np.float32), None, kind, None, None, None, _GREY_BITS.get(mode, 8))
     if orientation == UPRIGHT:
         return radiograph
-    return replace(
-        radiograph, orientation=orientation, remarks=(f"EXIF Orientation {orientation}: {WORDS[orientation]}",)
-    )
+    note = f"EXIF Orientation {orientation}: {WORDS[orientation]}"
+    return replace(radiograph, orientation=orientation, remarks=(note,), notes=(note,))
 
 
 def _exif_orientation(picture: Image.Image) -> int:

@@ -40,7 +40,8 @@ class PreparedRadiograph:
         image: z, float32 (1, S, S) in [-1, 1].
         geometry: the way back to the original's pixels.
         lung_mask: bool (S, S); None where it is not known.
-        remarks: reasons, from the file's header, why this may be no frontal chest radiograph.
+        remarks: reasons, from the file's header, why this may be no frontal chest radiograph, and the notes.
+        notes: those of the remarks that question nothing, see :class:`monai_dgm.readers.radiograph.Radiograph`.
         other_sides: the same radiograph at other sides, by their length in pixels.
     """
 
@@ -49,6 +50,7 @@ class PreparedRadiograph:
     lung_mask: NDArray[np.bool_] | None = None
     remarks: tuple[str, ...] = ()
     other_sides: Mapping[int, PreparedRadiograph] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def at(self, side: int) -> PreparedRadiograph:
         """The radiograph at one side S.
@@ -149,7 +151,8 @@ def prepare(
             expected = f"{geometry.rows} x {geometry.cols} pixels"
             raise InputError(f"lung mask: expected the radiograph's {expected}, got an array of shape {array.shape}")
         mask = geometry.mask_to_model(array)
-    return replace(prepared, lung_mask=mask, remarks=header_remarks(radiograph), other_sides=made)
+    remarks = header_remarks(radiograph)
+    return replace(prepared, lung_mask=mask, remarks=remarks, notes=radiograph.notes, other_sides=made)
 
 
 def header_remarks(radiograph: Radiograph) -> tuple[str, ...]:

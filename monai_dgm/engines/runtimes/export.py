@@ -131,10 +131,10 @@ def export_model(
 ) -> Path:
     """Write a trained network as one file that takes the pixels of a radiograph, for ONNX Runtime or OpenVINO.
 
-    The graph takes pixels for square. It resizes, centres and scales them as :func:`monai_dgm.transforms.preparation.prepare` does (fit
-    "pad"), runs the network, and computes what follows as far as it is arithmetic: see
-    :class:`monai_dgm.engines.runtimes.pixel_graph.PixelGraph` for inputs and outputs. Connected components and
-    non-maximum suppression are not in it.
+    The graph takes pixels for square. It resizes, centres and scales them as
+    :func:`monai_dgm.transforms.preparation.prepare` does (fit "pad"), runs the network, and computes what follows as
+    far as it is arithmetic: see :class:`monai_dgm.engines.runtimes.pixel_graph.PixelGraph` for inputs and outputs.
+    Connected components and non-maximum suppression are not in it.
 
     Args:
         weights: ``.pt`` or ``.safetensors``, with its settings in the JSON file next to it.

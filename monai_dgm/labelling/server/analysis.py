@@ -90,7 +90,7 @@ class AnalysisResult:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Reasons why this may be no frontal chest radiograph."""
-        return self.result.chest_check.remarks
+        return self.result.chest_check.doubts
 
 
 @dataclass(frozen=True, eq=False)

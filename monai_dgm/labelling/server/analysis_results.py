@@ -166,7 +166,7 @@ def output_file(name: str, analysis_result: AnalysisResult, decomposition: Decom
     """
     original, placement = to_original(decomposition), analysis_result.placement
     if name == "overlay":
-        source, remarks = analysis_result.source, analysis_result.remarks
+        source, remarks = analysis_result.source, analysis_result.result.chest_check.remarks
         return "overlay.png", overlay_png(decomposition, original, source, remarks=remarks)
     if name == "saliency":
         plane: NDArray[Any] = original.mask.astype(np.uint8)

@@ -56,7 +56,10 @@ class PixelData:
 
 
 class BoundedFile(io.RawIOBase):
-    """A file, or the content of one, whose ``read`` asks for no more bytes than are left: a length of 4 GB in a small file reserves nothing."""
+    """A file, or its content, whose ``read`` asks for no more bytes than are left.
+
+    A length of 4 GB in a small file reserves nothing.
+    """
 
     def __init__(self, path: str, content: bytes | None = None) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ _OTHER_VIEWS = {
     "399173006": "left lateral",
     "R-10236": "left lateral",
 }
+_LETTERS = set("LRAPHF")
 _PROCESSING_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1.1.1": "Digital X-Ray Image Storage - For Processing",
     "1.2.840.10008.5.1.4.1.1.1.2.1": "Digital Mammography X-Ray Image Storage - For Processing",
@@ -42,19 +43,19 @@ _PROCESSING_CLASSES = {
 def read_orientation(dataset: pydicom.Dataset) -> tuple[int, tuple[str, ...]]:
     """How to turn an image upright (see :mod:`monai_dgm.utils.orientation`), and a remark where that is not 1.
 
-    A remark alone, and 1, where the patient was not looked at from the front or from behind, or where the element holds
-    what the standard does not know. Without the element: 1, no remark.
+    A remark alone, and 1, where the element holds what the standard does not know. Without the element, or where it
+    does not look at the patient from the front or from behind (:func:`read_kind`): 1, no remark.
     """
     value = _values(dataset, "PatientOrientation")
     if not value:
         return UPRIGHT, ()
     letters = tuple(text[:1] for text in value)
     shown = "\\".join(value)
-    if len(value) != 2 or not set("".join(value)) <= set("LRAPHF"):
+    if len(value) != 2 or not set("".join(value)) <= _LETTERS:
         return UPRIGHT, ("Patient Orientation is not of two directions, not used",)
     row, column = letters
     if {row, column} & set("AP"):
-        return UPRIGHT, (f"Patient Orientation {shown}, expected a frontal view",)
+        return UPRIGHT, ()
     if row in "LR" and column in "HF":
         number = orientation_of(False, column == "H", row == "R")
     elif row in "HF" and column in "LR":
@@ -65,8 +66,11 @@ def read_orientation(dataset: pydicom.Dataset) -> tuple[int, tuple[str, ...]]:
 
 
 def read_kind(dataset: pydicom.Dataset) -> tuple[str, ...]:
-    """Remarks on the View Code Sequence and on images for processing."""
+    """Remarks on views that are not frontal, by Patient Orientation or View Code, and on images for processing."""
     remarks = []
+    directions = _values(dataset, "PatientOrientation")
+    if len(directions) == 2 and set("".join(directions)) <= _LETTERS and {text[:1] for text in directions} & set("AP"):
+        remarks.append(f"Patient Orientation {_text(dataset, 'PatientOrientation')}, expected a frontal view")
     view = _view_code(dataset)
     if view in _OTHER_VIEWS:
         remarks.append(f"view {_OTHER_VIEWS[view]}, expected PA or AP")

@@ -64,9 +64,10 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
         valid = _valid_pixels(image, cells, stored)
         if valid is not None and not valid.any():
             raise InputError(f"{name}: expected a radiograph, all pixels are padding")
-        pixels, remarks = _to_bright_dense(name, dataset, image, stored, valid)
+        pixels, unused = _to_bright_dense(name, dataset, image, stored, valid)
         orientation, turned = read_orientation(dataset)
-        remarks += (*turned, *read_kind(dataset))
+        notes = (*unused, *turned)
+        remarks = (*notes, *read_kind(dataset))
         known = {key: _text(dataset, keyword) for key, keyword in _TEXTS.items()}
         spacing = pixel_spacing(dataset)
         affine = _plane_affine(dataset, spacing)
@@ -81,6 +82,7 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
         valid=valid,
         orientation=orientation,
         remarks=remarks,
+        notes=notes,
         affine=affine,
         aspect=_aspect(dataset),
         **known,

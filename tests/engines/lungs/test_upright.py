@@ -23,8 +23,11 @@ from monai_dgm.engines.lungs.upright import (
     upright_scores,
 )
 from monai_dgm.engines.lungs.upright_training import metrics_of, thresholds_of, train_upright
+from monai_dgm.engines.pipeline import RadiographPipeline
 from monai_dgm.errors import InputError
+from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.geometry import RadiographGeometry, prepare_radiograph
+from monai_dgm.transforms.preparation import prepare
 
 
 class Corners(nn.Module):
@@ -82,6 +85,18 @@ def test_it_is_heard_by_the_chest_check() -> None:
         "this does not look like a frontal chest: it looks upside down",
         "body part HIP, expected a chest",
     ]
+
+
+def test_a_note_of_the_reader_is_no_doubt() -> None:
+    plane, geometry = np.zeros((32, 32), np.float32), RadiographGeometry(32, 32, 32)
+    note = "Patient Orientation R\\F: mirrored from left to right"
+    read = Radiograph(np.eye(32, dtype=np.float32), None, "dicom", "DX", "HIP", "PA", 8, remarks=(note,), notes=(note,))
+    prepared = prepare(read, 32)
+    (unchecked,) = RadiographPipeline().find_lungs([prepared])
+    checked = check_chest(plane, geometry, None, prepared.remarks, (WORDS[1], 7.5), prepared.notes)
+    for said in (unchecked.chest_check, checked):
+        assert note in said.remarks and said.as_dict()["remarks"] == list(said.remarks)
+        assert said.doubts == tuple(remark for remark in said.remarks if remark != note) != ()
 
 
 def test_training_learns_which_way_is_up(bright_upper_left: Tensor) -> None:

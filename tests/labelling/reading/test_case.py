@@ -57,6 +57,23 @@ def test_boxes_of_what_is_no_chest_are_shown_only_on_request(cases: Cases, refus
     assert cases.numbers(refused)["remarks"] == [REMARK]
 
 
+def test_a_note_on_how_an_image_is_read_withholds_nothing(
+    analysis: RadiographAnalysis, cases: Cases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examine, note = analysis.examine, "EXIF Orientation 6: turned by 90 degrees clockwise"
+    noted = ChestCheck(True, 0.5, (note,), (note,))
+
+    def examined(image_id: str, uncertainty: bool = False) -> Any:
+        found = examine(image_id, uncertainty)
+        return replace(found, result=replace(found.result, chest_check=noted))
+
+    monkeypatch.setattr(analysis, "examine", examined)
+    shown = cases.show("a", "one")
+    assert shown.boxes and shown.withheld == 0 and shown.remark == ""
+    answer = detect(analysis, "a", {"score_threshold": 0})
+    assert answer.params["boxes"] and answer.params["remarks"] == []
+
+
 def test_every_client_gets_the_remark(analysis: RadiographAnalysis, refused: str) -> None:
     answer = detect(analysis, refused, {"score_threshold": 0})
     assert answer.params["boxes"] == [] and answer.params["boxes_withheld"] > 0

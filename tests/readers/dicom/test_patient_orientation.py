@@ -39,7 +39,7 @@ def test_patient_orientation_turns_upright(tmp_path: Path, value: str, stored: n
     assert np.array_equal(image.pixels, stored)  # the file's own pixels
     assert np.array_equal(to_upright(image.pixels, image.orientation), phantom())
     turned = image.orientation != 1
-    assert len(image.remarks) == int(turned)
+    assert len(image.remarks) == int(turned) and image.notes == image.remarks
     assert not turned or image.remarks[0].startswith(f"Patient Orientation {value}: ")
 
 
@@ -58,6 +58,7 @@ def test_patient_orientation_turns_upright(tmp_path: Path, value: str, stored: n
 def test_other_orientations_are_a_remark(tmp_path: Path, value: str, words: str) -> None:
     image = read(tmp_path, phantom(), {0x00200020: ("CS", value)})
     assert image.orientation == 1 and len(image.remarks) == 1 and words in image.remarks[0]
+    assert image.notes == (() if "expected" in words else image.remarks)  # what is not used questions nothing
     assert "Doe" not in image.remarks[0].title()
 
 
