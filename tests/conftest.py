@@ -17,8 +17,7 @@ import torch
 from filelock import FileLock
 
 from tests.browser import BROWSER_ARGUMENTS, find_browser
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.programs import REPOSITORY, Programs
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,6 +52,14 @@ def browser() -> Iterator[Any]:
         started = driver.chromium.launch(executable_path=program, args=BROWSER_ARGUMENTS)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Starts programs of Python without their imports."""
+    started = Programs()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

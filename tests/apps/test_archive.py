@@ -6,8 +6,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections import Counter
@@ -23,6 +21,7 @@ from monai_dgm.labelling.dicom_objects.derived import encode_dicom
 from tests.apps.test_server import running
 from tests.labelling.dicom_objects.study import area, comment, corners, group, region, report
 from tests.labelling.fake_archive import as_file, radiograph
+from tests.programs import Program, Programs
 
 pytestmark = pytest.mark.service
 WAITING_SECONDS = 240.0  # on a machine that is busy
@@ -45,7 +44,6 @@ def orthanc(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def command(repository: Path, orthanc: Any) -> list[str]:
     app = str(repository / "apps" / "radiology_dgm")
     return [
-        sys.executable,
         "-m",
         "monailabel.main",
         "start_server",
@@ -69,7 +67,7 @@ def ask(url: str) -> Any:
     return json.loads(urllib.request.urlopen(request, timeout=30).read() or b"[]")
 
 
-def until(condition: Callable[[], Any], server: subprocess.Popen) -> None:
+def until(condition: Callable[[], Any], server: Program) -> None:
     deadline = time.monotonic() + WAITING_SECONDS
     while not condition():
         assert time.monotonic() < deadline and server.poll() is None, "it never came"
@@ -96,14 +94,14 @@ def fetch_report(orthanc: Any, image: pydicom.Dataset) -> pydicom.Dataset:
 
 
 def test_a_study_arrives_and_a_report_comes_back(
-    orthanc: Any, command: list[str], environment: dict[str, str], tmp_path: Path
+    orthanc: Any, programs: Programs, command: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
     from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
 
     plain = radiograph("plain")
     plane = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}
     placed = radiograph("placed", FrameOfReferenceUID="1.2.3.4", **plane)
-    with running(command, environment, tmp_path / "server.log") as (address, server):
+    with running(programs, command, environment, tmp_path / "server.log") as (address, server):
         for image in (plain, placed):
             orthanc.upload(encode_dicom(image))
         until(lambda: modalities(orthanc, plain) == {"DX": 1, "SR": 1, "OT": 2}, server)
@@ -124,7 +122,7 @@ def test_a_study_arrives_and_a_report_comes_back(
 
 
 def test_killed_while_it_stores_nothing_is_lost_or_doubled(
-    orthanc: Any, command: list[str], environment: dict[str, str], tmp_path: Path
+    orthanc: Any, programs: Programs, command: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
     images = [radiograph(f"image {i}") for i in range(6)]
     for image in images:
@@ -134,11 +132,11 @@ def test_killed_while_it_stores_nothing_is_lost_or_doubled(
         return sum(modalities(orthanc, image).total() - 1 for image in images)
 
     for so_far in (1, 7):
-        with running(command, environment, tmp_path / "server.log") as (_, server):
+        with running(programs, command, environment, tmp_path / "server.log") as (_, server):
             until(lambda least=so_far: stored() >= least, server)
             os.kill(server.pid, signal.SIGKILL)
             server.wait()
-    with running(command, environment, tmp_path / "server.log") as (address, server):
+    with running(programs, command, environment, tmp_path / "server.log") as (address, server):
         until(lambda: ask(f"{address}/dgm/archive")["results"].get("sent") == len(images), server)
         assert [modalities(orthanc, image) for image in images] == [{"DX": 1, "SR": 1, "OT": 2}] * len(images)
         assert ask(f"{address}/dgm/archive")["reports"] == {"ours": len(images)}

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import Program, Programs
+
 pytestmark = pytest.mark.slow
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
 
@@ -26,9 +28,9 @@ STARTING_SECONDS = 600.0  # on a machine that is busy
 
 @pytest.fixture
 def command(repository: Path, studies: Path) -> list[str]:
+    """Words behind ``python``."""
     app = str(repository / "apps" / "radiology_dgm")
     return [
-        sys.executable,
         "-m",
         "monailabel.main",
         "start_server",
@@ -48,13 +50,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+def running(
+    programs: Programs, command: list[str], environment: dict[str, str], log: Path
+) -> Iterator[tuple[str, Program]]:
     """Address and process of a server that answers."""
     port = free_port()
-    with open(log, "ab") as stream:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)], env=environment, stdout=stream, stderr=stream, cwd=log.parent
-        )
+    words = [*command, "--port", str(port)]
+    process = programs.start(words, env=environment, stdout=log, stderr=log, cwd=log.parent)
     try:
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + STARTING_SECONDS
@@ -78,10 +80,10 @@ def environment(environment: dict[str, str], decomposer_weights: Path, tmp_path:
     return {**environment, **own}
 
 
-def test_the_panels_client(command: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_panels_client(programs: Programs, command: list[str], environment: dict[str, str], tmp_path: Path) -> None:
     from monailabel.client import MONAILabelClient
 
-    with running(command, environment, tmp_path / "server.log") as (address, _):
+    with running(programs, command, environment, tmp_path / "server.log") as (address, _):
         client = MONAILabelClient(address, tmpdir=str(tmp_path), client_id="reader one")
         info = client.info()
         image = client.next_sample("combined", {})["id"]
@@ -107,26 +109,28 @@ def test_the_panels_client(command: list[str], environment: dict[str, str], tmp_
     assert not [word for word in ("Doe", "Roe", "reader one", "Traceback") if word in log]
 
 
-def test_it_does_not_start_open_to_others(command: list[str], environment: dict[str, str], studies: Path) -> None:
+def test_it_does_not_start_open_to_others(
+    programs: Programs, command: list[str], environment: dict[str, str], studies: Path
+) -> None:
     words = command[:-2]  # without --host, MONAI Label listens on all addresses
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    done = programs.run(words, env=environment)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("radiology_dgm: expected --host 127.0.0.1, or users that")
     assert not (studies / ".monai_dgm").exists()
 
 
 def test_several_workers_are_refused(repository: Path, command: list[str]) -> None:
-    words = [sys.executable, str(repository / "apps" / "radiology_dgm" / "serve.py"), *command[3:], "--workers", "2"]
+    words = [sys.executable, str(repository / "apps" / "radiology_dgm" / "serve.py"), *command[2:], "--workers", "2"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("radiology_dgm: expected one process (--workers 1)")
 
 
 def test_a_mistyped_folder_of_studies_is_an_error(
-    command: list[str], environment: dict[str, str], studies: Path
+    programs: Programs, command: list[str], environment: dict[str, str], studies: Path
 ) -> None:
     wrong = studies.with_name("studeis")
     words = [str(wrong) if word == str(studies) else word for word in command]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    done = programs.run(words, env=environment)
     assert done.returncode == 2 and "--studies: expected a folder" in done.stderr.strip().splitlines()[-1]
     assert not wrong.exists()
 
@@ -158,10 +162,10 @@ def test_the_address_is_the_last_line_of_the_start(
 
 
 def test_no_label_is_lost_when_the_server_is_killed(
-    command: list[str], environment: dict[str, str], studies: Path, tmp_path: Path
+    programs: Programs, command: list[str], environment: dict[str, str], studies: Path, tmp_path: Path
 ) -> None:
     stored: list[str] = []
-    with running(command, environment, tmp_path / "server.log") as (address, process):
+    with running(programs, command, environment, tmp_path / "server.log") as (address, process):
         import requests
 
         def submit() -> None:
@@ -177,11 +181,13 @@ def test_no_label_is_lost_when_the_server_is_killed(
 
         thread = threading.Thread(target=submit)
         thread.start()
-        time.sleep(2)
+        deadline = time.monotonic() + STARTING_SECONDS
+        while len(stored) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         thread.join(30)
     assert stored
-    with running(command, environment, tmp_path / "server.log") as (address, _):
+    with running(programs, command, environment, tmp_path / "server.log") as (address, _):
         answer = urllib.request.urlopen(f"{address}/datastore/label/info?label=c&tag=final").read()
     found = {reader["reader"] for reader in json.loads(answer)["readers"]}
     assert set(stored) <= found and len(found) <= len(stored) + 1

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +12,34 @@ import pytest
 import torch
 
 from tests.bundles.small_trainings import Run, Tiny, Trained, small_training, train
+from tests.programs import Finished, Program, Programs
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = "bundles/dgm/configs"
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A command that has ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 class BundleCommands:
-    """``python -m monai.bundle`` from the repository's root, by tests/bundles/command_server.py."""
+    """``python -m monai.bundle`` from the repository's root."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, programs: Programs, folder: Path) -> None:
+        self.programs = programs
         self.folder = folder
-        # MONAI warns of every configuration file that it runs what is in it; what is ours is what is left.
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
-        server = Path(__file__).with_name("command_server.py")
-        self._server = subprocess.Popen(
-            [sys.executable, str(server)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self._ready = False
 
     def __call__(
-        self, *args: str, environments: Sequence[Mapping[str, str]] = ({},), timeout: float = 120
+        self, *args: str, environments: Sequence[Mapping[str, str]] = ({},), timeout: float = 600
     ) -> list[Finished]:
         """Run a command, once for each of the ``environments``, side by side."""
-        assert self._server.stdin is not None and self._server.stdout is not None
         files = [(self.folder / f"stdout_{i}", self.folder / f"stderr_{i}") for i in range(len(environments))]
-        commands = [
-            {"args": args, "env": dict(env), "stdout": str(out), "stderr": str(err)}
-            for env, (out, err) in zip(environments, files, strict=True)
-        ]
-        if not self._ready:
-            self._ready = json.loads(self._server.stdout.readline()) == "ready"
-        self._server.stdin.write(json.dumps({"commands": commands, "cwd": str(REPOSITORY), "timeout": timeout}) + "\n")
-        self._server.stdin.flush()
-        codes = json.loads(self._server.stdout.readline())
+        started = []
+        for env, (out, err) in zip(environments, files, strict=True):
+            out.unlink(missing_ok=True)
+            err.unlink(missing_ok=True)
+            started.append(self.start(*args, env={**os.environ, **env}, stdout=out, stderr=err))
+        codes = [program.wait(timeout) for program in started]
         return [Finished(code, out.read_text(), err.read_text()) for code, (out, err) in zip(codes, files, strict=True)]
+
+    def start(self, *args: str, **others: Any) -> Program:
+        """Start a command; ``others`` are those of :meth:`Programs.start`."""
+        return self.programs.start(["-m", "monai.bundle", *args], **others)
 
     def run(self, run_id: str, *configs: str, **overrides: Any) -> Finished:
         """``run RUN_ID --config_file CONFIGS --key value ...``; the configurations by name, such as "train"."""
@@ -69,12 +51,6 @@ class BundleCommands:
         files = [name if name.endswith(".json") else f"{CONFIGS}/{name}.json" for name in configs]
         pairs = [text for key, value in overrides.items() for text in (f"--{key}", str(value))]
         return ["run", run_id, "--config_file", files[0] if len(files) == 1 else str(files), *pairs]
-
-    def close(self) -> None:
-        """End the server."""
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait()
 
 
 @pytest.fixture(scope="session")
@@ -94,11 +70,9 @@ def tiny(sample_dir: Path) -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundleCommands]:
+def bundle(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> BundleCommands:
     """Runs bundle commands."""
-    commands = BundleCommands(tmp_path_factory.mktemp("commands"))
-    yield commands
-    commands.close()
+    return BundleCommands(programs, tmp_path_factory.mktemp("commands"))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from monai.bundle.config_item import ConfigComponent
 from tests.bundles.observed_keys import target_of
 
 if TYPE_CHECKING:
-    from tests.bundles.conftest import Finished
+    from tests.programs import Finished
 
 Overrides = dict[str, Any]
 Tiny = Callable[..., Overrides]

@@ -20,7 +20,8 @@ from torch import Tensor
 from monai_dgm.handlers.history import read_history
 
 if TYPE_CHECKING:
-    from tests.bundles.conftest import BundleCommands, Finished
+    from tests.bundles.conftest import BundleCommands
+    from tests.programs import Finished
 
 Tiny = Callable[..., dict[str, Any]]
 # The losses' gradients must not depend on a random number or be clipped, nor rounded to eight bits.
@@ -159,15 +160,17 @@ def test_only_the_first_process_writes_and_speaks(two: TwoProcesses) -> None:
 def test_with_torchrun_and_once_more(bundle: BundleCommands, tiny: Tiny, repository: Path, tmp_path: Path) -> None:
     arguments = bundle.arguments("training", "train", "multi_gpu_train", **tiny(tmp_path))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2"]
-    for _ in range(2):  # the second time there is nothing left to train
-        run = subprocess.run(
-            [*torchrun, "-m", "monai.bundle", *arguments],
-            cwd=repository,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert run.returncode == 0, run.stderr
-        assert run.stdout.count("report: ") == 1
-        assert [row["iteration"] for row in read_history(tmp_path / "history.jsonl")] == [1, 2, 3, 4, 5, 6]
+    run = subprocess.run(
+        [*torchrun, "-m", "monai.bundle", *arguments],
+        cwd=repository,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stderr
+    again = bundle(*arguments, environments=ranks())  # there is nothing left to train
+    assert [end.returncode for end in again] == [0, 0], "\n".join(end.stderr for end in again)
+    for said in (run.stdout, "".join(end.stdout for end in again)):
+        assert said.count("report: ") == 1
+    assert [row["iteration"] for row in read_history(tmp_path / "history.jsonl")] == [1, 2, 3, 4, 5, 6]

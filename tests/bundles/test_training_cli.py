@@ -7,8 +7,6 @@ import json
 import math
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -226,13 +224,6 @@ def test_mlflow_tracking_records_the_loss(bundle: BundleCommands, tiny: Tiny, tm
     assert run.data.metrics["decomposition_score"] == pytest.approx(history[-1]["validation/decomposition_score"])
 
 
-def start(arguments: list[str], repository: Path) -> subprocess.Popen[bytes]:
-    """The command itself, in a process of its own, as a user starts it."""
-    command = [sys.executable, "-m", "monai.bundle", *arguments]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=repository, **quiet)
-
-
 def last_iteration(path: Path) -> int:
     lines = path.read_text().splitlines() if path.is_file() else []
     return json.loads(lines[-1])["iteration"] if lines else 0
@@ -255,26 +246,24 @@ def assert_same(one: Any, other: Any, where: str) -> None:
 
 
 @pytest.mark.slow
-def test_killed_four_times_it_ends_with_the_same_bits(
-    bundle: BundleCommands, tiny: Tiny, repository: Path, tmp_path: Path
-) -> None:
+def test_killed_four_times_it_ends_with_the_same_bits(bundle: BundleCommands, tiny: Tiny, tmp_path: Path) -> None:
     total, kills, chance = 60, 4, random.Random(0)
     few = {"max_epochs": 3, "epoch_length": total // 3, "train#checkpoint#save_interval": 4}
     whole = bundle.arguments("training", "train", **tiny(tmp_path / "whole", **few))
-    assert start(whole, repository).wait(timeout=120) == 0
+    assert bundle.start(*whole).wait() == 0
     out = tmp_path / "killed"
     command = bundle.arguments("training", "train", **tiny(out, **few))
     for number in range(kills):
         # Any moment: from the start-up on, then later and later in the training, with whatever is being written then.
         target = int((number + chance.random()) * total / (kills + 1))
-        process, end = start(command, repository), time.monotonic() + 120
+        process, end = bundle.start(*command), time.monotonic() + 120
         while process.poll() is None and last_iteration(out / "history.jsonl") < target and time.monotonic() < end:
             time.sleep(0.002)
         time.sleep(chance.uniform(0, 0.2))
         assert process.poll() is None, "the training ended before it could be killed"
         process.kill()
         process.wait()
-    assert start(command, repository).wait(timeout=120) == 0
+    assert bundle.start(*command).wait() == 0
     for name in ("models/model.pt", "checkpoint.pt"):
         one, other = (torch.load(tmp_path / run / name, weights_only=True) for run in ("whole", "killed"))
         assert_same(one, other, name)

@@ -8,8 +8,6 @@ boxes are known beforehand (server_with_boxes.py). MONAI_DGM_SCREENSHOTS names a
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import pytest
 
 from monai_dgm.data.examples import example_radiographs
 from tests.apps.ohif.viewer import Study, Viewer, ask, wait_for
+from tests.programs import Program, Programs
 
 pytest.importorskip("monailabel", reason="MONAI Label is not installed (pip install -e '.[label]')")
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -127,26 +126,27 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(app_dir: Path, ohif_dir: Path, orthanc: Any, studies: dict[str, Study], state: Path) -> Iterator[str]:
+def address(
+    programs: Programs, app_dir: Path, ohif_dir: Path, orthanc: Any, studies: dict[str, Study], state: Path
+) -> Iterator[str]:
     """Of the label app, with the weights that ship, when it has sent its results of all chests."""
     settings = {"state_dir": state, "ohif_dir": ohif_dir, "poll_seconds": 1}
-    with serving(app_dir, orthanc, settings) as (running, process):
+    with serving(programs, app_dir, orthanc, settings) as (running, process):
         wait_for(lambda: sum(ask(f"{running}/dgm/archive")["results"].values()) == len(studies), process)
         yield running
 
 
 @contextmanager
-def serving(app_dir: Path, orthanc: Any, settings: dict[str, Any]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serving(programs: Programs, app_dir: Path, orthanc: Any, settings: dict[str, Any]) -> Iterator[tuple[str, Program]]:
     """The label app in a process of its own: its address, when it answers, and the process."""
     import pacs
 
     port = pacs.free_port()
-    words = [sys.executable, str(Path(__file__).with_name("server_with_boxes.py")), "start_server"]
+    words = [str(Path(__file__).with_name("server_with_boxes.py")), "start_server"]
     words += ["--app", str(app_dir), "--studies", orthanc.address, "--host", "127.0.0.1", "--port", str(port)]
     environment = {**os.environ, **{f"MONAI_DGM_{name.upper()}": str(value) for name, value in settings.items()}}
-    environment |= {"OMP_NUM_THREADS": "1"}
-    with open(settings["state_dir"] / "server.log", "ab") as log:
-        process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, cwd=settings["state_dir"])
+    log = settings["state_dir"] / "server.log"
+    process = programs.start(words, env=environment, stdout=log, stderr=log, cwd=settings["state_dir"])
     try:
         wait_for(lambda: ask(f"http://127.0.0.1:{port}/dgm/state"), process)
         yield f"http://127.0.0.1:{port}", process
@@ -162,6 +162,7 @@ def double_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def double_address(
+    programs: Programs,
     app_dir: Path,
     ohif_dir: Path,
     orthanc: Any,
@@ -173,7 +174,7 @@ def double_address(
     """Of another label app on the same archive: two readers a case, and small models that can be trained quickly."""
     settings = {"state_dir": double_state, "ohif_dir": ohif_dir, "readers_per_case": 2, "send_results": "false"}
     settings |= {"decomposer": decomposer_weights, "detector": detector_weights, "bundles": double_state}
-    with serving(app_dir, orthanc, settings) as (running, process):
+    with serving(programs, app_dir, orthanc, settings) as (running, process):
         wait_for(lambda: ask(f"{running}/dgm/state")["images"] == len(studies), process)
         yield running
 

@@ -17,6 +17,7 @@ from tests.apps.ohif.conftest import serving
 from tests.apps.ohif.server_with_boxes import SCORES, VERSION, known_boxes
 from tests.apps.ohif.viewer import Study, Viewer, ask, wait_for
 from tests.labelling.fake_archive import PATIENT, radiograph
+from tests.programs import Programs
 
 pytestmark = pytest.mark.service
 READER = "anna"
@@ -38,11 +39,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder_address(
-    app_dir: Path, ohif_dir: Path, folder: Path, decomposer_weights: Path, tmp_path_factory: Any
+    programs: Programs, app_dir: Path, ohif_dir: Path, folder: Path, decomposer_weights: Path, tmp_path_factory: Any
 ) -> Iterator[str]:
     state = tmp_path_factory.mktemp("state")
     settings = {"state_dir": state, "ohif_dir": ohif_dir, "decomposer": decomposer_weights, "bundles": state}
-    with serving(app_dir, SimpleNamespace(address=str(folder)), settings) as (running, _):
+    with serving(programs, app_dir, SimpleNamespace(address=str(folder)), settings) as (running, _):
         yield running
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.programs import Program
+
 SECONDS = 300.0  # for a step of the viewer on a machine that is busy
+POLLING = 200  # ms; Playwright's own way looks at each frame, and has the page drawn for it
 RECTANGLES = """() => window.cornerstoneTools.annotation.state.getAllAnnotations()
     .filter(one => one.metadata.toolName === 'RectangleROI')
     .map(one => ({label: one.data.label, points: one.data.handles.points}))"""
@@ -77,6 +79,7 @@ class Viewer:
             """image => { const state = window.monaiDgm && window.monaiDgm.case.state;
                 return !!state && state.image === image && !!(state.numbers || state.problem); }""",
             arg=study.image,
+            polling=POLLING,
         )
         self.page.wait_for_timeout(1200)  # the viewer lays out once more
 
@@ -112,7 +115,7 @@ class Viewer:
     def rectangles(self, count: int | None = None) -> list[dict[str, Any]]:
         """The rectangles; waits until there are so many."""
         if count is not None:
-            self.page.wait_for_function(f"() => ({RECTANGLES})().length === {count}")
+            self.page.wait_for_function(f"() => ({RECTANGLES})().length === {count}", polling=POLLING)
         return self.page.evaluate(RECTANGLES)
 
     def drag(self, start: np.ndarray, end: np.ndarray) -> None:
@@ -176,7 +179,7 @@ def ask(url: str, method: str = "GET", values: Any = None) -> Any:
         return json.loads(answer.read())
 
 
-def wait_for(condition: Any, process: subprocess.Popen | None = None) -> Any:
+def wait_for(condition: Any, process: Program | None = None) -> Any:
     """What ``condition`` gives once it is true."""
     deadline = time.monotonic() + 2 * SECONDS
     while time.monotonic() < deadline and (process is None or process.poll() is None):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 
 from monai_dgm.engines.runtimes.installed import EXACT, installed_runtimes
 from tests.engines.written_radiographs import write_png
+from tests.programs import Programs
 
 # For each runtime a run without processes, which starts the threads and closes its sessions, and one with them.
 RUN_TWICE = """
@@ -34,19 +33,18 @@ for runtime in runtimes:
 """
 
 
-@pytest.mark.slow  # of an import of everything, and exports
-def test_processes_beside_the_threads_of_each_runtime(models: dict[str, Path], exports: Path, tmp_path: Path) -> None:
+@pytest.mark.slow  # of exports
+def test_processes_beside_the_threads_of_each_runtime(
+    programs: Programs, models: dict[str, Path], exports: Path, tmp_path: Path
+) -> None:
     runtimes = [name for name in EXACT if name in installed_runtimes()]
     for i in range(6):
         write_png(tmp_path / f"in/{i}.png", np.random.default_rng(i).integers(0, 256, (64, 48), np.uint8))
     files = [str(models[name]) for name in ("decomposer", "lungs")]
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_TWICE, str(tmp_path / "in"), str(tmp_path / "out"), *files, *runtimes],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,  # a lock that a fork keeps would wait for ever
-    )
+    script = tmp_path / "run_twice.py"
+    script.write_text(RUN_TWICE)
+    # a lock that a fork keeps would wait for ever
+    done = programs.run([script, tmp_path / "in", tmp_path / "out", *files, *runtimes], timeout=600)
     assert done.returncode == 0, done.stderr
     for runtime in runtimes:
         alone, beside = (json.loads((tmp_path / f"out/{runtime}/{n}/scores.json").read_text()) for n in (0, 2))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,50 +15,57 @@ import torch
 
 from tests.engines import resumable_training
 from tests.engines.resumable_training import EPOCH_LENGTH, EPOCHS, KILLS, plain
+from tests.programs import Program, Programs
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(programs: Programs, folder: Path) -> Program:
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, resumable_training.__file__, str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    said(folder).write_text("")
+    return programs.start([resumable_training.__file__, folder], stdout=said(folder))
 
 
-def follow_to(process: subprocess.Popen[str], iterations: int) -> float:
+def said(folder: Path) -> Path:
+    """A line for each iteration that has started since the last start."""
+    return folder.with_suffix(".said")
+
+
+def follow_to(process: Program, folder: Path, iterations: int) -> float:
     """Wait until as many iterations have started; returns how long the last of them took, in seconds."""
-    assert process.stdout is not None
     seen = [time.monotonic()]
-    for _ in range(iterations):
-        assert process.stdout.readline(), "the training ended before it could be killed"
+    for number in range(1, iterations + 1):
+        while said(folder).read_text().count("\n") < number:
+            assert process.poll() is None, "the training ended before it could be killed"
+            time.sleep(0.002)
         seen.append(time.monotonic())
     return seen[-1] - seen[-2]
 
 
 @pytest.mark.slow
-def test_killed_ten_times_at_random_moments_and_resumed_until_done(tmp_path: Path) -> None:
+def test_killed_ten_times_at_random_moments_and_resumed_until_done(programs: Programs, tmp_path: Path) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "killed"
-    reference = start(whole)
+    reference = start(programs, whole)
     moments = random.Random(time.time_ns())
     reached, torn = [], 0
     for kill in range(KILLS):
-        process = start(folder)
-        duration = follow_to(process, moments.randint(2, EPOCHS * EPOCH_LENGTH // (KILLS + 1)))
+        process = start(programs, folder)
+        duration = follow_to(process, folder, moments.randint(2, EPOCHS * EPOCH_LENGTH // (KILLS + 1)))
         if kill % 3 == 2:  # these while a file is being written
-            while not any(folder.glob(".partial-*")):
-                assert process.poll() is None
+            for looked in itertools.count(1):
+                if any(folder.glob(".partial-*")):
+                    break
+                assert looked % 100 or process.poll() is None
         else:
             time.sleep(moments.uniform(0, 2 * min(duration, 1.0)))
-        assert process.poll() is None, "the training ended before it could be killed"
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the training ended before it could be killed"
         leftovers = list(folder.glob(".partial-*"))
         torn += bool(leftovers)
         for leftover in leftovers:  # a bundle's `prepare_run` does that
             leftover.unlink()
         path = folder / "checkpoint.pt"
         reached.append(torch.load(path, weights_only=True)["engine"]["iteration"] if path.exists() else 0)
-    for process in (start(folder), reference):
-        process.communicate()
-        assert process.returncode == 0
+    for process in (start(programs, folder), reference):
+        assert process.wait() == 0
     print(f"killed at iterations {reached} of {EPOCHS * EPOCH_LENGTH}, {torn} times with a file half written")
     assert torn > 0 and reached == sorted(reached) and reached[-1] > 0
     assert json.loads((folder / "end.json").read_text()) == json.loads((whole / "end.json").read_text())
