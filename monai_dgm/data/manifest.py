@@ -30,8 +30,8 @@ CATEGORIES = ("normal", "lung_opacity", "other_abnormal")
 REQUIRED = ("image", "label")
 FILES = ("lung_mask", "normal", "opacity_mask")
 TEXTS = ("label_source", "source", "view", "sex")
-COLUMNS = (*REQUIRED, *FILES, *TEXTS, "image_id", "category", "patient_id", "width", "height", "opacity_boxes", "fold")
-COLUMNS += ("age", "upright_ok")
+OTHERS = ("image_id", "category", "patient_id", "width", "height", "opacity_boxes", "fold", "age", "upright_ok")
+COLUMNS = (*REQUIRED, *FILES, *TEXTS, *OTHERS)
 NEARLY = 0.85  # similarity of two names, see difflib.SequenceMatcher.ratio: "patient" is patient_id, "findings" is none
 BOX_TOLERANCE = 0.5  # pixels: boxes that were rescaled and rounded may exceed the image by this, and are clipped
 

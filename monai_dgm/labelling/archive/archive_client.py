@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pydicom
 
 from monai_dgm.errors import InputError
-from monai_dgm.labelling.dicom_objects.derived import encode_dicom
+from monai_dgm.labelling.dicom_objects.derived import encode_dicom, is_uid
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, TooLargeError, UnknownError
 from monai_dgm.labelling.server.studies import MAX_FILE_BYTES
 from monai_dgm.utils.optional_package import not_installed
@@ -39,7 +39,6 @@ PAGE = 1_000
 MAX_RESULTS = 1_000_000  # in one search
 MAX_JSON_BYTES = 100_000_000
 NOT_CHUNKED = 2**31  # some archives accept no chunked requests
-_UID = re.compile(r"[0-9]+(\.[0-9]+){1,31}")  # PS3.5 9.1, and leading zeros, which real files have
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _SIZE = ["Rows", "Columns"]
 _TIMES = ["InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime"]
@@ -64,11 +63,6 @@ class StudyUIDs:
     def path(self) -> str:
         """Path of its WADO-RS address, relative to the archive's."""
         return f"studies/{self.study}/series/{self.series}/instances/{self.instance}"
-
-
-def is_uid(value: Any) -> bool:
-    """Whether a value is a UID that can be part of an address."""
-    return isinstance(value, str) and len(value) <= 64 and _UID.fullmatch(value) is not None
 
 
 def checked_archive_url(url: str) -> str:

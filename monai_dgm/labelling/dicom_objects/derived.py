@@ -7,6 +7,7 @@ value the archive would file the object elsewhere. No other patient data are cop
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import pydicom
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import generate_uid
 
 from monai_dgm.errors import InputError
 
@@ -41,6 +42,7 @@ IDENTITY = (
 )
 _SEXES = ("M", "F", "O", "")
 _OPTIONAL = ("IssuerOfPatientID", "StudyDescription")
+_UID = re.compile(r"[0-9]+(\.[0-9]+){1,31}")  # PS3.5 9.1, and leading zeros
 _REFERENCE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 
@@ -140,8 +142,8 @@ def source_header(source: pydicom.Dataset) -> pydicom.Dataset:
         warnings.simplefilter("ignore")  # pydicom's warnings can quote patient data
         for keyword in _REFERENCE:
             value = str(source.get(keyword) or "")
-            if not UID(value).is_valid:
-                raise InputError(f"source image: expected a valid {keyword}, got {value[:64]!r}")
+            if not is_uid(value):
+                raise InputError(f"source image: expected a valid {keyword}, got {'another' if value else 'none'}")
             setattr(header, keyword, value)
         try:
             header.Rows, header.Columns = int(source.Rows), int(source.Columns)
@@ -187,6 +189,11 @@ def encode_dicom(dataset: pydicom.Dataset) -> bytes:
 def new_uid() -> str:
     """A new unique UID, with the prefix 2.25."""
     return str(generate_uid(prefix=None))
+
+
+def is_uid(value: Any) -> bool:
+    """Whether a value is a UID, which can then be part of an address; real files have some with leading zeros."""
+    return isinstance(value, str) and len(value) <= 64 and _UID.fullmatch(value) is not None
 
 
 def reference_item(source: pydicom.Dataset) -> pydicom.Dataset:

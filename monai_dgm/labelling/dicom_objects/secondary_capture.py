@@ -26,7 +26,7 @@ from monai_dgm.labelling.dicom_objects.derived import (
     reference_item,
     source_header,
 )
-from monai_dgm.readers.dicom.read import pixel_spacing
+from monai_dgm.readers.dicom.read import pixel_aspect_of, pixel_spacing
 from monai_dgm.utils.optional_package import import_package
 
 WARNING_TEXT = "synthetic - not for diagnosis"
@@ -180,18 +180,26 @@ def _add_origin(capture: pydicom.Dataset, source: pydicom.Dataset, header: pydic
 def _add_geometry(
     capture: pydicom.Dataset, source: pydicom.Dataset, header: pydicom.Dataset, shape: tuple[int, ...]
 ) -> None:
-    orientation = source.get("PatientOrientation") or []
-    capture.PatientOrientation = list(orientation) if len(orientation) == 2 else []
+    capture.PatientOrientation = _patient_orientation(source)
     part = str(source.get("BodyPartExamined") or "")
     if not re.fullmatch("[A-Z0-9_ ]{0,16}", part):
         part = ""  # no code string: free words of a device
     capture.BodyPartExamined = part
     if part != "CHEST":  # which is not one of a pair (C.7.3.1)
-        capture.Laterality = str(source.get("Laterality") or "")
+        side = str(source.get("Laterality") or "")
+        capture.Laterality = side if side in ("R", "L") else ""
     in_patient = pixel_spacing(source, ("PixelSpacing",))
-    spacing = in_patient or pixel_spacing(source) or (1.0, 1.0)
+    spacing = in_patient or pixel_spacing(source) or (pixel_aspect_of(source), 1.0)
     row, column = spacing[0] * header.Rows / shape[0], spacing[1] * header.Columns / shape[1]
     if in_patient:
         capture.PixelSpacing = [f"{row:.10g}", f"{column:.10g}"]
     elif abs(row / column - 1) > 1e-3:  # no size is known, only the shape of a pixel (C.7.6.3.1.7)
         capture.PixelAspectRatio = [round(10_000 * row / column), 10_000]
+
+
+def _patient_orientation(source: pydicom.Dataset) -> list[str]:
+    """The two directions of the source (PS3.3 C.7.6.1.1.1); none where it has others, or the text "LF"."""
+    value = source.get("PatientOrientation")
+    directions = [] if value is None or isinstance(value, str) else [str(direction) for direction in value]
+    known = len(directions) == 2 and all(re.fullmatch("[LRAPHF]{1,3}", direction) for direction in directions)
+    return directions if known else []

@@ -84,7 +84,7 @@ def read_dicom(path: str | os.PathLike[str], max_pixels: float = MAX_PIXELS) -> 
         remarks=remarks,
         notes=notes,
         affine=affine,
-        aspect=_aspect(dataset),
+        aspect=pixel_aspect_of(dataset),
         **known,
     )
 
@@ -219,7 +219,7 @@ def pixel_spacing(dataset: pydicom.Dataset, keywords: tuple[str, ...] = SPACINGS
     return None
 
 
-def _aspect(dataset: pydicom.Dataset) -> float:
+def pixel_aspect_of(dataset: pydicom.Dataset) -> float:
     """Height of a pixel over its width, by the first of the elements that say it (PS3.3 C.7.6.3.1.7)."""
     said = pixel_spacing(dataset, (*SPACINGS, "NominalScannedPixelSpacing"))
     if said is None:

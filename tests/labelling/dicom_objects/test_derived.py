@@ -84,6 +84,13 @@ def test_what_a_source_must_have(keyword: str) -> None:
     assert header.PatientName == "" and header.PatientID == "" and "PatientAddress" not in header
 
 
+def test_uids_of_real_files_are_taken_and_none_is_repeated() -> None:
+    assert source_header(radiograph_header(StudyInstanceUID="1.2.03.4")).StudyInstanceUID == "1.2.03.4"
+    with pytest.raises(InputError, match="expected a valid StudyInstanceUID") as caught:
+        source_header(radiograph_header(StudyInstanceUID="1.2.Doe"))
+    assert "Doe" not in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["", "a" * 65, "a\\b", "a\nb", "a\0"])
 def test_text_that_is_no_value_of_an_element(text: str) -> None:
     with pytest.raises(InputError):

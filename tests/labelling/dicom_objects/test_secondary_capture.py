@@ -143,6 +143,20 @@ def test_a_pixel_is_as_large_as_what_it_shows() -> None:
         assert "PixelSpacing" not in result and "PixelAspectRatio" not in result
 
 
+def test_pixels_keep_the_shape_that_the_source_says() -> None:
+    source = radiograph_header(PixelSpacing=None, PixelAspectRatio=[1, 2])
+    result = capture(source, grey(1000, source.Columns * 1000 // source.Rows))
+    assert np.allclose(np.divide(*map(float, result.PixelAspectRatio)), 0.5, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("said", "copied"), [(["L", "F"], ["L", "F"]), ("LF", []), (["left", "feet"], []), (["", ""], []), (["L"], [])]
+)
+def test_directions_and_sides_that_are_none_are_left_out(said: object, copied: list[str]) -> None:
+    result = capture(radiograph_header(PatientOrientation=said, BodyPartExamined="", Laterality="X"), grey(512, 512))
+    assert list(result.PatientOrientation or []) == copied and result.Laterality == ""
+
+
 def test_a_source_without_optional_attributes() -> None:
     bare = dict.fromkeys(
         ["PatientOrientation", "BodyPartExamined", "PatientID", "PatientName", "StudyDate", "Modality"]
