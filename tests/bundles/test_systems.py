@@ -34,6 +34,12 @@ TERMS = {
 }
 
 
+def metrics(folder: Path) -> dict[str, float]:
+    """Of a run's test images."""
+    rows = json.loads((folder / "report" / "metrics.json").read_text())
+    return {row["name"]: row["value"] for row in rows if row["group"] == "all"}
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_is_trained_evaluated_and_run(
     name: str, bundle: BundleCommands, tiny: Tiny, sample_dir: Path, tmp_path: Path
@@ -51,14 +57,17 @@ def test_a_system_is_trained_evaluated_and_run(
     assert settings["architecture"] == name and settings["image_size"] == 32
     assert load_residue_system(weights).network_settings() == settings["network_settings"]
 
+    told = metrics(tmp_path / "out")
+    assert math.isfinite(told["normal_ssim"]) and math.isfinite(told["residue_pixel_ap"])
+    assert "head_auc" not in told or told["head_auc"] is None or math.isnan(told["head_auc"])
+    if name not in ("munit", "ddad"):  # what follows takes the system from its file, and is the same for all of them
+        return
+
     others = ("image_size", "base_width", "num_res_blocks", "output_dir", *OWN.get(name, {}))
     general = {key: value for key, value in overrides.items() if key not in others}
     finished = bundle.run("evaluating", "train", "evaluate", **general, output_dir=tmp_path / "evaluated")
     assert finished.returncode == 0, finished.stderr
-    told = [json.loads((tmp_path / place / "report" / "metrics.json").read_text()) for place in ("out", "evaluated")]
-    trained, evaluated = ({r["name"]: r["value"] for r in rows if r["group"] == "all"} for rows in told)
-    assert evaluated["normal_ssim"] == trained["normal_ssim"] and math.isfinite(evaluated["residue_pixel_ap"])
-    assert "head_auc" not in evaluated or evaluated["head_auc"] is None or math.isnan(evaluated["head_auc"])
+    assert metrics(tmp_path / "evaluated")["normal_ssim"] == told["normal_ssim"]
 
     image = sorted((sample_dir / "images").iterdir())[0]
     given = {"dataset_dir": image, "ckpt_dir": weights.parent, "output_dir": tmp_path / "decomposed"}

@@ -124,7 +124,7 @@ def wait_for(condition: Any, seconds: float = 120.0) -> None:
 
 
 def test_a_killed_training_goes_on_where_it_was(tmp_path: Path, sample_dir: Path, repository: Path) -> None:
-    options = FineTuneOptions(max_epochs=15, epoch_length=3, batch_size=4)
+    options = FineTuneOptions(max_epochs=8, epoch_length=3, batch_size=4)
     items = readable(sample_dir)
     whole = write_job(tmp_path / "whole", items, repository, options=options, id="1", created="2026-01-01T00:00:00Z")
     assert main([str(whole.folder)]) == 0
