@@ -16,6 +16,7 @@ import torch
 from monai.utils import set_determinism
 
 from monai_dgm.data.sources import Splits, duplicate_warnings, split_warnings
+from monai_dgm.engines.overrides import check_overrides
 from monai_dgm.errors import InputError, UsageError
 
 __all__ = [
@@ -143,6 +144,7 @@ def _start() -> None:
     report_input_errors_in_one_line()
     gc.freeze()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    check_overrides(sys.argv)
 
 
 def report_input_errors_in_one_line() -> None:
