@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -21,6 +22,8 @@ from monai_dgm.errors import InputError
 __all__ = ["TrainingCheckpoint", "random_state", "set_random_state"]
 
 logger = logging.getLogger(__name__)
+
+MAY_CHANGE = ("max_epochs",)  # settings that a training may go on with other values of
 
 
 def random_state() -> dict[str, Any]:
@@ -63,6 +66,8 @@ class TrainingCheckpoint:
         save_interval: iterations between two checkpoints; one is written after every epoch, too.
         validator: its ``state.best_metric`` and ``best_metric_epoch`` are in the file.
         rank: of this process; only rank 0 writes.
+        settings: of the training, plain values; one that was made with others is not resumed, but for
+            :data:`MAY_CHANGE`. Another test fold has the same networks, and the weights would have seen its images.
     """
 
     def __init__(
@@ -73,8 +78,10 @@ class TrainingCheckpoint:
         save_interval: int = 200,
         validator: Engine | None = None,
         rank: int = 0,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
+        self.settings = dict(settings or {})
         self.objects = dict(objects)
         self.sampler = sampler
         self.save_interval = save_interval
@@ -105,6 +112,7 @@ class TrainingCheckpoint:
             best = self.validator.state
             state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
         state["random"] = random_state()
+        state["settings"] = json.dumps(self.settings)
         with written_aside(self.path) as partial:
             torch.save(state, partial)
 
@@ -117,6 +125,7 @@ class TrainingCheckpoint:
         if not self.path.is_file():
             return
         state = self._read(engine)
+        self._check_settings(json.loads(state.get("settings", "{}")))
         for name, thing in self.objects.items():
             try:
                 unwrapped(thing).load_state_dict(state[name])
@@ -145,6 +154,12 @@ class TrainingCheckpoint:
         if length != engine.state.epoch_length:
             raise InputError(f"{self._other('epoch_length')}: {length} there, {engine.state.epoch_length} here")
         return state
+
+    def _check_settings(self, there: Mapping[str, Any]) -> None:
+        here = json.loads(json.dumps(self.settings))  # tuples are lists there, too
+        for name in here.keys() & there.keys() - set(MAY_CHANGE):
+            if here[name] != there[name]:
+                raise InputError(f"{self._other(name)}: {there[name]!r} there, {here[name]!r} here")
 
     def _other(self, name: str) -> str:
         return (

@@ -56,6 +56,27 @@ def test_killed_after_an_iteration_and_resumed(
     assert_same_end(end_of(training), reference)
 
 
+def test_a_training_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
+    settings = {
+        "fold": 0,
+        "trained_on": "ours, fold 0 as the test",
+        "learning_rate": 1e-4,
+        "sides": (1, 2),
+        "max_epochs": 2,
+    }
+
+    def training(**changes: Any) -> Any:
+        found = small_training(tmp_path, save_interval=1)
+        found.checkpoint.settings = {**settings, **changes}
+        return found
+
+    run_and_kill(training(), 2)
+    for name, value in {"fold": 1, "learning_rate": 1e-3, "trained_on": "others, fold 0 as the test"}.items():
+        with pytest.raises(InputError, match=rf"other settings \({name}\).* there, .* here"):
+            training(**{name: value}).trainer.run()
+    run_and_kill(training(max_epochs=9, new=1), 4)
+
+
 def test_killed_and_resumed_in_mixed_precision(tmp_path: Path) -> None:
     expected = uninterrupted(tmp_path / "whole", autocast=torch.bfloat16)
     run_and_kill(small_training(tmp_path / "killed", autocast=torch.bfloat16), 8)
