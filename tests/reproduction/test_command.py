@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from monai_dgm.reproduction.__main__ import main
+from tests.jobs.forked_jobs import FORKED_JOBS
+from tests.programs import Programs
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,9 @@ def cells(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_the_toy_argument_from_end_to_end_killed_once(repository: Path, tmp_path: Path) -> None:
+def test_the_toy_argument_from_end_to_end_killed_once(
+    repository: Path, programs: Programs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [sys.executable, "-m", "monai_dgm.reproduction", "--output_dir", str(tmp_path)]
     first = subprocess.Popen(command, cwd=repository, start_new_session=True, stdout=subprocess.DEVNULL)
     # Killed amid the second job, so that there is a finished one and one that is under way.
@@ -70,7 +74,7 @@ def test_the_toy_argument_from_end_to_end_killed_once(repository: Path, tmp_path
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/*/done.json")}
     assert kept
 
-    second = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=1500, check=False)
+    second = programs.run([FORKED_JOBS, *command[2:]], timeout=1500)
     assert second.returncode == 0, second.stderr
     assert f"report: {tmp_path / 'report' / 'index.html'}" in second.stdout
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())  # not trained again
@@ -83,5 +87,5 @@ def test_the_toy_argument_from_end_to_end_killed_once(repository: Path, tmp_path
     assert {cell["table"] for cell in cells(tmp_path / "report" / "differences.csv")} == {"5", "6", "7"}
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "no real data" in page and "Warnings" not in page
-    third = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300, check=True)
-    assert "done in" not in third.stdout  # nothing was left to do
+    assert main(["--output_dir", str(tmp_path)]) == 0
+    assert "done in" not in capsys.readouterr().out  # nothing was left to do
