@@ -50,18 +50,19 @@ def read_dates(path: Path) -> dict[str, dt.date]:
     """Dates by image id.
 
     Raises:
-        InputError: no CSV file with the two columns, or a text that is no date.
+        InputError: no CSV file with the two columns, a text that is no date, or an image with two dates.
     """
-    found = {}
+    found: dict[str, dt.date] = {}
     try:
-        with open(path, newline="", encoding="utf-8") as stream:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
             for row in csv.DictReader(stream):
                 text = row["date"].strip()
                 try:
                     day = dt.datetime.strptime(text, "%Y-%m-%d" if "-" in text else "%Y%m%d").date()
                 except ValueError:
                     raise InputError(f"{path}: expected dates as YYYY-MM-DD or YYYYMMDD, got {text!r}") from None
-                found[row["image_id"].strip()] = day
+                if found.setdefault(row["image_id"].strip(), day) != day:
+                    raise InputError(f"{path}: expected one date for each image, got two for one")
     except (OSError, KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a CSV file with the columns image_id and date") from error
     return found
@@ -153,7 +154,12 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if arguments.figure.suffix.lower() not in (".png", ".svg"):
         raise InputError(f"{arguments.figure}: expected a name ending in .png or .svg")
-    draw_follow_up(read_follow_up(arguments.scores, read_dates(arguments.dates)), arguments.figure)
+    dates = read_dates(arguments.dates)
+    points = read_follow_up(arguments.scores, dates)
+    draw_follow_up(points, arguments.figure)
+    if len(points) < len(dates):
+        left_out = f"{len(dates) - len(points)} of {len(dates)} dates"
+        print(f"left out: {left_out}, for {arguments.scores} has no such image", file=sys.stderr)
     print(f"figure: {arguments.figure}")
 
 

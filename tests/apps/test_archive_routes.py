@@ -140,7 +140,8 @@ def test_the_audit_log_names_the_study_of_a_report(client: Any, archive: FakeArc
     assert len([line for line in log.lines(study=study) if line["event"] == "label"]) == 2
 
 
-def test_an_object_that_is_deflated_is_not_inflated() -> None:
+def test_an_object_that_is_deflated_is_not_inflated(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(repository / "apps" / "radiology_dgm"))
     from lib.archive_routes import _objects_in
 
     meta = pydicom.dataset.FileMetaDataset()

@@ -278,7 +278,8 @@ def test_a_session_is_renewed(client: Any, realm: Realm, monkeypatch: pytest.Mon
     assert realm.issued["refresh_token"] > before
 
 
-def test_two_requests_at_once_renew_a_session_once() -> None:
+def test_two_requests_at_once_renew_a_session_once(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(repository / "apps" / "radiology_dgm"))
     from lib.login import Account
     from lib.sessions import Sessions, _Session
 

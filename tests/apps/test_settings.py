@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def test_labels_of_an_archive_are_kept_with_the_user(settings: Any, monkeypatch:
     assert first.parent == Path("/home/state/monai-dgm")
     assert first == settings.of("http://127.0.0.1:8042/dicom-web", {}).state_dir
     assert first != settings.of("http://127.0.0.1:8043/dicom-web", {}).state_dir
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_labels_and_trainings_are_readable_for_the_user_alone(settings: Any, tmp_path: Path, archive: bool) -> None:
+    state = tmp_path / "a" / "state"
+    found = settings.of("http://127.0.0.1:9/dicom-web" if archive else str(tmp_path), {"state_dir": str(state)})
+    found.open_studies()
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    with pytest.raises(InputError):  # nothing is made for a folder that is not there
+        settings.of(str(tmp_path / "mistyped"), {}).open_studies()
+    assert not (tmp_path / "mistyped").exists()
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ def main(server: str, password: str) -> dict[str, object]:
         found["label of a foreign page"] = browser.put(
             f"{server}/dgm/boxes?image=c", content=NEGATIVE, headers=foreign
         ).status_code
+        begun = [browser.get(f"{server}/login", follow_redirects=False).status_code for _ in range(12)]
+        found["logins that begin"] = sorted(set(begun))
     return found
 
 

@@ -151,6 +151,7 @@ def test_a_user_on_another_machine(server: str, network: tuple[str, str], certif
     assert found["hsts"] and found["stranger"] == 401 and found["metrics"] == 404 and found["other host"] == 400
     assert found["reader"] == "rita" and found["audit for a reader"] == 403
     assert found["guesses"] == [401, 503]  # refused, and soon not even asked
+    assert found["logins that begin"] == [302, 503]
     assert found["form"] and found["page"] == [200, True]
     assert found["cookies"] == ["__Host-monai-dgm"] and found["cookie is secure"]
     assert (found["label by cookie"], found["label of a foreign page"]) == (200, 403)

@@ -69,7 +69,9 @@ def test_the_command_draws_what_the_inference_wrote(
     Image.new("RGB", (8, 8)).save(tmp_path / "late" / "overlay.png")
     figure = tmp_path / "new" / "follow_up.png"
     assert main([str(scores), str(dates), "--figure", str(figure)]) == 0
-    assert Image.open(figure).format == "PNG" and f"figure: {figure}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert Image.open(figure).format == "PNG" and f"figure: {figure}" in said.out
+    assert said.err == f"left out: 1 of 3 dates, for {scores} has no such image\n"
     area = 20 * 16 / 100  # cm² of the 20 pixels of 4 x 4 mm
     assert lines(drawn[0], 0)["both lungs"] == pytest.approx([area, area])
     assert lines(drawn[0], 1)["both lungs"] == pytest.approx([area / 4, area / 2])
@@ -136,6 +138,16 @@ def test_bad_input_is_one_line(
     assert main([*paths, "--figure", str(tmp_path / name)]) == 2
     assert re.fullmatch(rf"error: [^\n]*{message}[^\n]*\n", capsys.readouterr().err)
     assert not (tmp_path / name).exists()
+
+
+def test_dates_of_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "dates.csv"
+    path.write_text("image_id,date\na,2024-01-01\n", encoding="utf-8-sig")
+    assert read_dates(path) == {"a": dt.date(2024, 1, 1)}
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write("a,2024-05-31\n")
+    with pytest.raises(InputError, match="expected one date for each image"):
+        read_dates(path)
 
 
 def test_dates_that_are_no_csv_are_refused(tmp_path: Path) -> None:

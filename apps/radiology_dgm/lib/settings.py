@@ -114,13 +114,15 @@ class Settings(BaseSettings):
             raise InputError(describe_errors(error.errors())) from None
 
     def open_studies(self) -> Studies:
-        """The radiographs that ``studies`` names.
+        """The radiographs that ``studies`` names; the state folder is made, if it is missing, for this user alone.
 
         Raises:
             InputError: an address that cannot be used, or dicomweb-client is not installed.
         """
         if not is_archive(self.studies):
-            return StudyFolder(self.studies)
+            folder = StudyFolder(self.studies)
+            self._make_state_dir()
+            return folder
         from monai_dgm.labelling.archive.archive_client import ArchiveClient
         from monai_dgm.labelling.archive.archive_studies import StudyArchive
         from monai_dgm.labelling.archive.instance_cache import DicomCache
@@ -128,10 +130,15 @@ class Settings(BaseSettings):
 
         user, password = monai_label.MONAI_LABEL_DICOMWEB_USERNAME, monai_label.MONAI_LABEL_DICOMWEB_PASSWORD
         client = ArchiveClient(self.studies, (user, password or "") if user else None)
+        self._make_state_dir()
         logger.info("studies of an archive; labels and scores are in %s", self.state_dir)
         cache = DicomCache(self.cache_dir or self.state_dir / "cache", int(self.cache_gigabytes * 1e9))
         wanted = WantedImages.of(self.modalities, self.since, self.body_part, self.query)
         return StudyArchive(client, cache, wanted=wanted)
+
+    def _make_state_dir(self) -> None:
+        # ids in it may identify patients, and trainings keep pixels
+        self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def make_models(self) -> LabellingModels:
         """The models that have weights."""
