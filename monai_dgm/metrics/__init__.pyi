@@ -1,8 +1,8 @@
 from .burden import residue_burden as residue_burden
 from .case_results import DecompositionResult as DecompositionResult
 from .case_results import MetricRow as MetricRow
-from .classification import ClassificationMetrics as ClassificationMetrics
-from .classification import classification_metrics as classification_metrics
+from .classification import balanced_threshold as balanced_threshold
+from .classification import classification_rows as classification_rows
 from .comparison import PairedDifference as PairedDifference
 from .comparison import delong_test as delong_test
 from .comparison import paired_differences as paired_differences
@@ -16,7 +16,6 @@ from .intervals import Interval as Interval
 from .intervals import patient_weights as patient_weights
 
 __all__ = [
-    "ClassificationMetrics",
     "DecompositionResult",
     "DetectionMetrics",
     "DetectionResult",
@@ -24,7 +23,8 @@ __all__ = [
     "Interval",
     "MetricRow",
     "PairedDifference",
-    "classification_metrics",
+    "balanced_threshold",
+    "classification_rows",
     "delong_test",
     "detection_metrics",
     "evaluate_decomposition",

@@ -1,20 +1,19 @@
 """Metrics of a two-class classifier (paper, section 5.2), from scikit-learn.
 
 The paper's thresholds minimise |sensitivity - specificity| on the validation set and are then applied to the test set:
-:func:`balanced_threshold` on one, :func:`classification_metrics` on the other, or :func:`classification_rows` for
-intervals. The paper's Tables 4 and 5 take NORMAL as the positive class; pass ``positive_class="normal"`` to compare.
+:func:`balanced_threshold` on one, :func:`classification_rows` on the other. The paper's Tables 4 and 5 take NORMAL as
+the positive class; pass ``positive_class="normal"`` to compare.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.metrics.intervals import bootstrap_ranking, weighted_ratio
@@ -24,20 +23,6 @@ PositiveClass = Literal["abnormal", "normal"]
 METRICS = ("auc", "average_precision", "sensitivity", "specificity", "precision", "f1")
 ONE_CLASS = "only one class present"
 NOT_FINITE = "scores are not all finite"
-
-
-@dataclass(frozen=True)
-class ClassificationMetrics:
-    """Metrics of a two-class classifier, all in [0, 1]; NaN where undefined, with the reason in ``note``."""
-
-    auc: float
-    average_precision: float
-    sensitivity: float
-    specificity: float
-    precision: float
-    f1: float
-    threshold: float
-    note: str = ""
 
 
 def undefined_reason(labels: ArrayLike, scores: ArrayLike) -> str:
@@ -80,42 +65,6 @@ def balanced_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     return best[0] if best else math.nan
 
 
-def classification_metrics(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    threshold: float | None = None,
-    positive_class: PositiveClass = "abnormal",
-) -> ClassificationMetrics:
-    """Compute all metrics of the paper's Tables 4 and 5.
-
-    Args:
-        labels: (N,) 0 normal, 1 abnormal.
-        probabilities: (N,) abnormality probability in [0, 1].
-        threshold: an image is called abnormal if its probability is at least this. None takes the balanced threshold
-            of the same images, which makes the metrics too good; pass the one of a validation set.
-        positive_class: the class whose sensitivity, precision, F1 and average precision are computed.
-    """
-    truth, scores = np.asarray(labels).astype(int), np.asarray(probabilities, dtype=np.float64)
-    reason = undefined_reason(truth, scores)
-    if reason:
-        nan = math.nan
-        return ClassificationMetrics(nan, nan, nan, nan, nan, nan, nan, note=reason)
-    level = balanced_threshold(truth, scores) if threshold is None else threshold
-    called = (scores >= level).astype(int)
-    if positive_class == "normal":  # -scores, because 1 - scores would make 1e-17 and 1e-18 equal
-        truth, scores, called = 1 - truth, -scores, 1 - called
-    true_negative, false_positive, false_negative, true_positive = _counts(truth, called)
-    return ClassificationMetrics(
-        auc=auc(truth, scores),
-        average_precision=average_precision(truth, scores),
-        sensitivity=true_positive / (true_positive + false_negative),
-        specificity=true_negative / (true_negative + false_positive),
-        precision=_share(true_positive, true_positive + false_positive),
-        f1=_share(2 * true_positive, 2 * true_positive + false_positive + false_negative),
-        threshold=level,
-    )
-
-
 def classification_metric_set(
     labels: ArrayLike,
     probabilities: ArrayLike,
@@ -124,8 +73,7 @@ def classification_metric_set(
 ) -> MetricSet:
     """The six ``METRICS`` as a metric set (see :mod:`monai_dgm.metrics.metric_sets`).
 
-    Arguments as in :func:`classification_metrics`. The threshold comes from other images and is the same in every
-    resample.
+    Arguments as in :func:`classification_rows`. The threshold is the same in every resample.
 
     Raises:
         ValueError: probabilities that are not all finite; labels other than 0 and 1, or of another length.
@@ -183,12 +131,3 @@ def classification_rows(
         return [MetricRow(name, group, nan, nan, nan, nan, *count, reason) for name in METRICS]
     metrics = classification_metric_set(labels, probabilities, threshold, positive_class)
     return metric_rows(metrics, patients, num_bootstrap, seed, group)
-
-
-def _counts(truth: NDArray[np.int_], called: NDArray[np.int_]) -> tuple[int, int, int, int]:
-    table = confusion_matrix(truth, called, labels=[0, 1])
-    return int(table[0, 0]), int(table[0, 1]), int(table[1, 0]), int(table[1, 1])
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
