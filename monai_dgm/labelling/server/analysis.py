@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.server.background import ReadersFirst
 from monai_dgm.labelling.server.http_errors import UnavailableError
 from monai_dgm.labelling.server.models import LabellingModels, Loaded
+from monai_dgm.labelling.server.recent import Recent
 from monai_dgm.labelling.server.studies import Studies, StudyImage, read_checked
 from monai_dgm.readers.radiograph import Radiograph
 from monai_dgm.transforms.placement import Placement
@@ -29,7 +28,6 @@ from monai_dgm.transforms.saliency import ThresholdRule
 
 __all__ = ["AnalysisResult", "Detections", "RadiographAnalysis", "View"]
 
-T = TypeVar("T")
 FloatArray = NDArray[np.float32]
 Versions = tuple[str, str | None]  # of decomposer and lung segmentor
 KEPT_RADIOGRAPHS = 2  # 60 megapixels take 240 MB
@@ -114,36 +112,6 @@ class Detections:
     score_threshold: float
 
 
-class _Recent(Generic[T]):
-    """The last few values by key."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._values: OrderedDict[Hashable, T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def known(self, key: Hashable) -> T | None:
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            return self._values.get(key)
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        known = self.known(key)
-        if known is not None:
-            return known
-        value = make()
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self.size:
-                self._values.popitem(last=False)
-        return value
-
-    def clear(self) -> None:
-        with self._lock:
-            self._values.clear()
-
-
 class RadiographAnalysis:
     """Runs the models on radiographs by id. One computation at a time, those of readers first; none waits for another's
     file, and what is known is given at once. Safe with several threads.
@@ -159,10 +127,10 @@ class RadiographAnalysis:
         self._lock = ReadersFirst()  # of the models
         # taken within the models' lock, never around it: a label need not wait for them
         self._reading = threading.Lock()
-        self._views: _Recent[View] = _Recent(KEPT_RADIOGRAPHS)
-        self._analysis_results: _Recent[AnalysisResult] = _Recent(KEPT_RESULTS)
-        self._detections: _Recent[Detections] = _Recent(4 * KEPT_RESULTS)
-        self._placements: _Recent[Placement] = _Recent(1024)
+        self._views: Recent[View] = Recent(KEPT_RADIOGRAPHS)
+        self._analysis_results: Recent[AnalysisResult] = Recent(KEPT_RESULTS)
+        self._detections: Recent[Detections] = Recent(4 * KEPT_RESULTS)
+        self._placements: Recent[Placement] = Recent(1024)
 
     def beside(self, studies: Studies) -> RadiographAnalysis:
         """The same models for other radiographs; both still run one computation at a time."""

@@ -13,12 +13,12 @@ import os
 import re
 import threading
 import warnings
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 
+from monai_dgm.labelling.server.recent import Recent
 from monai_dgm.labelling.server.studies import StudyImage
 from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.read import sniff_format
@@ -56,23 +56,14 @@ class Examinations:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).resolve()
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, tuple[int, int]], Examination] = OrderedDict()
+        self._known: Recent[Examination] = Recent(KEPT)
         self._rows: dict[Path, dict[str, str]] = {}
         self._stamps: tuple[tuple[Path, int], ...] = ()
 
     def of(self, image: StudyImage) -> Examination:
         """The examination of a file; a damaged header is as one that says nothing."""
         rows = self._manifest()
-        key = image.image_id, image.stamp
-        with self._lock:
-            if key in self._known:
-                return self._known[key]
-        found = _of_file(image, rows.get(image.path.resolve(), {}) if image.path is not None else {})
-        with self._lock:
-            self._known[key] = found
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
-        return found
+        return self._known.get((image.image_id, image.stamp), lambda: _of_file(image, rows))
 
     def _manifest(self) -> dict[Path, dict[str, str]]:
         """Rows by file, read again when a manifest has changed."""
@@ -96,8 +87,9 @@ def dicom_text(text: str) -> str:
     return plain[-64:].strip() or "_"
 
 
-def _of_file(image: StudyImage, row: dict[str, str]) -> Examination:
+def _of_file(image: StudyImage, rows: dict[Path, dict[str, str]]) -> Examination:
     own = dicom_text(image.image_id)
+    row = {} if image.path is None else rows.get(image.path.resolve(), {})
     header = None if image.path is None else _header(image.path)
     if header is None:
         patient = dicom_text(row["patient_id"]) if row.get("patient_id") else own

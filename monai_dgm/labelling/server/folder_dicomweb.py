@@ -12,8 +12,6 @@ import io
 import itertools
 import json
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +31,7 @@ from monai_dgm.labelling.dicom_objects.digital_xray import (
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.examinations import Examination, Examinations, dicom_text
 from monai_dgm.labelling.server.http_errors import UnknownError
+from monai_dgm.labelling.server.recent import Recent
 
 __all__ = ["FolderDicomWeb", "WebAnswer"]
 
@@ -79,11 +78,10 @@ class FolderDicomWeb:
     def __init__(self, analysis: RadiographAnalysis, examinations: Examinations) -> None:
         self.analysis = analysis
         self.examinations = examinations
-        self._lock = threading.Lock()
         self._known: dict[str, str] = {}  # any UID -> image id
         self._names: dict[str, _Names] = {}
         self._listed: list[str] = []
-        self._instances: OrderedDict[tuple[Any, ...], pydicom.Dataset] = OrderedDict()
+        self._instances: Recent[pydicom.Dataset] = Recent(KEPT_INSTANCES)
 
     def names(self, image_id: str) -> _Names:
         """Study, Series and SOP Instance UID of a radiograph."""
@@ -132,17 +130,11 @@ class FolderDicomWeb:
         """A radiograph as Digital X-Ray Image; errors as :meth:`RadiographAnalysis.view`."""
         view = self.analysis.view(image_id)
         examination = self.examinations.of(view.image)
-        key = image_id, view.image.stamp, examination
-        with self._lock:
-            if key in self._instances:
-                self._instances.move_to_end(key)
-                return self._instances[key]
-        made = _digital_xray(image_id, view.radiograph.pixels, view.radiograph.pixel_spacing, examination)
-        with self._lock:
-            self._instances[key] = made
-            while len(self._instances) > KEPT_INSTANCES:
-                self._instances.popitem(last=False)
-        return made
+        radiograph = view.radiograph
+        return self._instances.get(
+            (image_id, view.image.stamp, examination),
+            lambda: _digital_xray(image_id, radiograph.pixels, radiograph.pixel_spacing, examination),
+        )
 
     def _list(self) -> list[str]:
         names = self.analysis.studies.ids()
