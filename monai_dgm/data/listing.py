@@ -93,7 +93,7 @@ def unique_ids(paths: Sequence[str | PurePath]) -> list[str]:
     without suffix, relative path with suffix, relative path with its index in the list.
     """
     relative = [PurePath(path) for path in paths]
-    stems = [file.name[: -len(_suffix(file.name))] if _suffix(file.name) else file.name for file in relative]
+    stems = [without_suffix(file.name) for file in relative]
     folders = ["_".join(file.parent.parts) for file in relative]
     forms = [
         stems,
@@ -107,17 +107,17 @@ def unique_ids(paths: Sequence[str | PurePath]) -> list[str]:
     return [f"image_{index}" for index in range(len(relative))]
 
 
-def _suffix(name: str) -> str:
-    lower = name.lower()
-    known = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if lower.endswith(suffix)), "")
-    return name[len(name) - len(known) :]
+def without_suffix(name: str) -> str:
+    """A file's name or path without the longest of ``SUFFIXES`` that it ends with, whatever their case."""
+    known = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+    return name[: len(name) - len(known)]
 
 
 def _why_left_out(path: Path) -> str | None:
     """Why a file of a folder is not taken for a radiograph; None where it is."""
     if not path.is_file():
         return "no regular file"
-    if _suffix(path.name):
+    if path.name.lower().endswith(SUFFIXES):
         return None
     try:
         with open(path, "rb") as stream:

@@ -121,7 +121,6 @@ class OrthancFeed:
         self._entry: dict[str, Any] | None = None  # the last one that was read
         self._files: dict[str, str] = {}  # Orthanc's name of the file by identifier, where it is not in the state yet
         self._present: set[str] = set()  # Orthanc's identifiers of all instances
-        self._studies: dict[str, str] = {}  # Orthanc's identifier of a series -> Study Instance UID
 
     def look(self) -> Changes:
         """As :meth:`ChangeFeed.look`; the first one has the instances that were replaced since the last run, too."""
@@ -178,8 +177,11 @@ class OrthancFeed:
         changes = Changes(more=not page["Done"], everything=len(added) > MANY)
         instances = [item for item in map(self._instance, added) if item is not None]
         self._note(instances, changes)
-        for item in instances:
-            self._add(item, changes)
+        self._present |= {item["ID"] for item in instances}
+        for series in dict.fromkeys(str(item["ParentSeries"]) for item in instances):
+            study = self._study_of(series)
+            if is_uid(study):
+                changes.studies.add(study)
         self._entry = page["Changes"][-1] if page["Changes"] else self._entry
         self._position = int(page["Last"])
         return changes
@@ -202,19 +204,13 @@ class OrthancFeed:
                 if identifier in known and is_uid(uid):
                     changes.replaced.add(uid)
 
-    def _add(self, instance: dict[str, Any], changes: Changes) -> None:
-        series = str(instance["ParentSeries"])
+    def _study_of(self, series: str) -> str | None:
+        """Study Instance UID of a series by Orthanc's identifier; None if it was removed again, or has none."""
         try:
-            study = self._studies.get(series) or self._study_of(series)
-        except UnknownError:  # removed again
-            return
-        if is_uid(study):
-            self._studies[series] = study
-            changes.studies.add(study)
-        self._present.add(instance["ID"])
-
-    def _study_of(self, series: str) -> str:
-        return str(self._json(f"series/{series}/study")["MainDicomTags"].get("StudyInstanceUID"))
+            study: str | None = self._json(f"series/{series}/study")["MainDicomTags"].get("StudyInstanceUID")
+        except UnknownError:
+            return None
+        return study
 
     def _remove(self, changes: Changes) -> None:
         """Look for what was deleted, if there are fewer instances than known."""

@@ -21,10 +21,9 @@ from monai_dgm.labelling.archive.instance_index import ArchivedInstance, Archive
 from monai_dgm.labelling.archive.wanted_images import WantedImages
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError, ForbiddenError, UnknownError
 from monai_dgm.labelling.server.request_options import checked_image_id
-from monai_dgm.labelling.server.studies import StudyImage, read_checked
+from monai_dgm.labelling.server.studies import Studies, StudyImage
 from monai_dgm.readers.dicom.read import read_header
-from monai_dgm.readers.radiograph import MAX_PIXELS, Radiograph
-from monai_dgm.transforms.placement import Placement
+from monai_dgm.readers.radiograph import MAX_PIXELS
 
 __all__ = ["StudyArchive"]
 
@@ -36,8 +35,8 @@ MAX_UNASKED = 1_000
 AWAY_SECONDS = 30.0
 
 
-class StudyArchive:
-    """Radiographs of an archive; same interface as ``StudyFolder``. Safe with several threads.
+class StudyArchive(Studies):
+    """Radiographs of an archive. Safe with several threads.
 
     Args:
         client: of the archive.
@@ -61,7 +60,6 @@ class StudyArchive:
         self.wanted = wanted
         self._index = ArchiveIndex(client, wanted)
         self._sorted: tuple[int, list[str]] = (-1, [])  # at this number of changes
-        self._revisions: dict[str, int] = {}
         self._failure: InputError | None = None
         self._failing_since = 0.0  # of time.monotonic
 
@@ -152,8 +150,6 @@ class StudyArchive:
         now = {name: item for name in told if (item := self._index.instances.get(name)) is not None}
         self._drop(now.values())
         replaced = now.keys() | (told & {item.uids.instance for item in gone})
-        for name in replaced:
-            self._revisions[name] = self._revisions.get(name, 0) + 1
         self._index.note_changed(replaced)
         return replaced
 
@@ -170,8 +166,7 @@ class StudyArchive:
             ArchiveAwayError: it is not in the index, and the archive does not answer.
         """
         uids = self.study_of(image_id)
-        stamp = (self._revisions.get(uids.instance, 0), 0)
-        return StudyImage(uids.instance, stamp, None, uids.study, uids.series)
+        return StudyImage(uids.instance, (self._index.last_change(uids.instance), 0), None, uids.study, uids.series)
 
     def study_of(self, image_id: str) -> StudyUIDs:
         """The UIDs of a radiograph; errors as :meth:`find`."""
@@ -219,15 +214,6 @@ class StudyArchive:
         with self.cache.file(uids.path, lambda: self.client.retrieve(uids)) as path:
             yield path
 
-    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
-        """A radiograph, and the position of its plane in the patient.
-
-        Raises:
-            InputError: as :meth:`file`, and as :func:`monai_dgm.labelling.server.studies.read_checked`.
-        """
-        with self.file(image_id) as path:
-            return read_checked(path, self.max_bytes, self.max_pixels)
-
     def header(self, uids: StudyUIDs, with_pixels: bool = True) -> pydicom.Dataset:
         """An object without its pixels.
 
@@ -236,7 +222,7 @@ class StudyArchive:
             with_pixels: whether it is an image; the size limit of other objects is lower.
 
         Raises:
-            InputError: as :meth:`read`.
+            InputError: as :meth:`file`.
         """
         limit = self.max_bytes if with_pixels else MAX_HEADER_BYTES
         with self.cache.file(uids.path, lambda: self.client.retrieve(uids, limit)) as path:

@@ -149,6 +149,11 @@ class ArchiveIndex:
             later = takewhile(lambda item: item[1] > changes, reversed(self._last_changes.items()))
             return [uid for uid, _ in later][::-1]
 
+    def last_change(self, uid: str) -> int:
+        """:attr:`changes` when an instance changed last; 0 if it is not in the index."""
+        with self._noting:
+            return self._last_changes.get(uid, 0)
+
     def note_changed(self, uids: Iterable[str]) -> None:
         """These instances came, went or changed. Those that went are not remembered: the memory is that of the index,
         however long a server runs."""

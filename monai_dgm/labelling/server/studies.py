@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from monai_dgm.data.listing import SUFFIXES, list_radiographs
+from monai_dgm.data.listing import SUFFIXES, list_radiographs, without_suffix
 from monai_dgm.errors import InputError, StorageError, in_one_line
 from monai_dgm.labelling.dicom_objects.digital_xray import digital_xray_uids
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
@@ -52,8 +52,8 @@ class StudyImage:
 
     Attributes:
         image_id: see :func:`image_id_of`; the SOP Instance UID in an archive.
-        stamp: size in bytes and time of change in ns, which change with the image; in an archive the number of times
-            that the instance was replaced, and 0.
+        stamp: size in bytes and time of change in ns, which change with the image; in an archive the number of its last
+            change, and 0.
         path: of the file in the folder; None in an archive.
         study, series: UIDs in an archive, or those that :class:`FolderDicomWeb` shows a file under.
     """
@@ -66,7 +66,7 @@ class StudyImage:
 
 
 class Studies(Protocol):
-    """Radiographs by id: the interface of :class:`StudyFolder` and of an archive."""
+    """Radiographs by id: what :class:`StudyFolder` and an archive have in common."""
 
     max_bytes: int
     max_pixels: float
@@ -88,7 +88,13 @@ class Studies(Protocol):
         """The file of a radiograph, which is there while the block runs; an archive may take long to send it."""
 
     def read(self, image_id: str) -> tuple[Radiograph, Placement]:
-        """A radiograph, and the position of its plane in the patient."""
+        """A radiograph, and the position of its plane in the patient.
+
+        Raises:
+            InputError: as :meth:`file` and :func:`read_checked`.
+        """
+        with self.file(image_id) as path:
+            return read_checked(path, self.max_bytes, self.max_pixels)
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph."""
@@ -120,13 +126,10 @@ def read_checked(path: Path, max_bytes: int, max_pixels: float) -> tuple[Radiogr
 
 def image_id_of(relative: str | os.PathLike[str]) -> str:
     """Id of a file from its path in the folder, which does not depend on other files: ``a/b.png`` is ``a__b``."""
-    name = Path(relative).as_posix()
-    known = sorted(SUFFIXES, key=len, reverse=True)
-    suffix = next((suffix for suffix in known if name.lower().endswith(suffix)), "")
-    return (name[: -len(suffix)] if suffix else name).replace("/", SEPARATOR)
+    return without_suffix(Path(relative).as_posix()).replace("/", SEPARATOR)
 
 
-class StudyFolder:
+class StudyFolder(Studies):
     """Radiographs (DICOM, PNG, JPEG, NIfTI) of a folder and its subfolders. Safe with several threads.
 
     Hidden files and folders are left out, and so are links that lead out of the folder, and all files with the same
@@ -197,16 +200,6 @@ class StudyFolder:
         path = self.find(image_id).path
         assert path is not None
         yield path
-
-    def read(self, image_id: str) -> tuple[Radiograph, Placement]:
-        """A radiograph, and the position of its plane in the patient.
-
-        Raises:
-            UnknownError: as :meth:`find`.
-            InputError: as :func:`read_checked`.
-        """
-        with self.file(image_id) as path:
-            return read_checked(path, self.max_bytes, self.max_pixels)
 
     def add(self, image_id: str, content: bytes, suffix: str) -> None:
         """Add a radiograph, if it can be read.

@@ -207,7 +207,7 @@ def test_without_a_log_of_changes_a_replaced_instance_is_noticed_when_it_is_open
     assert forgotten == []
     for _ in range(2):  # the second time it is known
         watch.look_before_opening(uid)
-    assert (archive.find(uid).stamp != stamp) == noticed and forgotten == [uid] * noticed
+    assert forgotten == [uid] * noticed and (archive.find(uid).stamp != stamp or not noticed)
     assert archive.read(uid)[0].pixels.shape == (shape[0], after.get("cols", shape[1]))
     fake_archive.fail = 500
     watch.look_before_opening(uid)  # what is known stays known
