@@ -25,7 +25,7 @@ from monai_dgm.handlers.history import read_history
 from monai_dgm.jobs.dataset_info import find_dataset_info
 from monai_dgm.jobs.job import Job
 from monai_dgm.jobs.runner import Runner
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_json
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
 ADDED_TERMS = ("clean_normal", "healthy_normal", "paired_normal", "paired_residue", "normal_ssim", "evidence")
@@ -186,8 +186,7 @@ def write_results(path: Path, tables: Mapping[str, Any], command: str) -> None:
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"tables": {}}
     content |= {"command": command, "date": str(datetime.date.today())}
     content["tables"] = {**content["tables"], **tables}
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, content, ensure_ascii=False)
 
 
 def main() -> int:

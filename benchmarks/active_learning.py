@@ -48,7 +48,7 @@ from monai_dgm.labelling.training.training_data import TrainingData, corrected_i
 from monai_dgm.networks.detector import OpacityDetector
 from monai_dgm.readers.read import image_shape
 from monai_dgm.transforms.geometry import RadiographGeometry
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_json, write_text
 
 CONFIG = "bundles/opacity_detection/configs/train.json"
 SAMPLE_SEED = 1  # the bundles train on the patients of seed 0
@@ -107,8 +107,7 @@ def decomposer_scores(
             "weights": salient.scores.tolist(),
             "features": analysis.features(study)[0].tolist(),
         }
-    with atomic_write(file) as partial:
-        partial.write_text(json.dumps(known))
+    write_json(file, known)
     return known
 
 
@@ -194,8 +193,7 @@ def tested(
     """Write down the figures of a round."""
     cache, other = arguments.output_dir / "cache", decomposer(dataset_info, arguments)
     metrics = metrics_of(detect_in(dataset_info.test, weights, cache, other, arguments.device))
-    with atomic_write(folder / "result.json") as partial:
-        partial.write_text(json.dumps({"weights": str(weights), "chosen": list(chosen), "metrics": metrics}))
+    write_json(folder / "result.json", {"weights": str(weights), "chosen": list(chosen), "metrics": metrics})
 
 
 def run(strategy: str, seed: int, dataset_info: DatasetInfo, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -273,8 +271,7 @@ def main() -> None:
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        with atomic_write(arguments.output_dir / "table.md") as partial:
-            partial.write_text(table_of(rows))
+        write_text(arguments.output_dir / "table.md", table_of(rows))
         draw_curves(rows, arguments.output_dir / "active_learning.png")
     print(table_of(rows))
 

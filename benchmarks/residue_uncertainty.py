@@ -33,7 +33,7 @@ from monai_dgm.engines.residues.uncertainty import disagreement, marked_probabil
 from monai_dgm.engines.weights import find_weights, load_residue_system, read_model_settings
 from monai_dgm.metrics.agreement import weighted_correlation
 from monai_dgm.metrics.intervals import histogram_auc, interval, patient_weights, pixel_histograms
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_json
 
 Floats = NDArray[np.float64]
 SOURCES = ("nih", "siim_fisabio")
@@ -265,8 +265,7 @@ def main() -> None:
                 "images": number_rows(own, threshold, given.num_bootstrap),
                 "head": head_rows(own, temperature, given.num_bootstrap),
             }
-    with atomic_write(given.output_dir / "results.json") as partial:
-        partial.write_text(json.dumps(report, indent=1))
+    write_json(given.output_dir / "results.json", report)
     print(json.dumps(report, indent=1))
 
 

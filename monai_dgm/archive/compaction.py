@@ -15,7 +15,7 @@ from typing import Any
 from monai_dgm.archive.packages import import_package
 from monai_dgm.archive.parts import KEPT, ResultParts, opened
 from monai_dgm.engines.files import writing
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_json
 
 __all__ = ["compact"]
 
@@ -63,8 +63,7 @@ def _merge(parts: ResultParts, kind: str, group: list[Path]) -> None:
     pa, pq = import_package("pyarrow"), import_package("pyarrow.parquet")
     table = pa.concat_tables(map(_table, group))
     target = parts.images / f"{kind}-{secrets.token_hex(16)}.parquet"
-    with atomic_write(parts.folder / JOURNAL) as partial:
-        partial.write_text(json.dumps({"merged": target.name, "parts": [path.name for path in group]}))
+    write_json(parts.folder / JOURNAL, {"merged": target.name, "parts": [path.name for path in group]})
     with atomic_write(target) as partial:
         pq.write_table(table, partial, compression="zstd")
     _finish(parts)

@@ -25,7 +25,7 @@ from monai_dgm.archive.packages import import_package
 from monai_dgm.archive.rows import DONE, FAILED, schema
 from monai_dgm.engines.files import writing
 from monai_dgm.errors import InputError
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_text
 
 __all__ = ["DoneImages", "ResultParts", "opened"]
 
@@ -116,8 +116,8 @@ class ResultParts:
         try:
             with FileLock(self.folder / ".lock", timeout=0):
                 self.run = secrets.token_hex(16)
-                with writing(self.folder), atomic_write(self.folder / "run") as partial:
-                    partial.write_text(self.run, encoding="ascii")
+                with writing(self.folder):
+                    write_text(self.folder / "run", self.run)
                 yield
         except Timeout:
             raise InputError(f"{self.folder}: expected a folder that no other run writes into, one does now") from None

@@ -31,7 +31,7 @@ from monai_dgm.benchmark.systems import import_modules
 from monai_dgm.data.simulator.sample import write_sample
 from monai_dgm.engines.weights import load_residue_system, read_model_settings
 from monai_dgm.errors import InputError
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = ["measure_costs"]
 
@@ -206,8 +206,7 @@ def main(arguments: Sequence[str]) -> None:
     import_modules(arguments[2:])
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     found = _measure(json.loads(spec.read_text(encoding="utf-8")), spec.parent)
-    with atomic_write(result) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(result, found)
 
 
 if __name__ == "__main__":

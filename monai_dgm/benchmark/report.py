@@ -23,7 +23,7 @@ from monai_dgm.jobs.job import Job
 from monai_dgm.jobs.runner import Outcome
 from monai_dgm.report.colours import data_uri
 from monai_dgm.report.page import write_page
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_bytes
 
 __all__ = ["Run", "write_all"]
 
@@ -88,8 +88,7 @@ def write_all(results: Results, bench: Bench, run: Run, downstream: Sequence[Dow
     folder.mkdir(parents=True, exist_ok=True)
     figures = _figures(results, bench, run, root)
     for name, png in figures.items():
-        with atomic_write(folder / f"{name}.png") as partial:
-            partial.write_bytes(png)
+        write_bytes(folder / f"{name}.png", png)
     hashes = {key: hash_file(path) for key, path in run.weights.items()}
     origins = {
         system.name: " ".join(f"sha256:{sha}" for (name, _), sha in hashes.items() if name == system.name)

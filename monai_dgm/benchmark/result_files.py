@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,10 @@ from monai_dgm.report.table_files import (
     latex_small,
     plain_number,
     slug,
+    without_nan,
     write_rows,
-    write_text,
 )
+from monai_dgm.utils import atomic
 
 __all__ = ["interval_text", "value_text", "write_csv", "write_json", "write_latex"]
 
@@ -91,7 +91,7 @@ def write_latex(tables: Sequence[BenchmarkTable], description: str, folder: Path
         words = latex_escaped(table.title) + ". Mean $\\pm$ deviation over seeds, 95\\,\\% interval over patients"
         heads = ["System", *(latex_escaped(METRICS[metric]["label"]) for metric in table.metrics)]
         text = f"% {description}\n" + latex_frame(words, heads, body)
-        write_text(folder / f"{slug(table.key)}.tex", text)
+        atomic.write_text(folder / f"{slug(table.key)}.tex", text)
 
 
 def write_json(
@@ -114,15 +114,4 @@ def write_json(
         ],
         "differences": [_difference(one) for one in results.comparisons],
     }  # fmt: skip
-    write_text(path, json.dumps(_finite(content), indent=1) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """NaN as null, floats rounded to six digits."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+    atomic.write_json(path, without_nan(content, digits=6))

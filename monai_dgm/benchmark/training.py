@@ -14,7 +14,7 @@ from monai_dgm.benchmark.systems import System
 from monai_dgm.jobs.dataset_info import DatasetInfo
 from monai_dgm.jobs.job import Job
 from monai_dgm.jobs.runner import Outcome, Runner
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = ["COSTS_FILE", "Costs", "find_weights", "make_costs", "split_settings", "train"]
 
@@ -53,8 +53,7 @@ def make_costs(
             if "step_ms" in cost:
                 paces.setdefault(keys[name], {"step_ms": cost["step_ms"]})
         known = {"systems": {keys[name]: cost for name, cost in measured.items()}, "paces": paces}
-        with atomic_write(file) as partial:
-            partial.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        write_json(file, known)
     found: Costs = {}
     for name, key in keys.items():
         cost = dict(known.get("systems", {}).get(key, {}))

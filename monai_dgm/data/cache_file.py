@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.geometry import RadiographGeometry
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 NUM_CHECKED = 16  # images whose bytes are compared with their checksums when a file is opened
 
@@ -49,8 +49,7 @@ class Description:
         geometries = [geometry.as_dict() for geometry in self.geometries]
         values = {"size": self.size, "fingerprints": self.fingerprints, "checksums": self.checksums}
         text = json.dumps({**values, "geometries": geometries})
-        with atomic_write(path) as partial:
-            partial.write_text(json.dumps({"sha256": _sha256(text), "images": text}), encoding="utf-8")
+        write_json(path, {"sha256": _sha256(text), "images": text}, indent=None)
 
     @classmethod
     def read(cls, path: Path) -> Description | None:

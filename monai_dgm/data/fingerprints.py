@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from monai_dgm.errors import InputError
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 SETTLED_SECONDS = 2.0  # a file this new may change again without a new time stamp, so it is not stored
 
@@ -63,8 +63,7 @@ class Fingerprints:
         if not self._changed:
             return
         merged = {**self._load(), **self._known}
-        with atomic_write(self.path) as partial:
-            partial.write_text(json.dumps(merged), encoding="utf-8")
+        write_json(self.path, merged, indent=None)
         self._changed = False
 
     def _load(self) -> dict[str, tuple[str, str]]:

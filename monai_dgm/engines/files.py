@@ -15,7 +15,7 @@ from typing import Any
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.data.listing import list_folder, unique_ids
 from monai_dgm.errors import InputError, UsageError
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_text
 
 __all__ = [
     "all_failed",
@@ -133,8 +133,8 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     # strings hold no line breaks, so none of them is touched
     text = re.sub(r"\[\n([-+\d.e,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
-    with writing(path.parent), atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    with writing(path.parent):
+        write_text(path, text)
 
 
 def all_failed(failed: Sequence[Mapping[str, str]], done: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from monai_dgm import __version__
 from monai_dgm.engines.files import describe_model
 from monai_dgm.metrics.case_results import MetricRow
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = [
     "METRICS_FILE",
@@ -90,5 +90,4 @@ def add_to_settings(model_file: str | os.PathLike[str], **notes: Any) -> None:
     """
     path = Path(model_file).with_suffix(".json")
     settings = {**json.loads(path.read_text(encoding="utf-8")), **notes}
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    write_json(path, settings)

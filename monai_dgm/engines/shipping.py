@@ -96,16 +96,10 @@ def ship_weights(
     values = {**merged, "shipped": shipped}
     with written_aside(folder / "model.json") as partial:
         partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    if (baselines := origin.with_name(BASELINES_FILE)).is_file():
-        with written_aside(folder / BASELINES_FILE) as partial:
-            shutil.copyfile(baselines, partial)
-    for name in (UPRIGHT_FILE, Path(UPRIGHT_FILE).with_suffix(".json").name):
-        if (upright := origin.with_name(name)).is_file():
+    for name in (BASELINES_FILE, UPRIGHT_FILE, Path(UPRIGHT_FILE).with_suffix(".json").name, CHEST_FILE):
+        if (beside := origin.with_name(name)).is_file():
             with written_aside(folder / name) as partial:
-                shutil.copyfile(upright, partial)
-    if (chest := origin.with_name(CHEST_FILE)).is_file():
-        with written_aside(folder / CHEST_FILE) as partial:
-            shutil.copyfile(chest, partial)
+                shutil.copyfile(beside, partial)
     return values
 
 

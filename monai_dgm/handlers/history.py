@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from monai_dgm.engines.training.trainer import step_output
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_text
 
 __all__ = ["TrainingHistory", "read_history"]
 
@@ -65,8 +65,7 @@ class TrainingHistory:
     def write(self) -> None:
         """Write all rows to the file."""
         if self.path is not None:
-            with atomic_write(self.path) as partial:
-                partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def state_dict(self) -> dict[str, Any]:
         """Rows, and the sums of the unfinished interval."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from torch import nn
 from monai_dgm.engines.weights import save_weights
 from monai_dgm.handlers.history import TrainingHistory
 from monai_dgm.networks.residue_system import ResidueSystem
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = ["ModelSaver"]
 
@@ -74,7 +73,6 @@ class ModelSaver:
             if isinstance(network, ResidueSystem):
                 own = {"architecture": network.architecture, "network_settings": network.network_settings()}
                 settings = {**own, **settings}
-            with atomic_write(self.path.with_suffix(".json")) as partial:
-                partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            write_json(self.path.with_suffix(".json"), settings)
             save_weights(network.state_dict(), self.path)
             logger.info("saved %s: %s, best so far %.4f", self.path, state.key_metric_name, state.best_metric)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,9 +15,10 @@ from monai_dgm.engines.decomposition.evaluator import DecompositionMetrics
 from monai_dgm.handlers.history import read_history
 from monai_dgm.handlers.panels import choose_results
 from monai_dgm.metrics.case_results import MetricRow
+from monai_dgm.report import table_files
 from monai_dgm.report.page import write_report
 from monai_dgm.report.panels import panel_figure, panel_from_result
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = ["ReportWriter", "write_rows"]
 
@@ -28,18 +27,9 @@ logger = logging.getLogger(__name__)
 
 def write_rows(rows: Sequence[MetricRow], folder: str | os.PathLike[str]) -> None:
     """Write metrics to ``metrics.csv`` (NaN is empty) and ``metrics.json`` (NaN is null) in ``folder``."""
-    table = [dataclasses.asdict(row) for row in rows]
-    names = [field.name for field in dataclasses.fields(MetricRow)]
-    clean = [{k: None if isinstance(v, float) and v != v else v for k, v in row.items()} for row in table]
-    with (
-        atomic_write(Path(folder) / "metrics.csv") as partial,
-        open(partial, "w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.DictWriter(stream, names)
-        writer.writeheader()
-        writer.writerows(clean)
-    with atomic_write(Path(folder) / "metrics.json") as partial:
-        partial.write_text(json.dumps(clean, indent=1), encoding="utf-8")
+    clean = [table_files.without_nan(dataclasses.asdict(row)) for row in rows]
+    table_files.write_rows(Path(folder) / "metrics.csv", clean)
+    write_json(Path(folder) / "metrics.json", clean)
 
 
 class ReportWriter:

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_dgm.data.fingerprints import hash_file
 from monai_dgm.jobs.job import Job
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = ["RECORD_FILE", "SCORES", "JobRecord", "job_key", "read_job_record", "write_job_record"]
 
@@ -71,8 +71,7 @@ def job_key(job: Job, data_sha256: str, decomposer_sha256: str | None) -> str:
 
 def write_job_record(folder: Path, record: JobRecord) -> None:
     """Write ``done.json`` into the job's folder, atomically."""
-    with atomic_write(folder / RECORD_FILE) as partial:
-        partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / RECORD_FILE, asdict(record))
 
 
 def read_job_record(folder: Path, key: str, root: Path) -> JobRecord | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import random
@@ -18,6 +17,7 @@ from typing import Any
 from monai_dgm.errors import InputError
 from monai_dgm.reader_study.pictures import encode, list_images, read_image, same_aspect
 from monai_dgm.reader_study.study import FORMAT, KEY, SERVED
+from monai_dgm.utils.atomic import write_json
 
 QUESTION = "Which image looks more like a real radiograph?"
 
@@ -90,9 +90,9 @@ def make_study(
     key = head | {"seed": number, "size": size, "question": question, "systems": list(systems)}
     with _folder_aside(output_dir) as folder:
         order = _write_images(folder / SERVED / "images", blocks, size)
-        _write_json(folder / SERVED / "study.json", head | {"question": question, "blocks": order})
+        write_json(folder / SERVED / "study.json", head | {"question": question, "blocks": order})
         shown = [one for block in blocks for one in block]
-        _write_json(folder / KEY, key | {"trials": {one.trial: _key_entry(one) for one in shown}})
+        write_json(folder / KEY, key | {"trials": {one.trial: _key_entry(one) for one in shown}})
     return len(shown)
 
 
@@ -164,10 +164,6 @@ def _write_images(folder: Path, blocks: list[list[Trial]], size: int) -> list[li
 def _key_entry(trial: Trial) -> dict[str, Any]:
     left, right = trial.systems
     return {"image": trial.image, "left": left, "right": right, "repeats": trial.repeats or None}
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager

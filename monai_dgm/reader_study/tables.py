@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_dgm.metrics.intervals import Interval
 from monai_dgm.reader_study.scores import Estimate, SystemScore
-from monai_dgm.report.table_files import plain_number, write_rows, write_text
+from monai_dgm.report.table_files import plain_number, without_nan, write_rows
+from monai_dgm.utils.atomic import write_json, write_text
 
 _ESTIMATES = ("score", "win_rate", "strength")
 
@@ -63,23 +62,14 @@ def write_scores(
         | {name: _values(getattr(one, name)) for name in _ESTIMATES}
         for one in scores
     ]
-    content = _without_nan({"systems": systems, "agreement": agreement, "readers": drop_out})
-    write_text(folder / "scores.json", json.dumps(content, indent=1) + "\n")
+    content = without_nan({"systems": systems, "agreement": agreement, "readers": drop_out})
+    write_json(folder / "scores.json", content)
     write_text(folder / "scores.txt", score_text(scores, agreement, drop_out) + "\n")
 
 
 def _values(estimate: Estimate) -> dict[str, float]:
     bounds: Interval = estimate.interval
     return {"value": estimate.value, "low": bounds.low, "high": bounds.high}
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN as null, which JSON knows."""
-    if isinstance(value, dict):
-        return {name: _without_nan(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _percent(estimate: Estimate) -> str:

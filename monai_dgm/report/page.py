@@ -19,7 +19,7 @@ from monai_dgm import __version__
 from monai_dgm.metrics.case_results import MetricRow
 from monai_dgm.report import colours, curves
 from monai_dgm.report.panels import COLUMN_TITLES, DISCLAIMER, LUNG_BOX_WORDS, Panel, panel_columns, panels_scale
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_text
 
 PANEL_BUDGET = 4_000_000
 """Bytes that the pictures of the panels may take, so that the page stays under 5 MB."""
@@ -87,8 +87,7 @@ def write_page(
     text = render(
         template, *folders, title=title, paragraphs=paragraphs, warnings=merged(warnings), notes=notes, **values
     )
-    with atomic_write(target) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(target, text)
     return target
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from monai_dgm.metrics.case_results import DecompositionResult
 from monai_dgm.report.colours import RESIDUE_COLOURS, grey_levels, overlay, residue_levels, residue_scale
 from monai_dgm.transforms.saliency import LungBoxSource, ThresholdRule, compute_saliency
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_bytes
 from monai_dgm.utils.png import encode_png
 
 DISCLAIMER = "Research software, synthetic images, not for diagnosis."
@@ -149,8 +149,7 @@ def panel_figure(panels: Sequence[Panel], path: str | os.PathLike[str] | None = 
     _write(draw, (_MARGIN, picture.height - 18), DISCLAIMER, 11, "#666666", width - 2 * _MARGIN)
     content = encode_png(np.asarray(picture))
     if path is not None:
-        with atomic_write(path) as partial:
-            partial.write_bytes(content)
+        write_bytes(path, content)
     return content
 
 

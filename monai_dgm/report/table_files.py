@@ -17,14 +17,32 @@ __all__ = [
     "latex_small",
     "plain_number",
     "slug",
+    "without_nan",
     "write_rows",
-    "write_text",
 ]
 
 
 def plain_number(value: float) -> str:
     """Six significant digits; empty for NaN."""
     return f"{value:.6g}" if math.isfinite(value) else ""
+
+
+def without_nan(value: Any, digits: int | None = None) -> Any:
+    """Dictionaries and lists as JSON can hold them: NaN and infinity become None.
+
+    Args:
+        value: of any depth.
+        digits: significant digits of floats; None leaves them as they are.
+    """
+    if isinstance(value, dict):
+        return {name: without_nan(one, digits) for name, one in value.items()}
+    if isinstance(value, list):
+        return [without_nan(one, digits) for one in value]
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return value if digits is None else float(f"{value:.{digits}g}")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -64,10 +82,3 @@ def latex_escaped(text: str) -> str:
 def slug(text: str) -> str:
     """Text as a part of a file name."""
     return "".join(letter if letter.isalnum() else "_" for letter in text)
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file atomically and return its path."""
-    with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return path

@@ -18,11 +18,11 @@ from monai_dgm.report.table_files import (
     plain_number,
     slug,
     write_rows,
-    write_text,
 )
 from monai_dgm.reproduction.paper_values import PAPER_SIZES, paper_value
 from monai_dgm.reproduction.result_tables import Difference, ResultRow, Results, ResultTable, positive_class_name
 from monai_dgm.reproduction.test_predictions import TestPredictions
+from monai_dgm.utils.atomic import write_text
 
 __all__ = ["HEADINGS", "TITLES", "percent", "percent_interval", "size_name", "weights_name", "write_csv", "write_latex"]
 

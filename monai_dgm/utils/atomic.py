@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -34,3 +36,27 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file by :func:`atomic_write`; returns its path."""
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
+    return Path(path)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text file in UTF-8 by :func:`atomic_write`; returns its path."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike[str], values: Any, indent: int | None = 1, **options: Any) -> Path:
+    """Write a JSON file by :func:`atomic_write`; returns its path.
+
+    Args:
+        path: of the file.
+        values: what :func:`json.dumps` takes.
+        indent: of nested values; None writes one line.
+        options: of :func:`json.dumps`.
+    """
+    return write_text(path, json.dumps(values, indent=indent, **options) + "\n")

@@ -5,6 +5,7 @@ The cluster has two nodes on this machine; the network is as small as it comes, 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,12 +26,14 @@ pytestmark = pytest.mark.slow
 IMAGES = 96
 SECONDS = 300  # until something happens on a busy machine
 DRIVER = """
-import pickle, sys
-from pathlib import Path
+import json, sys
 from monai_dgm.utils.light_import import import_monai_lightly
 import_monai_lightly()
-from monai_dgm.archive.run import Cluster
-job = pickle.loads(Path(sys.argv[1]).read_bytes())
+from monai_dgm.archive.run import ArchiveJob, Cluster
+from monai_dgm.archive.settings import ArchiveSettings
+source, output, weights, chunk = json.loads(sys.argv[1])
+job = ArchiveJob.of(source, output, ArchiveSettings.of(weights, runtime="torch"))
+job.chunk = chunk
 for counts in job.run(Cluster(sys.argv[2])):
     pass
 """
@@ -95,11 +98,9 @@ def processes_with_networks(session: str) -> list[int]:
     return found
 
 
-def test_a_killed_driver_loses_and_doubles_nothing(cluster: Any, job: ArchiveJob, tmp_path: Path) -> None:
-    import pickle
-
-    (tmp_path / "job").write_bytes(pickle.dumps(job))
-    words = [sys.executable, "-c", DRIVER, str(tmp_path / "job"), cluster.address]
+def test_a_killed_driver_loses_and_doubles_nothing(cluster: Any, job: ArchiveJob) -> None:
+    told = json.dumps([job.source, str(job.parts.folder), dict(job.settings.weights), job.chunk])
+    words = [sys.executable, "-c", DRIVER, told, cluster.address]
     driver = subprocess.Popen(words, stderr=subprocess.PIPE)
     deadline = time.monotonic() + SECONDS
     while not job.parts.paths() and time.monotonic() < deadline and driver.poll() is None:

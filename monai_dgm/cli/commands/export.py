@@ -53,10 +53,10 @@ def export(
 def _write_torchscript(name: str, weights: str, output: Path) -> Path:
     """The network of the model, scripted, in evaluation mode."""
     from monai_dgm.cli.models import load_models
-    from monai_dgm.engines.weights import read_model_settings, written_aside
+    from monai_dgm.engines.weights import model_channels, read_model_settings, written_aside
 
-    channels = read_model_settings(weights).get("channels", ["image"])
-    needed = (name, "decomposer") if "residue" in channels else (name,)
+    sees_residue = name in ("detector", "classifier") and "residue" in model_channels(read_model_settings(weights))
+    needed = (name, "decomposer") if sees_residue else (name,)
     pipeline = load_models(needed, device="cpu", replaced={name: Path(weights)})
     import torch
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import logging
 import math
 import os
@@ -30,7 +29,7 @@ from monai_dgm.engines.metric_rows import (
 from monai_dgm.errors import InputError
 from monai_dgm.metrics.case_results import groups_of
 from monai_dgm.metrics.classification import auc, balanced_threshold, classification_rows
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_json
 
 __all__ = [
     "SCORES_FILES",
@@ -231,8 +230,7 @@ def write_evaluation(
     if validation:
         write_scores(validation, folder / SCORES_FILES["validation"])
     write_scores(test, folder / SCORES_FILES["test"])
-    with atomic_write(folder / METRICS_FILE) as partial:
-        partial.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(folder / METRICS_FILE, metrics, allow_nan=False)
     _log_main_metrics(rows, TASKS[task][0])
     print(f"metrics: {folder / METRICS_FILE}", flush=True)
     return metrics

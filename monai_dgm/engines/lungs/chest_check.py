@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from monai_dgm.errors import InputError
 from monai_dgm.transforms.boxes import box_of_mask
 from monai_dgm.transforms.lungs import THRESHOLD, clean_lung_mask, split_lungs
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = [
     "CHEST_FILE",
@@ -160,8 +160,7 @@ class ChestReference:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON, aside and renamed."""
-        with atomic_write(path) as partial:
-            partial.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(path, asdict(self), allow_nan=False)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ChestReference:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from monai_dgm.engines.weights import for_inference
 from monai_dgm.errors import InputError
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_json
 
 __all__ = ["UPRIGHT_FILE", "WORDS", "UprightCheck", "UprightNetwork", "load_upright_check", "upright_scores"]
 
@@ -111,8 +111,7 @@ def save_upright_check(
     with atomic_write(target) as partial:
         save_file({name: value.contiguous() for name, value in state.items()}, partial)
     values = {"thresholds": [round(float(one), 4) for one in thresholds], **settings}
-    with atomic_write(target.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(target.with_suffix(".json"), values, allow_nan=False)
 
 
 def load_upright_check(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> UprightCheck:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_bytes
 
 __all__ = ["DicomCache"]
 
@@ -62,8 +62,7 @@ class DicomCache:
                     os.utime(path)
                 else:
                     content = fetch()
-                    with atomic_write(path) as partial:
-                        partial.write_bytes(content)
+                    write_bytes(path, content)
                     with self._lock:
                         self._bytes += len(content)
                 yield path

@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.dicom_objects.derived import SOFTWARE, UTF8, check_text, encode_dicom
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_bytes
 
 FIELD_MM = 360.0  # side of the square that a detector shows of a chest
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "radiographs.monai-dgm")
@@ -170,8 +170,7 @@ def _write_sample_image(source: Path, target: Path, row: dict[str, str]) -> Path
     key = f"{row['patient_id']}/{path.stem}/{pixels.shape[0]}"
     origin = ORIGINS[row["source"]]
     image = write_digital_xray(pixels, patient, key, view=row["view"], pixel_spacing=(spacing, spacing), origin=origin)
-    with atomic_write(path) as partial:
-        partial.write_bytes(encode_dicom(image))
+    write_bytes(path, encode_dicom(image))
     return path
 
 

@@ -8,7 +8,6 @@ text from a request reaches the file system and no path identifies a patient.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ from filelock import FileLock
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID, ImageLabel, checked_reader, checked_text
 from monai_dgm.labelling.labels.json_input import read_json
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 MAX_LABEL_BYTES = 1_000_000  # 400 boxes with long names take a tenth of it
 LOCK_SECONDS = 60.0
@@ -66,8 +65,7 @@ class LabelStore:
             if numbers and _equals_stored(folder / _file_name(numbers[-1]), label):
                 return numbers[-1]
             number = numbers[-1] + 1 if numbers else 1
-            with atomic_write(folder / _file_name(number)) as partial:
-                partial.write_text(json.dumps(label.as_dict(), ensure_ascii=False, indent=1), encoding="utf-8")
+            write_json(folder / _file_name(number), label.as_dict(), ensure_ascii=False)
         return number
 
     def remove(self, image_id: str, reader: str | None = None) -> int:

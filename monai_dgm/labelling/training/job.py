@@ -19,7 +19,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = ["JobFolder", "TrainingJob", "local_time", "progress_share", "progress_text"]
 
@@ -140,8 +140,7 @@ class JobFolder:
 
     def _write(self, name: str, values: Mapping[str, Any]) -> None:
         try:
-            with atomic_write(self.folder / name) as partial:
-                partial.write_text(json.dumps(values), encoding="utf-8")
+            write_json(self.folder / name, values)
         except OSError as error:
             raise InputError(
                 f"{self.folder / name}: expected a folder with room to write it ({error.strerror})"

@@ -27,7 +27,7 @@ from monai_dgm.engines.weights import read_model_settings, save_weights
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import utc_now
 from monai_dgm.labelling.server.http_errors import ConflictError, UnknownError
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = ["GIVEN", "KEPT_ASIDE", "PROMOTED", "ModelVersion", "ModelVersions"]
 
@@ -109,8 +109,8 @@ class ModelVersions:
         version = self.get(number)
         if hash_file(version.weights) != version.info["sha256"]:
             raise ConflictError(f"version {number}: expected the weights that were stored, the file has changed")
-        with self._locked(), atomic_write(self.folder / CURRENT_FILE) as partial:
-            partial.write_text(json.dumps({"number": number, "time": utc_now(), "reason": reason}), encoding="utf-8")
+        with self._locked():
+            write_json(self.folder / CURRENT_FILE, {"number": number, "time": utc_now(), "reason": reason})
         return version
 
     def add(
@@ -180,8 +180,7 @@ class ModelVersions:
 
 def _describe(weights: Path, settings: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     known = {**info, "created": utc_now(), "sha256": hash_file(weights)}
-    with atomic_write(weights.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps({**settings, KEY: known}, indent=1) + "\n", encoding="utf-8")
+    write_json(weights.with_suffix(".json"), {**settings, KEY: known})
 
 
 def _read(folder: Path) -> ModelVersion:

@@ -24,7 +24,7 @@ from ignite.engine import Engine
 
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.opacity_boxes import num_boxes
-from monai_dgm.engines.weights import load_weights, read_model_settings
+from monai_dgm.engines.weights import read_model_settings
 from monai_dgm.errors import InputError, in_one_line
 from monai_dgm.labelling.labels.label_store import LabelStore
 from monai_dgm.labelling.training.fine_tuning import fine_tune
@@ -153,8 +153,7 @@ def _store(
         "options": job.options.model_dump(),
         "validation": validation,
     }
-    network = load_weights(detector_of(trained), trained)
-    return versions.add(network.state_dict(), {k: v for k, v in settings.items() if k != KEY}, info)
+    return versions.add(detector_of(trained).state_dict(), {k: v for k, v in settings.items() if k != KEY}, info)
 
 
 def main(arguments: list[str]) -> int:

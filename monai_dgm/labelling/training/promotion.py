@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset, collate_boxes
 from monai_dgm.engines.detection.workflow import DetectionEvaluator, OpacityDetections
+from monai_dgm.engines.metric_rows import finite
 from monai_dgm.engines.residues.frozen_decomposer import (
     check_decomposer,
     decomposed_dataset,
@@ -133,7 +134,7 @@ def detect_in(
 def metrics_of(results: Sequence[DetectionResult]) -> Metrics:
     """The metrics by which versions are compared; None where undefined."""
     metrics = detection_metrics(results, 0)
-    return {name: _finite(metrics.row(name).value) for name in METRICS}
+    return {name: finite(metrics.row(name).value, 6) for name in METRICS}
 
 
 def compare(
@@ -143,8 +144,4 @@ def compare(
     matched = [match_detections(results, IOU_THRESHOLDS, MAX_DETECTIONS) for results in (after, before)]
     sets = [detection_metric_set(one) for one in matched]
     found = paired_differences(sets[0], sets[1], list(matched[0].patients), num_bootstrap)["ap"]
-    return {name: _finite(getattr(found, name)) for name in ("difference", "low", "high")}
-
-
-def _finite(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
+    return {name: finite(getattr(found, name), 6) for name in ("difference", "low", "high")}

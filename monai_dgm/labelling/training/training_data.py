@@ -24,7 +24,7 @@ from monai_dgm.labelling.labels.image_label import ImageLabel
 from monai_dgm.labelling.training.validation_set import LABELS, FixedImages, fixed_images, stable_order
 from monai_dgm.readers.dicom.read import read_header
 from monai_dgm.readers.read import image_shape, sniff_format
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import atomic_write, write_json
 
 __all__ = [
     "Replay",
@@ -231,8 +231,7 @@ def write_splits(path: str | os.PathLike[str], data: TrainingData) -> None:
     """Write the data of a training, so that it has the same data when it is continued."""
     values = {"description": data.description, "counts": data.counts}
     parts = {name: [_plain(item) for item in getattr(data, name)] for name in ("training", "validation")}
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps({**values, **parts}), encoding="utf-8")
+    write_json(path, {**values, **parts}, indent=None)
 
 
 def read_splits(path: str | os.PathLike[str]) -> Splits:

@@ -23,7 +23,7 @@ import numpy as np
 from monai_dgm.data.opacity_boxes import num_boxes
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import utc_now
-from monai_dgm.utils.atomic import atomic_write
+from monai_dgm.utils.atomic import write_json
 
 __all__ = [
     "MIN_IMAGES",
@@ -168,8 +168,7 @@ def fixed_images(
 def _write(path: Path, images: FixedImages) -> None:
     values = {"schema_version": 1, "source": images.source, "dataset": images.dataset, "drawn": utc_now()}
     names = {"image_ids": images.image_ids, **({} if images.seen is None else {"seen": images.seen})}
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps({**values, **names}, indent=1), encoding="utf-8")
+    write_json(path, {**values, **names})
 
 
 def _read(path: Path) -> FixedImages:
