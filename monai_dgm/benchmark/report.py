@@ -49,6 +49,7 @@ _NOTES = (
     "FLOPs are counted by torch (two for a multiplication and addition); times are CPU times of one thread, medians, "
     "systems taking turns.",
 )
+_PANELS = {"residues": "Residues, as Fig. 5 of the paper", "normals": "Normal images, as Fig. 6 of the paper"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +116,6 @@ def write_all(results: Results, bench: Bench, run: Run, downstream: Sequence[Dow
         downstream=[_downstream(row) for row in downstream],
         cells=_cells(run, hashes),
     )
-
-
-_PANELS = {"residues": "Residues, as Fig. 5 of the paper", "normals": "Normal images, as Fig. 6 of the paper"}
 
 
 def _figures(results: Results, bench: Bench, run: Run, root: Path) -> dict[str, bytes]:

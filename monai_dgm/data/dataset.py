@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from monai_dgm.data.cache import RadiographCache
 from monai_dgm.data.decode import to_float32
-from monai_dgm.data.manifest import check_boxes
+from monai_dgm.data.manifest import clip_boxes
 from monai_dgm.errors import InputError
 from monai_dgm.readers.read import check_same_place, read_mask, read_radiograph
 from monai_dgm.transforms.boxes import rasterise_boxes
@@ -130,7 +130,7 @@ class RadiographDataset(Dataset[dict[str, Any]]):
             shape, expected = (geometry.rows, geometry.cols), item.get("shape")
             if len(boxes) and expected not in (None, shape):  # boxes of a larger original would lie elsewhere
                 raise InputError(f"{item['image']}: expected {expected} pixels as its boxes (rows, cols), got {shape}")
-            check_boxes(item["image"], boxes, *shape)
+            clip_boxes(item["image"], boxes, *shape)
 
     @property
     def images(self) -> NDArray[np.uint16]:

@@ -197,10 +197,10 @@ def _parse_boxes(where: str, text: str, item: dict[str, Any]) -> NDArray[np.floa
         return np.zeros((0, 4), dtype=np.float32)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise InputError(f"{expected}, got {text[:80]!r}")
-    return check_boxes(where, boxes, *(item["shape"] or image_shape(item["image"])))
+    return clip_boxes(where, boxes, *(item["shape"] or image_shape(item["image"])))
 
 
-def check_boxes(where: str, boxes: NDArray[Any], rows: int, cols: int) -> NDArray[np.float32]:
+def clip_boxes(where: str, boxes: NDArray[Any], rows: int, cols: int) -> NDArray[np.float32]:
     """Boxes (N, 4) as float32, clipped to an image of ``rows`` x ``cols`` pixels.
 
     Raises:

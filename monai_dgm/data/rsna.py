@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dgm.data.manifest import check_boxes
+from monai_dgm.data.manifest import clip_boxes
 from monai_dgm.errors import InputError
 from monai_dgm.readers.read import image_shape
 
@@ -97,7 +97,7 @@ def _boxes_inside(root: Path, patient: str, boxes: NDArray[np.float64], image: P
         rows, cols = image_shape(image)
     except InputError:
         return boxes.astype(np.float32)
-    return check_boxes(f"{root / LABELS}, {patient}", boxes, rows, cols)
+    return clip_boxes(f"{root / LABELS}, {patient}", boxes, rows, cols)
 
 
 def hold_out(patients: list[str], number: int = NUM_HOLD_OUT) -> set[str]:

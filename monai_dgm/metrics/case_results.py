@@ -18,6 +18,9 @@ GROUPED_BY = ("source", "view", "sex")
 UNKNOWN = "unknown"
 
 T = TypeVar("T")
+Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 
 
 def origin_of(item: Mapping[str, Any]) -> dict[str, str]:
@@ -53,10 +56,6 @@ def groups_of(
         if kept := [result for result, origin in pairs if origin.get("source") in members]:
             groups[f"sources:{name}"] = kept
     return groups
-
-
-Plane = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -162,9 +161,6 @@ def make_row(
     bounds = interval(samples)
     patients = len({result.patient_id for result in results})
     return MetricRow(name, group, float(value), bounds.low, bounds.high, bounds.std, len(results), patients, note)
-
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

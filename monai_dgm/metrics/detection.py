@@ -51,6 +51,8 @@ _CHUNK = 64  # resamples handled at a time, or a (resamples, detections) table w
 
 FloatArray = NDArray[np.float64]
 Weights = NDArray[np.float32]
+FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""False positives an image at which sensitivities are given (1/8 to 8, as in LUNA16)."""
 
 
 def average_precisions(matched: MatchedDetections, weights: Weights) -> FloatArray:
@@ -216,10 +218,6 @@ def detection_metrics(
         num_positive_images=int((matched.num_truth > 0).sum()),
         num_detections=matched.scores.size,
     )
-
-
-FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""False positives an image at which sensitivities are given (1/8 to 8, as in LUNA16)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 from .augmentation import RandMirror as RandMirror
 from .augmentation import RandRadiographAugmentation as RandRadiographAugmentation
 from .boxes import box_iou as box_iou
+from .boxes import box_of_mask as box_of_mask
 from .boxes import check_boxes as check_boxes
 from .boxes import compare_boxes as compare_boxes
 from .boxes import rasterise_boxes as rasterise_boxes
@@ -8,7 +9,6 @@ from .geometry import RadiographGeometry as RadiographGeometry
 from .geometry import prepare_radiograph as prepare_radiograph
 from .load_radiograph import LoadRadiographd as LoadRadiographd
 from .lungs import clean_lung_mask as clean_lung_mask
-from .lungs import lung_box as lung_box
 from .lungs import split_lungs as split_lungs
 from .placement import Placement as Placement
 from .preparation import PreparedRadiograph as PreparedRadiograph
@@ -32,11 +32,11 @@ __all__ = [
     "RandSuperimposeOpacity",
     "Saliency",
     "box_iou",
+    "box_of_mask",
     "check_boxes",
     "clean_lung_mask",
     "compare_boxes",
     "compute_saliency",
-    "lung_box",
     "prepare",
     "prepare_radiograph",
     "pseudo_healthy_image",

@@ -21,7 +21,6 @@ from monai_dgm.utils.orientation import to_stored, to_upright
 __all__ = [
     "CleanLungMaskd",
     "clean_lung_mask",
-    "lung_box",
     "lung_probability",
     "lungs_in_original",
     "split_lungs",
@@ -66,11 +65,6 @@ def _fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """As scipy's ``binary_fill_holes``, four times as fast: what is outside is what hangs together with the border."""
     labels, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
     return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
-
-
-def lung_box(mask: ArrayLike) -> NDArray[np.float32] | None:
-    """Smallest box around both lungs, float32 (4,) ``[xmin, ymin, xmax, ymax]``, continuous edges; None: no lungs."""
-    return box_of_mask(mask)
 
 
 def split_lungs(mask: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -149,7 +143,7 @@ def lungs_in_original(
     inside = geometry.map_to_original(np.where(_near(clean_lung_mask(probability)), probability, 0.0))
     upright = clean_lung_mask(to_upright(inside, geometry.orientation))
     mask, right, left = (to_stored(one, geometry.orientation) for one in (upright, *split_lungs(upright)))
-    boxes = {"lung_box": lung_box(mask), "right_lung_box": lung_box(right), "left_lung_box": lung_box(left)}
+    boxes = {"lung_box": box_of_mask(mask), "right_lung_box": box_of_mask(right), "left_lung_box": box_of_mask(left)}
     values: dict[str, Any] = {k: None if box is None else [float(e) for e in box] for k, box in boxes.items()}
     return mask, {**values, "lung_area_fraction": round(float(mask.mean()), 6)}
 

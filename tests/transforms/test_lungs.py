@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from monai_dgm.readers.read import read_mask
+from monai_dgm.transforms.boxes import box_of_mask
 from monai_dgm.transforms.lungs import (
     CleanLungMaskd,
     _fill_holes,
     clean_lung_mask,
-    lung_box,
     lung_probability,
     split_lungs,
 )
@@ -60,7 +60,7 @@ def test_a_piece_much_smaller_than_the_first_is_no_lung(second: tuple[int, int, 
 @pytest.mark.parametrize("level", [0.0, 0.5])
 def test_nothing_above_the_threshold_is_no_lung(level: float) -> None:
     mask = clean_lung_mask(np.full((SIDE, SIDE), level))
-    assert mask.dtype == bool and not mask.any() and lung_box(mask) is None
+    assert mask.dtype == bool and not mask.any() and box_of_mask(mask) is None
     assert not any(lung.any() for lung in split_lungs(mask))
 
 
@@ -81,7 +81,7 @@ def test_planes_only() -> None:
 
 
 def test_box_is_that_of_both_lungs() -> None:
-    box = lung_box(clean_lung_mask(probability(RIGHT, LEFT)))
+    box = box_of_mask(clean_lung_mask(probability(RIGHT, LEFT)))
     assert box is not None and box.dtype == np.float32 and box.tolist() == [4, 5, 36, 35]
 
 

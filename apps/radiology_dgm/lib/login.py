@@ -35,6 +35,7 @@ KEYS_SECONDS = 300  # how long its keys count; one that it withdraws is good for
 REFETCH_SECONDS = 10.0  # between two requests for keys, however many unknown ids come
 MAX_TOKEN = 16_384
 NOT_ACCESS = ("ID", "Refresh", "Logout")  # Keycloak's claim "typ" of tokens that are for others
+_KNOWN_ERRORS = ("invalid_grant", "invalid_client", "unauthorized_client", "invalid_request", "invalid_scope")
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,6 @@ class LoginServer:
         except (httpx.HTTPError, ValueError):
             raise UnavailableError("the login server does not answer") from None
         return values if isinstance(values, dict) else {}
-
-
-_KNOWN_ERRORS = ("invalid_grant", "invalid_client", "unauthorized_client", "invalid_request", "invalid_scope")
 
 
 def _roles(claims: Mapping[str, Any]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ SOURCE = "ohif"
 MAX_REQUEST_BYTES = 500_000
 
 router = APIRouter(route_class=GuardedRoute)
+_NUMBERS = ("images", "same_status", "kappa", "kappa_low", "kappa_high", "matched", "matched_iou", "matched_share")
 
 
 @router.get("/dgm/boxes")
@@ -142,9 +143,6 @@ def get_agreement(app: App, form: Literal["json", "csv"] = "json") -> Response:
 def agreement_page(request: Request, app: App) -> Response:
     """The readers' agreement as a page."""
     return page(request, "agreement.html", pairs=_agreement(app), disputed=len(app.plan.disputed()))
-
-
-_NUMBERS = ("images", "same_status", "kappa", "kappa_low", "kappa_high", "matched", "matched_iou", "matched_share")
 
 
 def _agreement(app: Any) -> list[dict[str, Any]]:

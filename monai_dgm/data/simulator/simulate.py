@@ -27,6 +27,7 @@ Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax
 RESIDUE_THRESHOLD = 0.04  # on the [-1, 1] scale; smaller residues are hidden by the noise
 _MIN_AREA_SHARE = 0.0006  # of the image; smaller regions are not counted as an opacity
 _MERGE_SHARE = 0.02  # of the side: parts closer than this are one opacity
+CLEAR_RESIDUE = 0.24  # mean |residue| within its mask that a disease has at least, on the [-1, 1] scale
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,6 @@ def _join_overlapping(boxes: list[Box]) -> list[Box]:
                 apart.append(other)
         joined = [*apart, box]
     return joined if len(joined) == len(boxes) else _join_overlapping(joined)
-
-
-CLEAR_RESIDUE = 0.24  # mean |residue| within its mask that a disease has at least, on the [-1, 1] scale
 
 
 class _Scene:

@@ -42,6 +42,16 @@ __all__ = [
     "write_scores",
 ]
 
+logger = logging.getLogger(__name__)
+
+SCORES_FILES = {"validation": "scores_validation.csv", "test": "scores_test.csv"}
+NOTES = {
+    "threshold": "minimises |sensitivity - specificity| on the validation images (paper, 5.2), then used on the test",
+    "positive": "the class that sensitivity, precision, F1 and AP are about; the paper's Tables 4 and 5 take normal, "
+    "Table 6 opacity",
+    "low, high": "95 % interval by bootstrap over patients, the threshold held fixed",
+}
+
 
 @dataclass(frozen=True)
 class ClassificationResult:
@@ -112,17 +122,6 @@ def _result_of(item: dict[str, Any], index: int, score: float) -> Classification
     known = {name: str(item.get(name) or "unknown") for name in ("source", "view", "sex", "category")}
     names = {"image_id": str(item.get("image_id", index)), "patient_id": str(item.get("patient_id", index))}
     return ClassificationResult(**names, **known, label=int(item["label"]), score=score)
-
-
-logger = logging.getLogger(__name__)
-
-SCORES_FILES = {"validation": "scores_validation.csv", "test": "scores_test.csv"}
-NOTES = {
-    "threshold": "minimises |sensitivity - specificity| on the validation images (paper, 5.2), then used on the test",
-    "positive": "the class that sensitivity, precision, F1 and AP are about; the paper's Tables 4 and 5 take normal, "
-    "Table 6 opacity",
-    "low, high": "95 % interval by bootstrap over patients, the threshold held fixed",
-}
 
 
 def write_scores(results: Sequence[ClassificationResult], path: str | os.PathLike[str]) -> None:

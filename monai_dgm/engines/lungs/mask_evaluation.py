@@ -16,8 +16,8 @@ from monai_dgm.data.lung_dataset import LungDataset
 from monai_dgm.metrics.case_results import MetricRow, groups_of, origin_of
 from monai_dgm.metrics.intervals import weighted_mean
 from monai_dgm.metrics.metric_sets import Weights, metric_rows
-from monai_dgm.transforms.boxes import box_iou
-from monai_dgm.transforms.lungs import lung_box, split_lungs
+from monai_dgm.transforms.boxes import box_iou, box_of_mask
+from monai_dgm.transforms.lungs import split_lungs
 
 __all__ = ["LungMaskResult", "LungMetrics", "dice", "lung_box_iou", "lung_rows"]
 
@@ -95,7 +95,7 @@ class LungMetrics(Metric):
                 dice=dice(mask, truth),
                 right_dice=dice(right, true_right),
                 left_dice=dice(left, true_left),
-                box_iou=lung_box_iou(lung_box(mask), lung_box(truth)),
+                box_iou=lung_box_iou(box_of_mask(mask), box_of_mask(truth)),
                 mask=mask,
                 truth=truth,
             )

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel
 
 from monai_dgm.data.listing import unique_ids
-from monai_dgm.data.manifest import check_boxes
+from monai_dgm.data.manifest import clip_boxes
 from monai_dgm.data.rsna import BOX_COLUMNS
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import (
@@ -209,7 +209,7 @@ def _label(
     reader: str,
     source: str,
 ) -> ImageLabel:
-    inside = check_boxes(where, np.array(list(corners), dtype=np.float64).reshape(-1, 4), *size)
+    inside = clip_boxes(where, np.array(list(corners), dtype=np.float64).reshape(-1, 4), *size)
     try:
         boxes = make_boxes(inside, names, scores)
         return ImageLabel(image_id, size, "boxes" if boxes else "no_finding", boxes, reader, source)

@@ -41,6 +41,7 @@ MAX_REPLAYED = 1000  # images of the original data; a training draws a few thous
 REPLAY_VALIDATION = 0.08  # of the patients; with the same seed they are within any larger share of the bundles
 CORRECTED = "corrected"  # key of an item: 1 for a corrected image, 0 for original data
 Datalist = list[dict[str, Any]]
+_KEYS = ("image", "image_id", "patient_id", "label", "category", "label_source", "source", CORRECTED)
 
 
 @dataclass(frozen=True)
@@ -255,9 +256,6 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         return dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected the datalists of a training, the file cannot be read") from error
-
-
-_KEYS = ("image", "image_id", "patient_id", "label", "category", "label_source", "source", CORRECTED)
 
 
 def _plain(item: Mapping[str, Any]) -> dict[str, Any]:

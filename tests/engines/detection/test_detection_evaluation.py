@@ -14,12 +14,10 @@ from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.decomposed import DecomposedDataset
 from monai_dgm.data.manifest import load_manifest
 from monai_dgm.data.opacity_boxes import OpacityBoxDataset
+from monai_dgm.engines.detection.baselines import prior_boxes, prior_results, saliency_results
 from monai_dgm.engines.detection.detection_evaluation import (
     metric_table,
-    prior_boxes,
-    prior_results,
     read_detections,
-    saliency_results,
     save_metrics_to_settings,
     write_detections,
     write_evaluation,
