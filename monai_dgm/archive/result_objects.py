@@ -72,7 +72,7 @@ class ObjectMaker:
         """
         if result.chest_check.doubts:
             return None
-        from monai_dgm.labelling.archive.sent_results import ResultObjects, results_version
+        from monai_dgm.labelling.archive.dicom_results import ResultObjects, results_version
         from monai_dgm.labelling.server.analysis import AnalysisResult, Detections
         from monai_dgm.labelling.server.analysis_results import shown_boxes
 

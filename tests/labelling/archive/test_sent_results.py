@@ -7,7 +7,8 @@ import pytest
 
 from monai_dgm.labelling.archive.archive_state import ArchiveState
 from monai_dgm.labelling.archive.archive_studies import StudyArchive
-from monai_dgm.labelling.archive.sent_results import ArchiveResults, derived_uid
+from monai_dgm.labelling.archive.dicom_results import derived_uid
+from monai_dgm.labelling.archive.sent_results import ArchiveResults
 from monai_dgm.labelling.dicom_objects.structured_report_reader import read_opacity_report
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.http_errors import ArchiveAwayError
