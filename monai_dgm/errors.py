@@ -34,3 +34,11 @@ class UsageError(InputError):
 
 class StorageError(InputError):
     """A file that this software keeps for itself cannot be used; its name is not for a server's clients."""
+
+
+def input_error_of(error: BaseException) -> InputError | None:
+    """The :class:`InputError` that is, or led to, an error: MONAI wraps those of a configuration's expressions."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__ or cause.__context__
+    return cause

@@ -17,7 +17,7 @@ from monai.utils import set_determinism
 
 from monai_dgm.data.sources import Splits, duplicate_warnings, split_warnings
 from monai_dgm.engines.overrides import check_overrides
-from monai_dgm.errors import InputError, UsageError
+from monai_dgm.errors import InputError, UsageError, input_error_of
 
 __all__ = [
     "announce",
@@ -151,13 +151,10 @@ def report_input_errors_in_one_line() -> None:
     """Print an :class:`InputError` that ends the program as one line, without a traceback.
 
     The exit status is 1, and 2 where it is a :class:`UsageError`.
-    MONAI wraps an error of a configuration's expression in other errors; the line is that of the wrapped InputError.
     """
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__ or cause.__context__
+        cause = input_error_of(error)
         if cause is None:
             sys.__excepthook__(kind, error, traceback)
         else:

@@ -10,7 +10,7 @@ from monailabel.interfaces.datastore import Datastore
 from monai_dgm.labelling.server.analysis import RadiographAnalysis
 from monai_dgm.labelling.server.analysis_results import image_nifti
 from monai_dgm.labelling.server.http_errors import ForbiddenError
-from monai_dgm.labelling.server.submissions import Submissions
+from monai_dgm.labelling.server.submissions import Submissions, in_short
 
 TAG = "final"  # the only tag; it stands for the current label of each reader
 SERVED_SUFFIX = ".nii.gz"  # viewers get each image as NIfTI
@@ -81,7 +81,7 @@ class StudyDatastore(Datastore):
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         if label_tag != TAG:
             return {}
-        return {"readers": []} if self.blinded else self.submissions.describe(label_id)
+        return {"readers": [] if self.blinded else in_short(self.submissions.of_image(label_id))}
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         labelled = self.submissions.labelled()

@@ -14,7 +14,7 @@ from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.agreement import agree, readings
 from monai_dgm.labelling.labels.image_label import ADJUDICATION, ImageLabel
 from monai_dgm.labelling.reading.reservations import Reservations
-from monai_dgm.labelling.server.submissions import Submissions
+from monai_dgm.labelling.server.submissions import Submissions, in_short
 
 __all__ = ["ReadingPlan", "adjudicator", "visible_labels"]
 
@@ -81,10 +81,7 @@ class ReadingPlan:
         """The readers of a case and their labels in short, as far as a reader may see them, as plain values."""
         seen = self.visible(image_id, reader)
         return {
-            "readers": [
-                {"reader": label.reader, "status": label.status, "boxes": len(label.boxes), "time": label.time}
-                for label in seen
-            ],
+            "readers": in_short(seen),
             "blinded": self.blinded and not seen and image_id in self.submissions.labelled(),
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from monai_dgm.labelling.labels.markups import boxes_to_markups, markups_to_boxe
 from monai_dgm.labelling.labels.reader_boxes import BoxReading, with_model_boxes
 from monai_dgm.transforms.placement import Placement
 
-__all__ = ["MODEL_READER", "Submissions", "Submitted", "label_of_reading"]
+__all__ = ["MODEL_READER", "Submissions", "Submitted", "in_short", "label_of_reading"]
 
 MODEL_READER = "model"  # stands for a reader where boxes were computed in advance, as by a batch
 
@@ -69,6 +69,14 @@ def label_of_reading(
         source=source,
     )
     return with_model_boxes(label, shown)
+
+
+def in_short(labels: Iterable[ImageLabel]) -> list[dict[str, Any]]:
+    """Reader, status, number of boxes and time of labels, as plain values for JSON."""
+    return [
+        {"reader": label.reader, "status": label.status, "boxes": len(label.boxes), "time": label.time}
+        for label in labels
+    ]
 
 
 class Submissions:
@@ -168,15 +176,6 @@ class Submissions:
         if not found or found[-1].size != (placement.rows, placement.cols):
             return None
         return json.dumps(boxes_to_markups(found[-1].boxes, placement), allow_nan=False).encode("utf-8")
-
-    def describe(self, image_id: str) -> dict[str, Any]:
-        """The readers of an image and their labels in short: plain values for JSON."""
-        return {
-            "readers": [
-                {"reader": label.reader, "status": label.status, "boxes": len(label.boxes), "time": label.time}
-                for label in self.of_image(image_id)
-            ]
-        }
 
     def _with(self, label: ImageLabel) -> tuple[ImageLabel, ...]:
         """The current labels of an image when this one is its reader's."""

@@ -18,12 +18,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from monai_dgm.errors import InputError
 from monai_dgm.labelling.labels.image_label import utc_now
+from monai_dgm.labelling.server.background import TIME_FORMAT
 from monai_dgm.labelling.training.fine_tuning import FineTuneOptions
 from monai_dgm.utils.atomic import write_json
 
 __all__ = ["JobFolder", "TrainingJob", "local_time", "progress_share", "progress_text"]
-
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"  # of MONAI Label's tasks
 
 
 class TrainingJob(BaseModel):

@@ -25,7 +25,7 @@ from ignite.engine import Engine
 from monai_dgm.data.dataset import RadiographDataset
 from monai_dgm.data.opacity_boxes import num_boxes
 from monai_dgm.engines.weights import read_model_settings
-from monai_dgm.errors import InputError, in_one_line
+from monai_dgm.errors import in_one_line, input_error_of
 from monai_dgm.labelling.labels.label_store import LabelStore
 from monai_dgm.labelling.training.fine_tuning import fine_tune
 from monai_dgm.labelling.training.job import JobFolder, TrainingJob
@@ -178,17 +178,15 @@ def _guarded(folder: JobFolder, run: Callable[[], Any]) -> int:
     try:
         run()
         return 0
-    except Exception as error:  # a configuration wraps errors of its expressions in others
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__ or cause.__context__
+    except Exception as error:
+        cause = input_error_of(error)
         if cause is None:
             traceback.print_exc()
         else:
             logger.error("%s", cause)
         # clients see no path and no image; these are in the log, which stays on this machine
         reason = "the training failed; its log on the server says why"
-        if isinstance(cause, InputError) and "/" not in str(cause):
+        if cause is not None and "/" not in str(cause):
             reason = in_one_line(cause)
         folder.write_result({"status": "ERROR", "reason": reason})
         return 1

@@ -40,7 +40,7 @@ def test_no_reader_writes_over_another_and_none_over_an_older_label(tmp_path: Pa
     assert {label.reader for label in submissions.of_image("image")} == {"one", "two"}
     again = Submissions(tmp_path)
     assert again.labelled() == {"image"} and again.of_image("image") == submissions.of_image("image")
-    assert len(again.describe("image")["readers"]) == 2
+    assert len(again.of_image("image")) == 2
 
 
 @pytest.mark.parametrize(
