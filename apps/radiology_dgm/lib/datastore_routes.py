@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from lib.access import CurrentUser, GuardedRoute
 from lib.datastore import TAG
 from lib.dependencies import App, Body, ImageId, ImageName, content_of, file_response, reader_who_asks, suffix_of
+from monai_dgm.data.listing import without_suffix
 from monai_dgm.labelling.labels.markups import MAX_DOCUMENT_BYTES
 from monai_dgm.labelling.server.analysis_results import image_nifti
 from monai_dgm.labelling.server.http_errors import UnknownError
@@ -55,9 +56,9 @@ def put_image(
     """Add a radiograph to the studies; an id that exists already is refused."""
     parse_params(params)
     studies = app.analysis.studies
-    name, suffix = PurePath(file.filename or "").name, suffix_of(file.filename or "")
-    image_id = image or name[: len(name) - len(suffix)]
-    studies.add(image_id, content_of(file, studies.max_bytes, "file"), suffix)
+    name = PurePath(file.filename or "").name
+    image_id = image or without_suffix(name)
+    studies.add(image_id, content_of(file, studies.max_bytes, "file"), suffix_of(name))
     return {"image": image_id}
 
 

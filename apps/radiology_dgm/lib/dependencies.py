@@ -9,7 +9,7 @@ from fastapi import Depends, Query, Request, UploadFile
 from fastapi.responses import Response
 
 from lib.access import User
-from monai_dgm.data.listing import SUFFIXES
+from monai_dgm.data.listing import without_suffix
 from monai_dgm.labelling.labels.image_label import MAX_IMAGE_ID
 from monai_dgm.labelling.server.http_errors import TooLargeError
 from monai_dgm.labelling.server.request_options import reader_of
@@ -72,7 +72,7 @@ def content_of(file: UploadFile, limit: int, name: str) -> bytes:
 
 def suffix_of(name: str) -> str:
     """The suffix of a radiograph's file name, such as ".nii.gz"; empty for another one."""
-    return next((known for known in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(known)), "")
+    return name[len(without_suffix(name)) :]
 
 
 def media_type_of(name: str) -> str:
