@@ -24,6 +24,7 @@ from monai_dgm.engines.residues.decomposed_radiograph import decompose_predictio
 from monai_dgm.engines.residues.features import predict_with_features
 from monai_dgm.engines.residues.uncertainty import measure_uncertainty
 from monai_dgm.errors import InputError, reason_of
+from monai_dgm.networks.residue_system import checked_prediction
 from monai_dgm.transforms.lungs import clean_lung_mask
 from monai_dgm.transforms.preparation import PreparedRadiograph, stack_images
 from monai_dgm.transforms.saliency import ThresholdRule
@@ -216,10 +217,7 @@ class RadiographPipeline(nn.Module):
         images = stack_images([prepared.at(size) for prepared in batch], self.device)
         with torch.inference_mode():
             prediction, features = predict_with_features(decomposer, images)
-        expected = (len(batch), 3, size, size)
-        if not isinstance(prediction, Tensor) or tuple(prediction.shape) != expected:
-            came = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
-            raise InputError(f"network: expected the output of a decomposer, a tensor of shape {expected}, got {came}")
+        prediction = checked_prediction(prediction, images, "network")
         return prediction.float().cpu(), None if features is None else features.cpu().numpy()
 
     def _residue_system(self) -> tuple[nn.Module, int]:

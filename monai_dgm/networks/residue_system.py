@@ -1,4 +1,4 @@
-"""What every model that yields residues has in common: the seam between one such model and all that uses it.
+"""What every model that yields residues has in common: the one interface between such a model and all that uses it.
 
 Evaluation, inference, detectors and classifiers on residues, the label server and the reproduction know this file and
 no particular model. A new system is one file ``monai_dgm/networks/<architecture>.py`` (or any imported module) with a
@@ -17,11 +17,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from monai_dgm.errors import InputError
+
 __all__ = [
     "DEFAULT_ARCHITECTURE",
     "OUTPUT_CHANNELS",
     "ResidueSystem",
     "build_residue_system",
+    "checked_prediction",
     "difference_prediction",
     "join_prediction",
     "split_prediction",
@@ -136,6 +139,24 @@ def difference_prediction(image: Tensor, normal: Tensor) -> Tensor:
         (B, 3, S, S); z - y' is cut to [-1, 1], and there is no probability.
     """
     return join_prediction(normal, (image.float() - normal.float()).clamp(-1, 1))
+
+
+def checked_prediction(prediction: object, images: Tensor, name: str) -> Tensor:
+    """The output of a network that was said to be a residue system.
+
+    Args:
+        prediction: what came for ``images``.
+        images: (B, 1, S, S).
+        name: of the network, for the message.
+
+    Raises:
+        InputError: it is no tensor (B, 3, S, S).
+    """
+    expected = (len(images), 3, *images.shape[-2:])
+    if not isinstance(prediction, Tensor) or tuple(prediction.shape) != expected:
+        came = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
+        raise InputError(f"{name}: expected the output of a decomposer, a tensor of shape {expected}, got {came}")
+    return prediction
 
 
 def split_prediction(prediction: Tensor) -> dict[str, Tensor]:

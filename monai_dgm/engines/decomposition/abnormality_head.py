@@ -6,7 +6,6 @@ What it costs against a decomposition: ``python benchmarks/classifier_speed.py -
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +30,6 @@ def load_abnormality_network(path: str | os.PathLike[str], device: torch.device 
     Raises:
         InputError: no such file, one that holds no E_F and head, or other sizes than the settings say.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: expected the weights of a decomposer (bundles/dgm trains one), there are none")
     state = read_state_dict(path, "weights of a decomposer", PARTS | {"head_smoothing"})
     settings = read_model_settings(path)
     network = AbnormalityNetwork(

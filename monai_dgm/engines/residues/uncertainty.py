@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monai_dgm.errors import InputError
+from monai_dgm.networks.residue_system import checked_prediction
 from monai_dgm.transforms.geometry import RadiographGeometry
 from monai_dgm.transforms.preparation import clear_border
 
@@ -70,13 +71,10 @@ def further_residues(images: Tensor, decomposer: nn.Module, members: Sequence[nn
     """
     mirrored = images.flip(-1)
     passes = [(decomposer, True), *((member, side) for member in members for side in (False, True))]
-    expected, found = (len(images), 3, *images.shape[-2:]), []
+    found = []
     for system, flipped in passes:
         with torch.inference_mode():
-            prediction = system(mirrored if flipped else images)
-        if not isinstance(prediction, Tensor) or tuple(prediction.shape) != expected:
-            came = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
-            raise InputError(f"members: expected the output of a decomposer, a tensor of shape {expected}, got {came}")
+            prediction = checked_prediction(system(mirrored if flipped else images), images, "members")
         residue = prediction[:, 1].float().cpu()
         if not torch.isfinite(residue).all():
             raise InputError("expected finite values from the network, got NaN or infinity: are the weights sound?")
