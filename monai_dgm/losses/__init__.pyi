@@ -14,9 +14,9 @@ from .reconstruction import blank_residue_loss as blank_residue_loss
 from .reconstruction import l1_loss as l1_loss
 from .reconstruction import normal_ssim_loss as normal_ssim_loss
 from .reconstruction import residue_evidence_loss as residue_evidence_loss
+from .reconstruction import total_variation_loss as total_variation_loss
+from .reconstruction import uncertainty_loss as uncertainty_loss
 from .reconstruction import weighted_l1_loss as weighted_l1_loss
-from .total_variation import total_variation_loss as total_variation_loss
-from .uncertainty import uncertainty_loss as uncertainty_loss
 from .wasserstein import critic_loss as critic_loss
 from .wasserstein import gradient_penalty as gradient_penalty
 from .wasserstein import wasserstein_generator_loss as wasserstein_generator_loss

@@ -24,9 +24,9 @@ from monai_dgm.losses.reconstruction import (
     l1_loss,
     normal_ssim_loss,
     residue_evidence_loss,
+    total_variation_loss,
     weighted_l1_loss,
 )
-from monai_dgm.losses.total_variation import total_variation_loss
 
 __all__ = ["DGMObjective", "ObjectiveWeights"]
 

@@ -1,4 +1,4 @@
-"""L1 terms on images and residues (paper, eq. 2 to 4), and the supervised terms where the truth is known."""
+"""Terms on images and residues: the paper's (eq. 2 to 5), those where the truth is known, and AE-U's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = [
     "l1_loss",
     "normal_ssim_loss",
     "residue_evidence_loss",
+    "total_variation_loss",
+    "uncertainty_loss",
     "weighted_l1_loss",
 ]
 
@@ -102,3 +104,33 @@ def residue_evidence_loss(residue: Tensor, label: Tensor, margin: float, fractio
     normal = label == 0
     of_normals = (top * normal).sum() / normal.sum().clamp(min=1)
     return (torch.relu(margin - (top - of_normals)) * (label == 1)).mean()
+
+
+def total_variation_loss(image: Tensor) -> Tensor:
+    """Anisotropic total variation (paper, eq. 5), as a mean over neighbouring pairs instead of a sum.
+
+    Args:
+        image: y', (B, C, H, W).
+
+    Returns:
+        mean |y'[i+1, j] - y'[i, j]| + mean |y'[i, j+1] - y'[i, j]|: the same at every resolution for the same
+        steepness, so that lambda_TV keeps its meaning per pixel.
+    """
+    image = image.float()
+    vertical = (image[:, :, 1:, :] - image[:, :, :-1, :]).abs().mean()
+    horizontal = (image[:, :, :, 1:] - image[:, :, :, :-1]).abs().mean()
+    return vertical + horizontal
+
+
+def uncertainty_loss(mean: Tensor, log_variance: Tensor, image: Tensor) -> Tensor:
+    """Reconstruction with a predicted uncertainty: mean over pixels of (x - mean)^2 / variance + log variance.
+
+    Args:
+        mean, log_variance: of the reconstruction, (B, C, S, S).
+        image: x, (B, C, S, S).
+
+    Source: Mao et al. 2020, "Abnormality detection in chest X-ray images using uncertainty prediction autoencoders",
+    eq. 3, and the code of DDAD's authors.
+    """
+    error = (image.float() - mean.float()).square()
+    return (torch.exp(-log_variance.float()) * error + log_variance.float()).mean()

@@ -1,10 +1,11 @@
-"""L1 terms against NumPy transcriptions of eq. 2 to 4, and the terms the paper does not have."""
+"""Terms against transcriptions of the paper's eq. 2 to 5, and the terms that it does not have."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 
 from monai_dgm.losses.reconstruction import (
@@ -13,6 +14,8 @@ from monai_dgm.losses.reconstruction import (
     l1_loss,
     normal_ssim_loss,
     residue_evidence_loss,
+    total_variation_loss,
+    uncertainty_loss,
     weighted_l1_loss,
 )
 
@@ -105,3 +108,50 @@ def test_half_precision_is_summed_in_single_precision() -> None:
     for loss in (l1_loss(x, -x), weighted_l1_loss(x, -x, torch.ones(1)), blank_residue_loss(2 * x, torch.zeros(1))):
         assert loss.dtype == torch.float32
         assert loss == 1
+
+
+def test_total_variation_is_equation_5_as_means_over_neighbouring_pairs() -> None:
+    y = torch.randn(2, 1, 4, 6)
+    down, right = [], []
+    for sample in y[:, 0].tolist():
+        for i in range(4):
+            for j in range(6):
+                if i + 1 < 4:
+                    down.append(abs(sample[i + 1][j] - sample[i][j]))
+                if j + 1 < 6:
+                    right.append(abs(sample[i][j + 1] - sample[i][j]))
+    expected = sum(down) / len(down) + sum(right) / len(right)
+    assert total_variation_loss(y).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_constant_image_has_no_variation_and_a_ramp_its_steepness() -> None:
+    assert total_variation_loss(torch.full((1, 1, 5, 5), 0.3)) == 0
+    ramp = 0.1 * torch.arange(5.0).expand(1, 1, 5, 5)
+    assert total_variation_loss(ramp).item() == pytest.approx(0.1)
+    assert total_variation_loss(ramp.transpose(2, 3)).item() == pytest.approx(0.1)
+
+
+def test_variation_is_per_pixel_so_that_tiling_hardly_changes_it() -> None:
+    y = torch.randn(1, 1, 32, 32)
+    tiled = y.repeat(1, 1, 4, 4)
+    assert total_variation_loss(tiled).item() == pytest.approx(total_variation_loss(y).item(), rel=0.05)
+
+
+def test_smoothing_lowers_the_variation() -> None:
+    y = torch.randn(1, 1, 16, 16)
+    assert total_variation_loss(F.avg_pool2d(y, 3, 1, 1)) < total_variation_loss(y)
+
+
+def test_equation_of_the_uncertainty() -> None:
+    mean, log_variance, image = torch.randn(3, 2, 1, 5, 5)
+    m, v, x = mean.numpy(), np.exp(log_variance.numpy()), image.numpy()
+    expected = np.mean((x - m) ** 2 / v + np.log(v))
+    assert uncertainty_loss(mean, log_variance, image).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_uncertainty_costs_least_where_the_variance_is_the_squared_error() -> None:
+    error, log_variance = torch.tensor([[[[0.3]]]]), torch.full((1, 1, 1, 1), np.log(0.09), requires_grad=True)
+    loss = uncertainty_loss(torch.zeros(1, 1, 1, 1), log_variance, error)
+    (gradient,) = torch.autograd.grad(loss, log_variance)
+    assert abs(gradient.item()) < 1e-5
+    assert loss.item() == pytest.approx(1 + np.log(0.09), rel=1e-4)

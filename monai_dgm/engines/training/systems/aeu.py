@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from monai_dgm.engines.training.steps import OneOptimizerStep, step_report, unwrapped
-from monai_dgm.losses.uncertainty import uncertainty_loss
+from monai_dgm.losses.reconstruction import uncertainty_loss
 from monai_dgm.networks.aeu import AEU
 
 __all__ = ["AEUStep", "track_typical_deviation"]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from monai_dgm.engines.training.steps import OneOptimizerStep, step_report, unwrapped
 from monai_dgm.engines.training.systems.aeu import track_typical_deviation
-from monai_dgm.losses.uncertainty import uncertainty_loss
+from monai_dgm.losses.reconstruction import uncertainty_loss
 from monai_dgm.networks.ddad import DDAD
 
 __all__ = ["DDADStep"]
