@@ -180,7 +180,7 @@ class OrthancFeed:
         self._present |= {item["ID"] for item in instances}
         for series in dict.fromkeys(str(item["ParentSeries"]) for item in instances):
             study = self._study_of(series)
-            if is_uid(study):
+            if study is not None and is_uid(study):
                 changes.studies.add(study)
         self._entry = page["Changes"][-1] if page["Changes"] else self._entry
         self._position = int(page["Last"])
