@@ -67,6 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "files",
         "metric_rows",
         "overlay",
+        "overrides",
         "setup",
         "network_evaluator",
         "residues",

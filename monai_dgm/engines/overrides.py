@@ -15,8 +15,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from monai.bundle import ConfigParser
-
 from monai_dgm.errors import UsageError
 
 __all__ = ["check_overrides"]
@@ -43,6 +41,8 @@ def check_overrides(words: Sequence[str]) -> None:
     """
     given = _keys(words)
     try:
+        from monai.bundle import ConfigParser  # loaded already where a bundle runs, and slow
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MONAI has said already that a configuration can run code
             config = ConfigParser.load_config_files(_files(given["config_file"]))
