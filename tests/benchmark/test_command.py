@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from monai_dgm.benchmark.__main__ import main
+from tests.jobs.forked_jobs import FORKED_JOBS
+from tests.programs import Programs
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,9 @@ def test_bad_arguments_are_one_line(
 
 
 @pytest.mark.slow
-def test_the_toy_from_end_to_end(repository: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "monai_dgm.benchmark", "--output_dir", str(tmp_path)]
-    command += ["--systems", "dgm_boxes,vagan,aeu", "--seeds", "0,1"]
-    first = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=1500, check=False)
+def test_the_toy_from_end_to_end(programs: Programs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--output_dir", str(tmp_path), "--systems", "dgm_boxes,vagan,aeu", "--seeds", "0,1"]
+    first = programs.run([FORKED_JOBS, "monai_dgm.benchmark", *arguments], timeout=1500)
     assert first.returncode == 0, first.stderr
     report = tmp_path / "report"
     with open(report / "metrics.csv", newline="", encoding="utf-8") as stream:
@@ -48,5 +47,5 @@ def test_the_toy_from_end_to_end(repository: Path, tmp_path: Path) -> None:
     page = (report / "index.html").read_text(encoding="utf-8")
     assert "no real data" in page and "Failed" not in page and page.count("data:image/png") >= 3
     assert (report / "simulator.tex").read_text(encoding="utf-8").count("\\\\") > 8
-    second = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=600, check=True)
-    assert "done in" not in second.stdout  # nothing was left to train
+    assert main(arguments) == 0
+    assert "done in" not in capsys.readouterr().out  # nothing was left to train

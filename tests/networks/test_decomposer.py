@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -151,9 +152,12 @@ def export_with_dynamo(network: Decomposer, path: Path) -> None:
     torch.onnx.export(network, (image(2, 1, 64, 64),), path, input_names=["image"], dynamo=True, dynamic_shapes=shapes)
 
 
-@pytest.mark.parametrize("skips", [False, True])
 @pytest.mark.parametrize(
-    "export", [export_traced, export_scripted, pytest.param(export_with_dynamo, marks=pytest.mark.slow)]
+    ("export", "skips"),
+    [
+        *itertools.product([export_traced, export_scripted], [False, True]),
+        pytest.param(export_with_dynamo, True, marks=pytest.mark.slow),
+    ],
 )
 def test_onnx_gives_the_same_numbers(export: Callable[[Decomposer, Path], None], skips: bool, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")

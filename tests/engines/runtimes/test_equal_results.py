@@ -68,13 +68,30 @@ def test_small_models_on_generated_sizes(runtime: str, models: dict[str, Path], 
         assert_equal(mine, other)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_shipped_models_on_every_packaged_radiograph(runtime: str, exports: Path, repository: Path) -> None:
-    paths = {name: repository / "bundles" / b / "models/shipped/model.safetensors" for name, b in SHIPPED.items()}
-    ours, theirs = load(paths, "torch"), load(paths, runtime)
+@pytest.fixture(scope="module")
+def shipped(repository: Path) -> dict[str, Path]:
+    """Paths of the weights that ship."""
+    return {name: repository / "bundles" / b / "models/shipped/model.safetensors" for name, b in SHIPPED.items()}
+
+
+@pytest.fixture(scope="module")
+def packaged(shipped: dict[str, Path]) -> tuple[list[PreparedRadiograph], list[RadiographResult]]:
+    """Every packaged radiograph, and what PyTorch says of it."""
+    pipeline = load(shipped, "torch")
     files = sorted((example_radiographs() / "images").glob("*.png"))
     assert len(files) == 24
-    prepared = [prepare(read_radiograph(str(file)), ours.sides) for file in files]
-    for mine, other in zip(results(ours, prepared), results(theirs, prepared), strict=True):
+    prepared = [prepare(read_radiograph(str(file)), pipeline.sides) for file in files]
+    return prepared, results(pipeline, prepared)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_shipped_models_on_every_packaged_radiograph(
+    runtime: str,
+    exports: Path,
+    shipped: dict[str, Path],
+    packaged: tuple[list[PreparedRadiograph], list[RadiographResult]],
+) -> None:
+    prepared, expected = packaged
+    for mine, other in zip(expected, results(load(shipped, runtime), prepared), strict=True):
         assert_equal(mine, other)
