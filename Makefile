@@ -118,10 +118,10 @@ test: $(TEST_INSTALLED)
 coverage: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
-# Only files that mark a test so are looked through.
+# Only files that mark a test so are looked through; those of the label app are in `make test-label`.
 test-slow: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or service" $(ARGS) $(if $(filter tests/%,$(ARGS)),, \
-	  $$(grep -rlE 'mark\.(slow|service)' tests --include='test_*.py')) || test $$? -eq 5 # 5: no test is marked so
+	  $$(grep -rlE 'mark\.(slow|service)' tests --include='test_*.py' --exclude-dir=apps --exclude-dir=deploy)) || test $$? -eq 5 # 5: no test is marked so
 
 # A folder before the environment's own packages: all but pydicom is shared.
 test-pydicom3: $(PYDICOM3_FOLDER)/.installed
