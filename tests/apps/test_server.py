@@ -126,11 +126,12 @@ def test_several_workers_are_refused(repository: Path, command: list[str]) -> No
 
 
 def test_a_mistyped_folder_of_studies_is_an_error(
-    programs: Programs, command: list[str], environment: dict[str, str], studies: Path
+    command: list[str], environment: dict[str, str], studies: Path
 ) -> None:
+    """A real start: how long it takes tells who made the folder."""
     wrong = studies.with_name("studeis")
-    words = [str(wrong) if word == str(studies) else word for word in command]
-    done = programs.run(words, env=environment)
+    words = [sys.executable, *(str(wrong) if word == str(studies) else word for word in command)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=STARTING_SECONDS)
     assert done.returncode == 2 and "--studies: expected a folder" in done.stderr.strip().splitlines()[-1]
     assert not wrong.exists()
 

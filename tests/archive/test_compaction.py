@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 from monai_dgm.archive import compaction
 from monai_dgm.archive.compaction import compact
 from monai_dgm.archive.parts import KEPT, ResultParts
+from tests.programs import Programs
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install -e '.[archive]')")
 
@@ -84,11 +83,14 @@ def test_few_files_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [2, 3, 8])
-def test_a_kill_loses_and_doubles_nothing(step: int, parts: ResultParts) -> None:
+def test_a_kill_loses_and_doubles_nothing(
+    step: int, parts: ResultParts, programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Before and after the rename of the merged file, and among the deletions."""
     before = rows_of(parts)
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(parts.folder), str(step)], check=False)
-    assert killed.returncode == 9
+    program = tmp_path_factory.mktemp("program") / "killed.py"
+    program.write_text(KILLED)
+    assert programs.run([program, parts.folder, step]).returncode == 9
     names = {one["identifier"] for one in rows_of(parts)}
     assert names == {one["identifier"] for one in before}  # nothing is lost at once
     with parts.writer():

@@ -50,7 +50,7 @@ def test_probability_is_that_of_the_whole_model(tmp_path: Path, suffix: str, who
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 def test_what_is_no_decomposer_is_one_line(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model.{suffix}"
-    with pytest.raises(InputError, match="expected the weights of a decomposer"):
+    with pytest.raises(InputError, match="expected a file of trained weights, there is none"):
         load_abnormality_network(path)
     write(nn.Linear(2, 2), path)
     with pytest.raises(InputError, match=rf"model\.{suffix}: expected E_F and head of a decomposer as configured"):
