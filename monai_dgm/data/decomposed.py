@@ -82,16 +82,17 @@ class DecomposedDataset(DatasetView):
                 raise InputError(f"expected residues of shape ({len(dataset)}, S, S), got {residues.shape}")
             self._residues = residues
         self._open()
-
-    def _open(self) -> None:
-        # a plain view of the same memory, because slicing a memmap is slow
-        self._planes = None if self._residues is None else np.asarray(self._residues)
+        # kept when a loader process gets a copy: the mean reads all residues
         if self._planes is not None and "shuffled_residue" in self.channels:
             order = np.random.default_rng(0).permutation(len(self._planes))
             self._partners = np.empty_like(order)
             self._partners[order] = np.roll(order, 1)  # a cycle through all images: none keeps its own
         if self._planes is not None and "mean_residue" in self.channels:
             self._mean = self._planes.mean(axis=0, dtype=np.float32)
+
+    def _open(self) -> None:
+        # a plain view of the same memory, because slicing a memmap is slow
+        self._planes = None if self._residues is None else np.asarray(self._residues)
 
     @property
     def size(self) -> int:

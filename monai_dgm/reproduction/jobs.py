@@ -127,7 +127,7 @@ def make_plan(
 
 
 def _cross_fitted(job: Job, fingerprint: str | None) -> Job:
-    if fingerprint is None or list(job.overrides.get("channels", IMAGE)) == list(IMAGE):  # the head has none to choose
+    if fingerprint is None or tuple(job.overrides.get("channels", IMAGE)) == IMAGE:  # the head has none to choose
         return job
     overrides = {**job.overrides, "cross_fitted": fingerprint}
     return replace(job, name=f"{job.name}-cross_fitted", title=f"{job.title}, cross-fitted", overrides=overrides)

@@ -135,9 +135,10 @@ def collect(plan: Plan, outcome: Outcome, dataset_info: DatasetInfo, root: Path)
         for fold, name in row.jobs.items():
             head = row.heads.get(fold)
             if name in outcome.finished and (head is None or head in outcome.finished):
-                records = outcome.finished[name], outcome.finished[head] if head else None
+                stacked = outcome.finished[head] if head else None
                 try:
-                    predictions.append(load_test_predictions(root, jobs[name], *records, table=row.table))
+                    record = outcome.finished[name]
+                    predictions.append(load_test_predictions(root, jobs[name], record, row.table, stacked))
                 except InputError as error:
                     problems.append(f"{name}: {error}")
         _fill_in(by_number[row.table], row, tuple(predictions), plan.preset.num_bootstrap)

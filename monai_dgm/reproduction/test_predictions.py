@@ -64,7 +64,7 @@ def positive_class(table: int) -> PositiveClass:
 
 
 def load_test_predictions(
-    root: Path, job: Job, record: JobRecord, head: JobRecord | None = None, *, table: int
+    root: Path, job: Job, record: JobRecord, table: int, head: JobRecord | None = None
 ) -> TestPredictions:
     """Read the scores and metrics that a job wrote.
 
@@ -72,9 +72,9 @@ def load_test_predictions(
         root: folder that the paths of ``record`` are relative to.
         job: of a classifier, a head or a detector.
         record: of the job.
-        head: of the head whose logit is stacked with the classifier's (:func:`stack_scores`); None for the classifier
-            alone.
         table: decides which class is the positive one.
+        head: record of the head whose logit is stacked with the classifier's (:func:`stack_scores`); None for the
+            classifier alone.
 
     Raises:
         InputError: a file is missing or belongs to other weights, or its images cannot be used.

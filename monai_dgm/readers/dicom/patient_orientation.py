@@ -51,7 +51,7 @@ def read_orientation(dataset: pydicom.Dataset) -> tuple[int, tuple[str, ...]]:
         return UPRIGHT, ()
     letters = tuple(text[:1] for text in value)
     shown = "\\".join(value)
-    if len(value) != 2 or not set("".join(value)) <= _LETTERS:
+    if not _are_two_directions(value):
         return UPRIGHT, ("Patient Orientation is not of two directions, not used",)
     row, column = letters
     if {row, column} & set("AP"):
@@ -69,7 +69,7 @@ def read_kind(dataset: pydicom.Dataset) -> tuple[str, ...]:
     """Remarks on views that are not frontal, by Patient Orientation or View Code, and on images for processing."""
     remarks = []
     directions = _values(dataset, "PatientOrientation")
-    if len(directions) == 2 and set("".join(directions)) <= _LETTERS and {text[:1] for text in directions} & set("AP"):
+    if _are_two_directions(directions) and {text[:1] for text in directions} & set("AP"):
         remarks.append(f"Patient Orientation {_text(dataset, 'PatientOrientation')}, expected a frontal view")
     view = _view_code(dataset)
     if view in _OTHER_VIEWS:
@@ -80,6 +80,10 @@ def read_kind(dataset: pydicom.Dataset) -> tuple[str, ...]:
     if intent == "FOR PROCESSING" or _text(dataset, "SOPClassUID") in _PROCESSING_CLASSES:
         remarks.append("image for processing, expected one for presentation")
     return tuple(remarks)
+
+
+def _are_two_directions(values: list[str]) -> bool:
+    return len(values) == 2 and set("".join(values)) <= _LETTERS
 
 
 def _view_code(dataset: pydicom.Dataset) -> str | None:
