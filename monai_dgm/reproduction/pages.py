@@ -194,7 +194,7 @@ def _difference_lines(difference: Difference) -> list[dict[str, Any]]:
                 "with": percent(own.first),
                 "difference": f"{100 * own.difference:+.1f}".replace("-", "−") if known else "–",
                 "interval": percent_interval(own.low, own.high).replace("-", "−"),
-                "clear": own.low > 0 or own.high < 0,
+                "excludes_zero": own.low > 0 or own.high < 0,
                 "bounds": (own.low, own.difference, own.high) if known and math.isfinite(own.low) else None,
                 "p": f"{own.p_value:.3f}" if math.isfinite(own.p_value) else "–",
                 "num_images": own.num_images,

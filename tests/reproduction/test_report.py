@@ -19,6 +19,7 @@ from monai_dgm.reproduction.table_files import percent, write_csv, write_latex
 from tests.reproduction.conftest import RSNA, MadeUp, make_up
 
 Make = Callable[..., MadeUp]
+MAIN = {"5": ("auc", "average_precision", "f1"), "6": ("auc", "average_precision", "f1"), "7": ("ap", "ap40", "ap50")}
 
 
 def written(made: MadeUp) -> Path:
@@ -143,3 +144,11 @@ def test_nothing_done_is_a_page_too(made_up: Make) -> None:
 def test_percent() -> None:
     assert percent(0.849, 0.0051) == "84.9 ± 0.5"
     assert percent(0.5) == "50.0" and percent(float("nan")) == "–"
+
+
+def test_differences_that_exclude_zero_alone_are_marked(made_up: Make) -> None:
+    """Jinja takes the method of a dictionary for its key of the same name. The made-up controls equal the residues."""
+    folder = written(made_up(folds=(0,), tables=(5,), controls=True))
+    shown = [d for d in cells(folder / "differences.csv") if d["metric"] in MAIN[d["table"]]]
+    excluded = [float(d["low"]) > 0 or float(d["high"]) < 0 for d in shown]
+    assert texts(folder)["index.html"].count('class="n clear"') == sum(excluded) and 0 < sum(excluded) < len(shown)
